@@ -1,0 +1,101 @@
+# make serve   sets up .venv and serves the shipped model on http://localhost:8000 (PORT=9000: there)
+# make test    sets up .venv and runs the tests
+#
+# Wants make and Python 3.11, 3.12 or 3.13; PYTHON=/path/to/python chooses which.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# What exists of it: the lint covers all the Python that there is.
+SOURCES := $(wildcard app training tests benchmarks deploy)
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate $(if $(UPGRADE),--upgrade)
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check format train bench lock fuzz clean
+
+help:
+	@echo 'serve   serve the shipped model; PORT=8000'
+	@echo 'test    run the tests; ARGS="-k normalize -x"'
+	@echo 'check   lint, format, types, Dockerfile'
+	@echo 'format  let ruff rewrite what it can'
+	@echo 'train   train, evaluate and export the next version; ARGS="--seed 1 --data mnist.npz"'
+	@echo 'bench   measure against the floors and the installed peers; ARGS=...'
+	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800'
+	@echo 'lock    resolve requirements/*.in anew; UPGRADE=1 takes newer versions'
+	@echo 'clean   remove .venv and caches'
+
+ifdef PORT
+serve: export DIGITS_PORT := $(PORT)
+endif
+serve: $(VENV)/serve.stamp
+	@exec $(BIN)/python -m app
+
+test: $(VENV)/test.stamp
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/hadolint Dockerfile
+
+format: $(VENV)/test.stamp
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+train: $(VENV)/train.stamp
+	$(BIN)/python -m training.train $(ARGS)
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python -m benchmarks $(ARGS)
+
+SECONDS ?= 1800
+# atheris beside the environment and not in it: nothing else needs it, and not every Python has it.
+fuzz: $(VENV)/test.stamp .fuzz/atheris
+	PYTHONPATH=.fuzz/atheris $(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+.fuzz/atheris: $(BIN)/pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--only-binary :all: --target $@ atheris==3.0.0
+
+# Widest first: the other two are then the same versions, fewer of them, and one version for every
+# Python. Pins that still satisfy the .in files stay, unless UPGRADE=1.
+lock: $(VENV)/test.stamp
+	$(COMPILE) -o requirements/test.txt requirements/test.in
+	$(COMPILE) -c requirements/test.txt -o requirements/train.txt requirements/train.in
+	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt requirements/serve.in
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+
+# One environment, three widths: each stamp says that at least its requirements are installed.
+$(VENV)/serve.stamp: requirements/serve.txt $(BIN)/pip
+	@echo 'Installing what serving needs into $(VENV) (once; a minute or so)'
+	@$(INSTALL) -r $<
+	@touch $@
+
+$(VENV)/train.stamp: requirements/train.txt $(BIN)/pip
+	@echo 'Installing what training needs into $(VENV) (once)'
+	@$(INSTALL) -r $<
+	@touch $(VENV)/serve.stamp $@
+
+$(VENV)/test.stamp: requirements/test.txt $(BIN)/pip
+	@echo 'Installing what the tests need into $(VENV) (once; a minute or two)'
+	@$(INSTALL) -r $<
+	@touch $(VENV)/serve.stamp $(VENV)/train.stamp $@
+
+# The first of these that runs and is a version TensorFlow has wheels for; `python3` may be too new.
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),python3 python3.12 python3.13 python3.11); do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then \
+			echo "Making $(VENV) with $$($$python --version)"; \
+			$$python -m venv --clear $(VENV) && exit 0; \
+			rm -rf $(VENV); \
+			echo 'On Debian and Ubuntu: apt install python3-venv' >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	echo 'Digits needs Python 3.11, 3.12 or 3.13: make PYTHON=/path/to/python3.12 serve' >&2; \
+	exit 1
