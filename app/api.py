@@ -1,0 +1,225 @@
+"""The routes people use. What fails raises; no route catches."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+
+from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
+from fastapi.responses import FileResponse, PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
+
+from app import payload, schemas
+from app.batcher import Job
+from app.classifier import Classifier
+from app.errors import PROBLEMS_BY_SLUG, ClientGone, DeadlineExceeded
+from app.image import encode_png
+from app.openapi import PREDICT_BODY, problems
+from app.recognizer import Reading
+from app.state import State
+
+PATIENCE_SECONDS = 0.05
+"""How long an answer may take before it is worth watching whether anyone still waits for it."""
+
+JSON_IN_LOOP_BYTES = 256 * 1024
+"""Bodies up to this size are parsed on the event loop: 64 times 28×28 numbers, in 2 ms. Under load
+a thread gets the interpreter 5 ms late, and what waits for one then waits for seconds.
+"""
+
+WEB = Path(__file__).parent / "web"
+
+routes = APIRouter()
+
+
+def state(request: Request) -> State:
+    """What the lifespan built."""
+    return cast("State", request.state.digits)
+
+
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(schemas.encode(value), status, media_type="application/json")
+
+
+@routes.post(
+    "/predict",
+    response_model=schemas.Answer,
+    responses=problems(400, 408, 413, 415, 422, 431, 503, 504),
+    openapi_extra={"requestBody": PREDICT_BODY},
+    summary="Read digits",
+)
+async def predict(
+    request: Request,
+    normalize: Annotated[
+        bool, Query(description="`false` takes 28×28 input as it is, white ink on black.")
+    ] = True,
+    include: Annotated[
+        list[Literal["seen"]], Query(description="`seen` adds what the model saw.")
+    ] = [],  # noqa: B006 -- FastAPI copies it
+    x_deadline_seconds: Annotated[
+        Annotated[float, Field(gt=0)] | SkipJsonSchema[None],
+        Header(description="Seconds until the answer is of no use; at most the setting."),
+    ] = None,
+) -> Response:
+    """One prediction an image, in order, with calibrated probabilities."""
+    here = state(request)
+    settings = here.settings
+    with here.intake.open() as hold:
+        body = await payload.read(request, hold, max_body_bytes=settings.max_body_bytes)
+        here.batcher.admit(1)  # a refusal must cost less than an answer: none is parsed in vain
+        images = await _parse(request, body)
+        with here.batcher.reserve(len(images)) as job:
+            deadline = min(
+                x_deadline_seconds or settings.deadline_seconds, settings.deadline_seconds
+            )
+            with _attended(request, job, deadline):
+                classifier, readings = await here.recognizer.read(images, job, as_is=not normalize)
+    for reading in readings:
+        here.metrics.count_prediction(classifier.version, reading.rejected)
+    return json_response(_answer(classifier, readings, seen="seen" in include))
+
+
+async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
+    settings = state(request).settings
+    content_type = request.headers.get("content-type", "")
+    limits = {"max_images": settings.max_images, "max_pixels": settings.max_pixels}
+    if len(body) <= JSON_IN_LOOP_BYTES:
+        return payload.parse(body, content_type, **limits)
+    return await asyncio.to_thread(payload.parse, body, content_type, **limits)
+
+
+@contextmanager
+def _attended(request: Request, job: Job, deadline_seconds: float) -> Iterator[None]:
+    """Give the job up when its deadline passes or its client goes, unless it runs by then."""
+    loop = asyncio.get_running_loop()
+    watches: list[asyncio.Task[None]] = []
+    expired = DeadlineExceeded("The deadline passed before the images were looked at.")
+    timers: list[asyncio.TimerHandle] = [
+        loop.call_later(deadline_seconds, job.abandon, expired),
+        loop.call_later(
+            PATIENCE_SECONDS, lambda: watches.append(loop.create_task(_until_gone(request, job)))
+        ),
+    ]
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+        for watch in watches:
+            watch.cancel()
+
+
+async def _until_gone(request: Request, job: Job) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    job.abandon(ClientGone("The client went away before its answer."))
+
+
+def _answer(classifier: Classifier, readings: list[Reading], *, seen: bool) -> dict[str, Any]:
+    return {
+        "model": {"name": classifier.name, "version": classifier.version},
+        "predictions": [_prediction(reading, seen=seen) for reading in readings],
+    }
+
+
+def _prediction(reading: Reading, *, seen: bool) -> dict[str, Any]:
+    prediction: dict[str, Any] = {
+        "label": reading.label,
+        "confidence": reading.probabilities.max(),  # single precision, so written as it is there
+        "probabilities": reading.probabilities,
+        "rejected": reading.rejected,
+    }
+    if seen:
+        png = base64.b64encode(encode_png(reading.seen.digit)).decode()
+        prediction["seen"] = {
+            "image": f"data:image/png;base64,{png}",
+            "inverted": reading.seen.inverted,
+            "box": reading.seen.box,
+            "warnings": reading.seen.warnings,
+        }
+    return prediction
+
+
+@routes.get(
+    "/healthz",
+    response_model=schemas.Health,
+    responses={503: {"model": schemas.Health}},
+    summary="Can this process answer correctly?",
+)
+async def healthz(request: Request) -> Response:
+    """200 only while the model is loaded and tested and the inference threads turn."""
+    here = state(request)
+    return _health(here, here.ailment())
+
+
+@routes.get(
+    "/readyz",
+    response_model=schemas.Health,
+    responses={503: {"model": schemas.Health}},
+    summary="Should this process be sent requests?",
+)
+async def readyz(request: Request) -> Response:
+    """As `/healthz`, and not draining."""
+    here = state(request)
+    return _health(here, "The process is about to stop." if here.drain.began else here.ailment())
+
+
+def _health(here: State, ailment: str | None) -> Response:
+    live = here.versions.live
+    return json_response(
+        {
+            "status": "unavailable" if ailment else "ok",
+            "model": {"name": live.name, "version": live.version},
+            "detail": ailment or here.versions.rejected,
+        },
+        503 if ailment else 200,
+    )
+
+
+@routes.get("/livez", response_model=schemas.Health, summary="Does the process turn?")
+async def livez() -> Response:
+    """200 whenever the event loop turns."""
+    return json_response({"status": "ok", "model": None, "detail": None})
+
+
+@routes.get("/", include_in_schema=False)
+async def page() -> FileResponse:
+    """The page that lets people draw and see."""
+    return FileResponse(WEB / "index.html")
+
+
+@routes.get("/model", summary="The live model's card")
+async def model(request: Request) -> dict[str, Any]:
+    """What the model was trained on and how, every measured figure, and its thresholds."""
+    return dict(state(request).versions.live.card)
+
+
+@routes.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
+async def metrics(request: Request) -> Response:
+    """Counters, gauges and histograms in Prometheus' text format."""
+    here = state(request)
+    here.metrics.waiting_images.set(here.batcher.reserved)
+    here.metrics.held_bytes.set(here.intake.held_bytes)
+    here.metrics.model_version.set(int(here.versions.live.version))
+    return Response(here.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+@routes.get("/problems/{slug}", summary="What a problem's type means", responses=problems(404))
+async def problem(
+    slug: Annotated[str, Field(json_schema_extra={"enum": list(PROBLEMS_BY_SLUG)})],
+) -> dict[str, Any]:
+    """The explanation at the address that a problem document's `type` names."""
+    known = PROBLEMS_BY_SLUG.get(slug)
+    if known is None:
+        raise HTTPException(404)
+    return {
+        "type": f"/problems/{slug}",
+        "title": known.title,
+        "status": known.status,
+        "remedy": known.remedy,
+    }

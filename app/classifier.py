@@ -1,0 +1,156 @@
+"""A SavedModel that may be served: verified, loaded, tested, warm. The only TensorFlow import.
+
+TensorFlow is imported by `load`, not with this module: it takes seconds, and how many threads it
+may use has to be in the environment before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import ModelError
+
+SIGNATURE = "serving_default"
+TENSORS = {"images": ("uint8", 3), "probabilities": ("float32", 2), "digit_score": ("float32", 1)}
+"""What the signature takes and gives: each tensor's type and rank."""
+
+GOLDEN_TOLERANCE = 1e-3
+"""Largest difference from a golden output: processors sum in different orders, models differ by
+far more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Below `digit_score` an image is no digit, below `confidence` its label is uncertain."""
+
+    digit_score: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Classifier:
+    """One version of the model, ready to answer."""
+
+    name: str
+    version: str
+    card: Mapping[str, Any]
+    thresholds: Thresholds
+    saved_model: Any  # held here, for a signature holds its variables weakly
+    to_tensor: Callable[[NDArray[np.uint8]], Any]
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Ten probabilities and the digit score of each image.
+
+        `images`: [n,28,28], white ink on black. Returns [n,11]. Safe to call from many threads.
+        Raises ModelError where a figure is not finite.
+        """
+        answer = self.saved_model.signatures[SIGNATURE](images=self.to_tensor(images))
+        rows = np.column_stack([answer["probabilities"].numpy(), answer["digit_score"].numpy()])
+        if not np.isfinite(rows).all():
+            raise ModelError(f"Version {self.version} answered with a figure that is not finite.")
+        return rows
+
+
+def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Classifier:
+    """The model in `folder`, after its manifest, signature and golden outputs were found right.
+
+    Every batch size up to `max_batch` has run once, so that no request pays for being the first
+    of its size. Raises ModelError, with one line that says what is wrong.
+    """
+    verify(folder)
+    name, thresholds, card = _card(folder)
+    tf = _tensorflow(intra_op_threads)
+    try:
+        saved_model = tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises what it likes
+        raise ModelError(f"{folder}: TensorFlow can't load it ({type(error).__name__}).") from error
+    _check_signature(folder, saved_model)
+    classifier = Classifier(name, folder.name, card, thresholds, saved_model, tf.constant)
+    _self_test(folder, classifier)
+    _warm_up(folder, classifier, max_batch)
+    return classifier
+
+
+def verify(folder: Path) -> None:
+    """Hold the folder against its manifest: the same files, byte for byte. Raises ModelError."""
+    try:
+        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
+        found = {
+            path.relative_to(folder).as_posix(): path
+            for path in folder.rglob("*")
+            if path.is_file() and path != folder / "manifest.json"
+        }
+        if listed.keys() != found.keys():
+            odd = ", ".join(sorted(listed.keys() ^ found.keys()))
+            raise ModelError(f"{folder}: the manifest and the folder differ in {odd}.")
+        for name, path in found.items():
+            if hashlib.sha256(path.read_bytes()).hexdigest() != listed[name]:
+                raise ModelError(f"{folder}: {name} is not the file that the manifest lists.")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder}: manifest.json is missing or can't be read.") from error
+
+
+def _card(folder: Path) -> tuple[str, Thresholds, Mapping[str, Any]]:
+    try:
+        card = json.loads((folder / "model_card.json").read_bytes())
+        limits = card["thresholds"]
+        thresholds = Thresholds(float(limits["digit_score"]), float(limits["confidence"]))
+        return str(card["name"]), thresholds, card
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder}: model_card.json lacks a name or thresholds.") from error
+
+
+def _tensorflow(intra_op_threads: int) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OMP_NUM_THREADS", str(intra_op_threads))
+    import tensorflow as tf  # noqa: PLC0415
+
+    with suppress(RuntimeError):  # in use in this process already: it keeps the threads it has
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    return tf
+
+
+def _check_signature(folder: Path, saved_model: Any) -> None:
+    signature = saved_model.signatures.get(SIGNATURE)
+    if signature is None:
+        raise ModelError(f"{folder}: there is no signature {SIGNATURE!r}.")
+    inputs = signature.structured_input_signature[1]
+    found = {k: (v.dtype.name, v.shape.rank) for k, v in inputs.items()}
+    found |= {k: (v.dtype.name, v.shape.rank) for k, v in signature.structured_outputs.items()}
+    if found != TENSORS:
+        raise ModelError(f"{folder}: signature {SIGNATURE!r} takes or gives other tensors.")
+
+
+def _self_test(folder: Path, classifier: Classifier) -> None:
+    try:
+        with np.load(folder / "golden.npz", allow_pickle=False) as golden:
+            images = golden["images"]
+            expected = np.column_stack([golden["probabilities"], golden["digit_score"]])
+        answer = classifier(images)
+    except ModelError:
+        raise
+    except Exception as error:  # a damaged archive or a model that fails: neither may be served
+        raise ModelError(f"{folder}: the self-test failed ({type(error).__name__}).") from error
+    if not len(images) or answer.shape != expected.shape:
+        raise ModelError(f"{folder}: golden.npz does not fit the model.")
+    if not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+        raise ModelError(f"{folder}: the model does not answer its golden inputs as recorded.")
+
+
+def _warm_up(folder: Path, classifier: Classifier, max_batch: int) -> None:
+    for size in range(1, max_batch + 1):
+        try:
+            classifier(np.zeros((size, 28, 28), np.uint8))
+        except Exception as error:
+            raise ModelError(f"{folder}: the model fails on a batch of {size}.") from error

@@ -1,0 +1,161 @@
+"""uvicorn's HTTP/1.1 connection, with what it leaves out: time limits on what a client sends, a cap
+on its headers, and refusals in the shape of all others.
+
+    connected ─▶ headers ─▶ body ─▶ answer ─▶ idle ─▶ headers …
+       └ header_seconds ┘ └ body_seconds    └ uvicorn's timeout_keep_alive
+
+A limit on the whole of the headers, and on the whole of the body, can't be stretched by sending a
+byte now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from app.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, Problem, problem_json
+
+LINGER_SECONDS = 1.0
+"""How long an early refusal is left to be read while the client still sends: closing at once would
+reset the connection and lose it."""
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection. The limits are those of `Settings`."""
+
+    def __init__(
+        self,
+        *args: Any,
+        max_header_bytes: int,
+        header_seconds: float,
+        body_seconds: float,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.max_header_bytes = max_header_bytes
+        self.header_seconds = header_seconds
+        self.body_seconds = body_seconds
+        self.header_bytes = 0  # since the last byte of a body: line, headers, trailers
+        self.in_headers = True
+        self.in_body = False
+        self.limit: asyncio.TimerHandle | None = None
+        self.refusal = BAD_REQUEST
+        self.refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._limit(self.header_seconds)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unlimit()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.limit is None and self._is_idle():
+            self._limit(self.header_seconds)
+        self.header_bytes += len(data)
+        super().data_received(data)
+        if self.header_bytes > self.max_header_bytes:
+            self._refuse(HEADERS_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        self.in_headers = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Trailers come this way too, and would become headers of a request that is under way.
+        if self.in_headers:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size > self.max_header_bytes:
+            self.refusal = HEADERS_TOO_LARGE
+            raise ValueError("headers too large")  # the parser stops, and send_400_response follows
+        super().on_headers_complete()  # raises where the address is none
+        self.in_headers, self.in_body = False, True
+        self._limit(self.body_seconds)
+        if self._is_draining():
+            self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        self.header_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.in_body = False
+        self.header_bytes = 0
+        self._unlimit()
+        super().on_message_complete()
+        if self._is_idle():  # answered early, and the rest of the body has stopped uvicorn's timer
+            self._limit(self.timeout_keep_alive)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.in_body and not self.transport.is_closing():
+            self._limit(LINGER_SECONDS)
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(self.refusal)
+
+    def _is_idle(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None or cycle.response_complete
+
+    def _is_draining(self) -> bool:
+        return "digits" in self.app_state and self.app_state["digits"].drain.began
+
+    def _limit(self, seconds: float) -> None:
+        self._unlimit()
+        self.limit = self.loop.call_later(seconds, self._on_limit)
+
+    def _unlimit(self) -> None:
+        if self.limit is not None:
+            self.limit.cancel()
+            self.limit = None
+
+    def _on_limit(self) -> None:
+        self._refuse(REQUEST_TIMEOUT)
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer, where nothing was answered, and close."""
+        if self.refused or self.transport.is_closing():
+            return
+        if not self.in_body and not self._is_idle():
+            # The request before this one waits for its answer; the connection ends with that.
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        is_silent = not self.in_body and not self.header_bytes
+        if is_silent or (self.in_body and self.cycle.response_started):
+            self.transport.close()
+            return
+        self.refused = True
+        self._write(problem)
+        if self.in_body:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self._unlimit()
+        self.limit = self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _write(self, problem: Problem) -> None:
+        request_id = uuid.uuid4().hex
+        body = problem_json(problem, problem.remedy, request_id=request_id)
+        self.transport.write(
+            STATUS_LINE[problem.status]
+            + b"content-type: application/problem+json\r\nconnection: close\r\n"
+            + b"x-content-type-options: nosniff\r\n"
+            + b"x-request-id: %s\r\n" % request_id.encode()
+            + b"content-length: %d\r\n\r\n" % len(body)
+            + body
+        )

@@ -1,0 +1,155 @@
+"""Where the ink is: which of dark and light is ink, on what ground, and how much there is of it.
+
+Works on pages that are shaded, tinted, grainy or even, without learning anything: strokes are
+narrow, and the smaller part of where they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Grey = NDArray[np.uint8]
+Mask = NDArray[np.uint8]
+Plane = NDArray[np.floating]
+
+WIDE, NARROW = 0.36, 0.13
+"""Strokes as wide as this are not taken for ground, as shares of the picture's shorter side."""
+SHADOW, BROAD = 0.2, 1.15
+"""Shares of the narrow strokes' ink: more than this elsewhere is shadow; more than this in all
+beside them is broader strokes."""
+CONTRAST = 14.0
+"""Levels of 255 between ground and ink below which a picture is blank."""
+NOISE_SPREADS = 4.0
+"""How far above the ground's own spread a level is before it counts as ink."""
+INK_SHARE = 0.3
+"""Share of the peak from which on a level is ink."""
+CORNER_WEIGHT = 0.03
+"""What a corner counts against the whole picture when ground is told from ink."""
+DARKEST = 24
+"""Ground is taken to be at least this bright where ink is the share of its light taken away."""
+
+
+def reduced(grey: Grey, factor: int) -> Grey:
+    """Means over `factor`² pixels; a rest at the right and bottom is left out."""
+    if factor == 1:
+        return grey
+    height, width = grey.shape[0] // factor, grey.shape[1] // factor
+    height, width = max(height, 1), max(width, 1)
+    whole = grey[: height * factor, : width * factor]
+    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def square(side: float) -> Mask:
+    """A window of odd side for morphology."""
+    side = max(1, int(side)) | 1
+    return np.ones((side, side), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What is seen of a picture: `ground` behind the ink, how much `ink` there is (0–255), and
+    where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground."""
+
+    dark: bool
+    ground: Grey
+    ink: Plane
+    found: Mask
+
+
+def look(grey: Grey) -> Sight:
+    level = plain_ground(grey)
+    if level is None:
+        return strokes_of(grey, dark=ink_is_dark(grey))
+    dark = bool(level > grey.min())
+    return found_over(grey, np.full_like(grey, level), dark=dark)
+
+
+def plain_ground(grey: Grey) -> int | None:
+    """The level of a page that is even to the last bit, as canvases and scans are; else None."""
+    level = grey[0, 0]
+    rim = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
+    if any((side != level).any() for side in rim) or level not in (grey.min(), grey.max()):
+        return None
+    return int(level) if np.count_nonzero(grey == level) > grey.size / 2 else None
+
+
+def ink_is_dark(grey: Grey) -> bool:
+    """Whether most pixels are nearer to the brightest around them than to the darkest: strokes are
+    the smaller part of where they are, wherever that is and however it is lit."""
+    calm = reduced(grey, 2) if min(grey.shape) > 96 else cv2.blur(grey, (3, 3))
+    window = square(WIDE * min(calm.shape))
+    to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
+    to_darkest = cv2.subtract(calm, cv2.erode(calm, window))
+    corner = calm.shape[0] // 12 + 1, calm.shape[1] // 12 + 1
+    lean = float(to_darkest.mean()) - float(to_brightest.mean())
+    for rows in (np.s_[: corner[0]], np.s_[-corner[0] :]):
+        for columns in (np.s_[: corner[1]], np.s_[-corner[1] :]):
+            lean += CORNER_WEIGHT * float(to_darkest[rows, columns].mean())
+            lean -= CORNER_WEIGHT * float(to_brightest[rows, columns].mean())
+    return lean > 0
+
+
+def strokes_of(grey: Grey, *, dark: bool) -> Sight:
+    """The ink on uneven ground.
+
+    A wide window sees broad strokes whole, but also the shadows that a narrow one does not see.
+    What it finds beside narrow strokes is more of them; what it finds elsewhere is no ink.
+    """
+    side = min(grey.shape)
+    wide = found_over(grey, ground_of(grey, WIDE * side, dark=dark), dark=dark)
+    narrow = found_over(grey, ground_of(grey, NARROW * side, dark=dark), dark=dark)
+    near = cv2.dilate(narrow.found, square(1.5 * NARROW * side))
+    narrow_ink = float((narrow.ink * narrow.found).sum())
+    ink = wide.ink * wide.found
+    beside = float((ink * near).sum())
+    elsewhere = float(ink.sum()) - beside
+    shaded = elsewhere > SHADOW * narrow_ink and beside < BROAD * narrow_ink
+    return narrow if shaded else wide
+
+
+def found_over(grey: Grey, ground: Grey, *, dark: bool) -> Sight:
+    ink = ink_above(grey, ground, dark=dark)
+    floor, peak = levels(ink)
+    # Ink that covers most of the picture must not pass for its noise.
+    threshold = max(min(floor, 0.6 * peak), INK_SHARE * peak, CONTRAST / 2)
+    found = ink > threshold if peak >= CONTRAST else np.zeros(grey.shape, bool)
+    return Sight(dark, ground, ink, found.astype(np.uint8))
+
+
+def ground_of(grey: Grey, stroke: float, *, dark: bool) -> Grey:
+    """`grey` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink)."""
+    calm = cv2.medianBlur(grey, 3) if min(grey.shape) > 64 else grey
+    kind = cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN
+    return np.asarray(cv2.morphologyEx(calm, kind, square(stroke)), np.uint8)
+
+
+def ink_above(grey: Grey, ground: Grey, *, dark: bool) -> Plane:
+    """How much ink there is, 0–255 [h,w]: the share of the ground's light that dark ink takes
+    away, whatever the light; of bright ink, what it adds."""
+    if not dark:
+        return cv2.subtract(grey, ground).astype(np.float32)
+    taken, light = cv2.subtract(ground, grey), np.maximum(ground, np.uint8(DARKEST))
+    return np.asarray(cv2.divide(taken, light, scale=255, dtype=cv2.CV_32F), np.float32)
+
+
+def levels(ink: Plane) -> tuple[float, float]:
+    """The highest level of the ground's noise, and the ink's peak."""
+    histogram = np.bincount(ink.astype(np.uint8).ravel(), minlength=256)
+    share = np.cumsum(histogram) / ink.size
+    low, middle = (int(np.searchsorted(share, part)) for part in (0.1, 0.4))
+    floor = middle + NOISE_SPREADS * (middle - low)
+    return float(floor), float(cv2.blur(ink, (3, 3)).max())
+
+
+def noise_of(ink: Plane, found: Mask) -> float:
+    """The level that 2% of the ground exceed; 0 only where there is not a speck on it."""
+    around = square(5 + 0.08 * min(ink.shape))  # the faint edges of enlarged pixels are ink, too
+    outside = (cv2.dilate(found, around) == 0).view(np.uint8)
+    highest = cv2.minMaxLoc(ink, outside)[1]
+    if not highest:
+        return 0.0
+    return max(float(np.percentile(ink[outside > 0][::5], 98)), min(highest, 1.0))

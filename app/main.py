@@ -1,0 +1,149 @@
+"""The application: what is built, in which order, and how it is taken down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from app import openapi
+from app.api import WEB, routes
+from app.batcher import Batcher
+from app.classifier import load
+from app.doors import BrowserRules, Keys, read_key_hashes
+from app.drain import Drain
+from app.errors import (
+    INTERNAL_ERROR,
+    OUTSIDE,
+    BadQuery,
+    DigitsError,
+    ModelError,
+    Problem,
+    Unavailable,
+    problem_for,
+    problem_json,
+)
+from app.payload import Intake
+from app.recognizer import Recognizer
+from app.settings import Settings
+from app.state import State
+from app.telemetry import Metrics, Telemetry, configure_logging
+from app.versions import Versions
+
+log = structlog.get_logger()
+
+DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
+and get the digit with an honest probability, or a clear word that there is none."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Without settings it is what a server runs: it reads the environment, and
+    sends the process's logs to stderr.
+    """
+    if settings is None:
+        settings = Settings()
+        configure_logging(json=settings.log_json)
+    metrics = Metrics()
+    app = FastAPI(
+        title="Digits",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=partial(lifespan, settings=settings, metrics=metrics),
+        redoc_url=None,
+    )
+    hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else None
+    app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
+    app.include_router(routes)
+    app.mount("/web", StaticFiles(directory=WEB))
+    for error, answer in {
+        DigitsError: _refuse,
+        RequestValidationError: _refuse_parameter,
+        HTTPException: _refuse_request,
+    }.items():
+        app.add_exception_handler(error, answer)
+    app.state.retry_after = str(settings.retry_after_seconds)
+    # From the inside out. A refused key is counted and has its ID; a browser may read why, and may
+    # ask before it sends one.
+    if hashes:
+        app.add_middleware(Keys, hashes=hashes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=("GET", "POST"),
+            allow_headers=("*",),
+            expose_headers=("X-Request-ID", "Retry-After"),
+        )
+    app.add_middleware(Telemetry, metrics=metrics, log_requests=settings.log_requests)
+    app.add_middleware(BrowserRules)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(
+    app: FastAPI, *, settings: Settings, metrics: Metrics
+) -> AsyncIterator[dict[str, State]]:
+    """Load the model, start the threads, watch for a newer version; then the same backwards."""
+    drain = Drain(settings.drain_notice_seconds)
+    with drain.installed():
+        versions = Versions(
+            settings.models_dir,
+            partial(load, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch),
+            pinned=settings.model_version,
+            on_reload=metrics.count_reload,
+        )
+        try:
+            await versions.start()
+        except ModelError as error:
+            log.critical("no model to serve", reason=str(error))
+            raise
+        batcher = Batcher(
+            threads=settings.inference_threads,
+            max_batch=settings.max_batch,
+            max_images=settings.max_waiting_images,
+            on_batch=metrics.count_batch,
+        )
+        recognizer = Recognizer(versions, batcher, settings)
+        watch = asyncio.create_task(versions.watch(settings.reload_seconds))
+        drain.started = True
+        log.info("ready", model=versions.live.name, version=versions.live.version)
+        intake = Intake(settings.max_held_bytes)
+        yield {"digits": State(settings, metrics, drain, intake, versions, batcher, recognizer)}
+        watch.cancel()
+        await batcher.close()
+        recognizer.close()
+
+
+def _problem(
+    request: Request, problem: Problem, detail: str, headers: dict[str, str] | None = None
+) -> Response:
+    body = problem_json(problem, detail, request_id=request.state.request_id)
+    return Response(body, problem.status, headers, media_type="application/problem+json")
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    retry = {"retry-after": request.app.state.retry_after}
+    return _problem(
+        request, problem_for(error), str(error), retry if isinstance(error, Unavailable) else None
+    )
+
+
+async def _refuse_parameter(request: Request, error: Exception) -> Response:
+    # The names are ours; the values are the caller's and are not repeated.
+    assert isinstance(error, RequestValidationError)  # noqa: S101 -- as registered
+    names = sorted({str(fault["loc"][1]) for fault in error.errors()})
+    return await _refuse(request, BadQuery(f"Not acceptable: {', '.join(names)}."))
+
+
+async def _refuse_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 -- as registered
+    problem = next((p for p in OUTSIDE if p.status == error.status_code), INTERNAL_ERROR)
+    return _problem(request, problem, problem.remedy, dict(error.headers or {}))

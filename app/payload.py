@@ -1,0 +1,294 @@
+"""A request's body, from bytes to raw images: multipart, one image, or JSON.
+
+A raw image is either `bytes`, still encoded, or an array uint8 [h,w]. Limits in bytes are held
+while the body arrives: what is too large is refused when that shows, not when it has all been read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from app.errors import (
+    BadPixels,
+    BodyTooLarge,
+    ClientGone,
+    EmptyBatch,
+    ImageTooLarge,
+    MalformedBody,
+    QueueFull,
+    TooManyImages,
+    UnsupportedContentType,
+    UnsupportedEncoding,
+)
+
+Pixels = NDArray[np.uint8]
+RawImage = bytes | Pixels
+
+FLAT_PIXELS = 28 * 28
+MAX_PARTS = 1000
+
+JSON_AT_ONCE_BYTES = 512 * 1024
+ROW = re.compile(rb"\[[^\[\]]*+\]")
+ROW_MARK = b'""'
+MAX_PART_HEADER_BYTES = 4096
+
+
+class Intake:
+    """The bytes of all bodies that are being read or worked on, and how many there may be."""
+
+    def __init__(self, max_held_bytes: int) -> None:
+        self.max_held_bytes = max_held_bytes
+        self.held_bytes = 0
+
+    def open(self) -> Hold:
+        return Hold(self)
+
+
+class Hold:
+    """One request's share of the intake, given back when its context is left."""
+
+    def __init__(self, intake: Intake) -> None:
+        self.intake = intake
+        self.held_bytes = 0
+
+    def grow(self, count: int) -> None:
+        """Raises QueueFull where there is no room for `count` bytes more."""
+        if self.intake.held_bytes + count > self.intake.max_held_bytes:
+            raise QueueFull("Too many bytes are being worked on; try again shortly.")
+        self.intake.held_bytes += count
+        self.held_bytes += count
+
+    def __enter__(self) -> Hold:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.intake.held_bytes -= self.held_bytes
+        self.held_bytes = 0
+
+
+async def read(request: Request, hold: Hold, *, max_body_bytes: int) -> bytes:
+    """The request's whole body.
+
+    Raises UnsupportedEncoding, BodyTooLarge (before the first byte where the length is declared,
+    else at the limit), QueueFull, ClientGone.
+    """
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedEncoding("Send the body as it is, without Content-Encoding.")
+    too_large = BodyTooLarge(f"A body has at most {max_body_bytes:,} bytes.")
+    if int(request.headers.get("content-length", 0)) > max_body_bytes:
+        raise too_large
+    chunks, size = [], 0
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size > max_body_bytes:
+                raise too_large
+            hold.grow(len(chunk))
+            chunks.append(chunk)
+    except ClientDisconnect as error:
+        raise ClientGone("The client went away before its body had arrived.") from error
+    return b"".join(chunks)
+
+
+def parse(body: bytes, content_type: str, *, max_images: int, max_pixels: int) -> list[RawImage]:
+    """The images in a body, at least one, in order.
+
+    Raises UnsupportedContentType, MalformedBody, EmptyBatch, TooManyImages, BadPixels,
+    ImageTooLarge.
+    """
+    kind, options = parse_options_header(content_type)
+    images: list[RawImage]
+    if kind == b"multipart/form-data":
+        images = [*_multipart(body, options.get(b"boundary", b""), max_images)]
+    elif kind == b"application/json":
+        images = [*_json(body, max_images, max_pixels)]
+    elif kind.startswith(b"image/"):
+        images = [body] if body else []
+    else:
+        raise UnsupportedContentType(
+            "Send multipart/form-data with a field `file`, an image with its image/… type, "
+            "or application/json."
+        )
+    if not images:
+        raise EmptyBatch(
+            "Send at least one image: a multipart field `file`, the image itself as the body, "
+            'or JSON {"image": …} or {"images": […]}.'
+        )
+    return images
+
+
+def _multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
+    if not boundary:
+        raise MalformedBody("The content type names no boundary.")
+    form = _Form(max_images)
+    try:
+        parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": form.begin_part,
+                "on_header_field": form.add_header_name,
+                "on_header_value": form.add_header_value,
+                "on_header_end": form.end_header,
+                "on_part_data": form.add_data,
+                "on_part_end": form.end_part,
+                "on_end": form.end,
+            },
+            max_header_size=MAX_PART_HEADER_BYTES,
+        )
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise MalformedBody("The body is not the multipart it says it is.") from error
+    if not form.ended:
+        raise MalformedBody("The multipart body ends before its last boundary.")
+    return form.files
+
+
+class _Form:
+    """Collects the parts named `file`, in memory, while the parser walks through the body."""
+
+    def __init__(self, max_images: int) -> None:
+        self.max_images = max_images
+        self.files: list[bytes] = []
+        self.parts = 0
+        self.ended = False
+
+    def begin_part(self) -> None:
+        self.parts += 1
+        if self.parts > MAX_PARTS:
+            raise MalformedBody(f"A form has at most {MAX_PARTS:,} parts.")
+        self.is_file = False
+        self.header_name = self.header_value = b""
+        self.data: list[bytes] = []
+
+    def add_header_name(self, data: bytes, start: int, end: int) -> None:
+        self.header_name += data[start:end]
+
+    def add_header_value(self, data: bytes, start: int, end: int) -> None:
+        self.header_value += data[start:end]
+
+    def end_header(self) -> None:
+        if self.header_name.lower() == b"content-disposition":
+            _, options = parse_options_header(self.header_value.decode("latin-1"))
+            self.is_file = options.get(b"name") == b"file"
+        self.header_name = self.header_value = b""
+
+    def add_data(self, data: bytes, start: int, end: int) -> None:
+        if self.is_file:
+            self.data.append(data[start:end])
+
+    def end_part(self) -> None:
+        if not self.is_file:
+            return
+        if len(self.files) == self.max_images:
+            raise TooManyImages(f"A request has at most {self.max_images:,} images.")
+        self.files.append(b"".join(self.data))
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:
+    try:
+        document = _document(body)
+    except orjson.JSONDecodeError as error:
+        if b"NaN" in body or b"Infinity" in body or "infinity" in str(error):
+            raise BadPixels("Every pixel is a finite number.") from error
+        raise MalformedBody("The body is not JSON in UTF-8.") from error
+    # A boolean is an integer to Python; here is the one place where the two still differ.
+    if b"true" in body or b"false" in body:
+        raise BadPixels("Every pixel is a number.")
+    if body.count(b'"') > 2:  # a second name, or the same once more, or a string for a number
+        document = None
+    match document:
+        case {"image": value, **others} if not others:
+            values = [value]
+        case {"images": list(values), **others} if not others:
+            pass
+        case _:
+            raise BadPixels('The document is {"image": rows} or {"images": [rows, …]}.')
+    if len(values) > max_images:
+        raise TooManyImages(f"A request has at most {max_images:,} images.")
+    return [_pixels(value, index, max_pixels) for index, value in enumerate(values)]
+
+
+def _document(body: bytes) -> Any:
+    """As orjson.loads, row by row where the body is large: one call holds the interpreter until it
+    is done, and 15 MB in one go kept every other request waiting for half a second.
+    """
+    # The two quotes are those of the one name there may be, so that no mark is the client's.
+    if len(body) <= JSON_AT_ONCE_BYTES or body.count(b'"') != 2:
+        return orjson.loads(body)
+    rows: list[Any] = []
+
+    def set_aside(row: re.Match[bytes]) -> bytes:
+        rows.append(orjson.loads(row[0]))
+        return ROW_MARK
+
+    document = orjson.loads(ROW.sub(set_aside, body))
+    taken = iter(rows)
+    match document:
+        case {"image": value}:
+            return {**document, "image": _put_back(value, taken)}
+        case {"images": list(values)}:
+            return {**document, "images": [_put_back(value, taken) for value in values]}
+    return document
+
+
+def _put_back(value: Any, rows: Iterator[Any]) -> Any:
+    if value == "":
+        return next(rows)
+    if type(value) is not list:
+        return value
+    return [next(rows) if row == "" else row for row in value]
+
+
+def _pixels(value: Any, index: int, max_pixels: int) -> Pixels:
+    """Nested rows, or 784 numbers, as uint8 [h,w]. 0–255, or 0–1 where no value exceeds 1."""
+    rows = _rows(value, index)
+    if len(rows) * len(rows[0]) > max_pixels:
+        raise ImageTooLarge(f"Image {index} has more than {max_pixels:,} pixels.")
+    try:  # whole numbers of the right range, far the fastest way
+        levels = np.frombuffer(b"".join([bytes(row) for row in rows]), np.uint8)
+        levels = levels.reshape(len(rows), -1)
+        return levels * np.uint8(255) if levels.max() <= 1 else levels
+    except (TypeError, ValueError):
+        return _levels(rows, index)
+
+
+def _rows(value: Any, index: int) -> list[list[Any]]:
+    if type(value) is not list or not value:
+        raise BadPixels(f"Image {index} is not rows of numbers.")
+    if type(value[0]) is not list:
+        if len(value) != FLAT_PIXELS:
+            raise BadPixels(
+                f"Image {index} has {len(value):,} numbers; a flat image has {FLAT_PIXELS}, "
+                "another is given as rows."
+            )
+        return [value[start : start + 28] for start in range(0, FLAT_PIXELS, 28)]
+    if set(map(type, value)) != {list} or len(set(map(len, value))) != 1 or not value[0]:
+        raise BadPixels(f"Image {index} has rows of different lengths, or none.")
+    rows: list[list[Any]] = value
+    return rows
+
+
+def _levels(rows: list[list[Any]], index: int) -> Pixels:
+    try:
+        numbers = np.stack([np.array(row) for row in rows])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadPixels(f"Image {index} is not rows of numbers.") from error
+    if numbers.ndim != 2 or numbers.dtype.kind not in "iuf":
+        raise BadPixels(f"Image {index} is not rows of numbers.")
+    if not np.isfinite(numbers).all() or numbers.min() < 0 or numbers.max() > 255:
+        raise BadPixels(f"Image {index} has a value that is not from 0 to 255.")
+    levels: Pixels = np.rint(numbers * (255 if numbers.max() <= 1 else 1)).astype(np.uint8)
+    return levels

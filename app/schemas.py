@@ -1,0 +1,90 @@
+"""What goes over the wire: the shapes for the document, and the bytes of an answer."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import BaseModel, Field
+
+Level = Annotated[float, Field(ge=0, le=255)]
+Rows = Annotated[list[Annotated[list[Level], Field(min_length=1)]], Field(min_length=1)]
+Grey = Rows | Annotated[list[Level], Field(min_length=784, max_length=784)]
+Rejection = Literal["blank", "not_a_digit", "uncertain"]
+
+
+class OneImage(BaseModel, extra="forbid"):
+    """One image as numbers: rows, or 784 in a row. 0–255, or 0–1 where no value exceeds 1."""
+
+    image: Grey
+
+
+class ManyImages(BaseModel, extra="forbid"):
+    """Several images as numbers, of any sizes."""
+
+    images: Annotated[list[Grey], Field(min_length=1)]
+
+
+class Model(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Seen(BaseModel):
+    """What the model saw, and what was done to the image before."""
+
+    image: Annotated[str, Field(description="The 28×28 digit, as a data URL of a PNG.")]
+    inverted: Annotated[bool, Field(description="The ink was dark on a light ground.")]
+    box: Annotated[
+        tuple[int, int, int, int] | None,
+        Field(description="Left, top, right, bottom of the ink in the upright image's pixels."),
+    ]
+    warnings: list[str]
+
+
+class Prediction(BaseModel):
+    """What one image shows."""
+
+    label: Annotated[
+        int | None, Field(ge=0, le=9, description="The most probable digit; null for a blank.")
+    ]
+    confidence: Annotated[float, Field(ge=0, le=1, description="The label's probability.")]
+    probabilities: Annotated[
+        list[float], Field(min_length=10, max_length=10, description="Index = digit; sum 1.")
+    ]
+    rejected: Annotated[
+        Rejection | None, Field(description="Null, or why the answer should not be used.")
+    ]
+    seen: Annotated[Seen | None, Field(description="Only with `include=seen`.")] = None
+
+
+class Answer(BaseModel):
+    """One prediction an image, in the order of the request."""
+
+    model: Model
+    predictions: Annotated[list[Prediction], Field(min_length=1)]
+
+
+class ProblemDetails(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: Annotated[str, Field(description="Stable, and the address of its explanation.")]
+    title: str
+    status: int
+    detail: str
+    request_id: str
+
+
+class Health(BaseModel):
+    """Whether the process can answer, and which model would."""
+
+    status: Literal["ok", "unavailable"]
+    model: Model | None = None
+    detail: str | None = None
+
+
+def encode(value: Any) -> bytes:
+    """JSON of dicts, lists and arrays; float32 is written with the digits it has."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,0 +1,143 @@
+"""Every knob of the service, once: its unit is in its name, its default and reason beside it.
+
+Each is an environment variable with the prefix `DIGITS_`, e.g. `DIGITS_MAX_PIXELS=4000000`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
+    """The cores this process may use: its affinity, cut down to the container's quota (cgroup v2).
+
+    TensorFlow and OpenCV look at the host's cores alone, and a pod limited to two of sixty-four
+    then runs sixty-four threads on two.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = affinity or 1
+    try:
+        quota, period = cpu_max.read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2 here, or a quota of "max"
+        return cores
+
+
+class Settings(BaseSettings):
+    """What can be set. `Settings()` reads the environment; tests pass values."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DIGITS_", frozen=True, protected_namespaces=(), extra="forbid"
+    )
+
+    host: str = Field("127.0.0.1", description="Address to listen on; the container sets 0.0.0.0.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: PositiveInt = Field(
+        1,
+        description="Server processes. One shares its cores among threads and keeps the memory of "
+        "one TensorFlow; more pay where one process's Python is the limit.",
+    )
+
+    models_dir: Path = Field(
+        Path("models/digits"), description="Folder of the version folders `1`, `2`, …"
+    )
+    model_version: PositiveInt | None = Field(
+        None, description="Serve this version and no other. Unset: the highest there is."
+    )
+    reload_seconds: PositiveFloat = Field(
+        5.0, description="Seconds between looks for a newer version in `models_dir`."
+    )
+
+    max_body_bytes: PositiveInt = Field(
+        32 * 2**20, description="Bytes of one request's body. A phone's photo has 3 to 12 MiB."
+    )
+    max_pixels: PositiveInt = Field(
+        64_000_000, description="Pixels of one image. Phones take 12 to 50 million."
+    )
+    max_images: PositiveInt = Field(256, description="Images in one request.")
+    max_held_bytes: PositiveInt = Field(
+        256 * 2**20, description="Bytes of all bodies being read or worked on; above it, 503."
+    )
+    max_waiting_images: PositiveInt = Field(
+        512,
+        description="Images admitted and not yet answered; above it, 503. At 1 ms an image the "
+        "last one waits half a second, less than a caller's patience.",
+    )
+    max_header_bytes: PositiveInt = Field(
+        16 * 1024, description="Bytes of a request's line and headers (httptools has no cap)."
+    )
+
+    deadline_seconds: PositiveFloat = Field(
+        10.0,
+        description="Seconds from a request's first byte read to the start of its inference; "
+        "`X-Deadline-Seconds` may ask for less. Past it, 504.",
+    )
+    header_seconds: PositiveFloat = Field(
+        10.0, description="Seconds a connection may take to send a request's headers."
+    )
+    body_seconds: PositiveFloat = Field(
+        60.0, description="Seconds it may then take to send the body: 8 MB at 1 Mbit/s."
+    )
+    keep_alive_seconds: PositiveInt = Field(
+        15, description="Seconds an idle connection is kept; proxies keep theirs for less."
+    )
+    retry_after_seconds: PositiveInt = Field(
+        1, description="`Retry-After` of a 503: a full queue is empty again in under a second."
+    )
+    drain_notice_seconds: float = Field(
+        1.0,
+        ge=0,
+        description="Seconds after SIGTERM in which `/readyz` says 503 and requests are still "
+        "taken, so that a load balancer can look away first.",
+    )
+    drain_seconds: PositiveInt = Field(
+        20, description="Seconds that accepted requests then get to be answered before the exit."
+    )
+
+    inference_threads: PositiveInt = Field(
+        default_factory=lambda: min(available_cores(), 8),
+        description="Threads that run the model, one batch each. Default: one a core, at most 8.",
+    )
+    intra_op_threads: PositiveInt = Field(
+        1,
+        description="Threads inside one model call. One a call and several calls at once waste "
+        "less than many threads on one small batch.",
+    )
+    max_batch: PositiveInt = Field(
+        16, description="Images in one model call. Larger batches cost as much an image."
+    )
+    decode_threads: PositiveInt = Field(
+        default_factory=available_cores,
+        description="Threads that decode and normalize large images. Default: one a core.",
+    )
+    inline_image_bytes: int = Field(
+        1024,
+        ge=0,
+        description="Encoded images up to this size are decoded on the event loop: a thread's "
+        "hand-over would cost more than the 28×28 PNG itself.",
+    )
+    stall_seconds: PositiveFloat = Field(
+        30.0, description="A model call that runs longer makes `/healthz` say 503."
+    )
+
+    cors_origins: tuple[str, ...] = Field(
+        (), description="Origins whose pages may call the API, as a JSON list. Default: none."
+    )
+    api_keys_file: Path | None = Field(
+        None,
+        description="File of SHA-256 hashes (hex, one a line, `#` comments) of the API keys that "
+        "may use `/predict`. Unset: no key is asked for.",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1", description="Addresses whose `X-Forwarded-*` is believed, comma-separated."
+    )
+    log_requests: bool = Field(
+        False, description="Log a line for every request, not only for those that fail here."
+    )
+    log_json: bool = Field(False, description="Log JSON lines; the container sets it.")

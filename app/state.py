@@ -1,0 +1,34 @@
+"""What the lifespan builds and the routes use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.batcher import Batcher
+from app.drain import Drain
+from app.payload import Intake
+from app.recognizer import Recognizer
+from app.settings import Settings
+from app.telemetry import Metrics
+from app.versions import Versions
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """One process's working parts."""
+
+    settings: Settings
+    metrics: Metrics
+    drain: Drain
+    intake: Intake
+    versions: Versions
+    batcher: Batcher
+    recognizer: Recognizer
+
+    def ailment(self) -> str | None:
+        """Why this process can't answer correctly now, or None where it can."""
+        if not self.batcher.alive:
+            return "An inference thread has ended."
+        if self.batcher.longest_call_seconds > self.settings.stall_seconds:
+            return "A model call does not return."
+        return None
