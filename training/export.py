@@ -1,0 +1,204 @@
+"""A trained network → a version folder that serving can load, and nothing less than that.
+
+    models/digits/<integer>/
+        saved_model.pb, variables/, fingerprint.pb    signature serving_default
+        model_card.json   what it was trained on and how, every measured figure, thresholds
+        golden.npz        drawn inputs and what this model answers to them
+        manifest.json     SHA-256 of every other file
+
+The signature takes images uint8 [n,28,28] and answers probabilities float32 [n,10] and
+digit_score float32 [n]. Scaling, batch norm, temperature and softmax are in the graph, and
+the weights are constants in it: nothing to restore when it loads, nothing to get wrong.
+"""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+Card = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A folder under models/digits."""
+
+    number: int
+    folder: Path
+
+
+def export(network: Any, temperature: float, card: Card, models: Path) -> Version:
+    """Write the next version of `network` under `models`; all of it, or, if stopped, nothing.
+
+    `card` lacks only name and version. The folder is made under a name that no server looks
+    at and renamed when complete.
+
+    Raises:
+        OSError: `models` can't be written.
+    """
+    models.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models))
+    try:
+        save(network, temperature, draft)
+        write_golden(draft)
+        number = next_version(models)
+        write_card(draft, {"name": "digits", "version": str(number), **card})
+        draft.chmod(0o755)
+        draft.rename(models / str(number))
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Version(number, models / str(number))
+
+
+def next_version(models: Path) -> int:
+    taken = [int(folder.name) for folder in models.iterdir() if folder.name.isdecimal()]
+    return max(taken, default=0) + 1
+
+
+def save(network: Any, temperature: float, folder: Path) -> None:
+    """Write the SavedModel alone."""
+    classifier = Classifier(network, temperature)
+    tf.saved_model.save(classifier, str(folder), signatures={"serving_default": classifier.answer})
+
+
+class Classifier(tf.Module):  # type: ignore[misc]
+    """What is served: a network with constant weights between scaling and softmax."""
+
+    def __init__(self, network: Any, temperature: float) -> None:
+        super().__init__()
+        self._steps = frozen(network)
+        self._temperature = temperature
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def answer(self, images: Any) -> dict[str, Any]:
+        x = tf.cast(images, tf.float32)[..., None] / 255.0  # [n,28,28,1] in 0–1
+        for step in self._steps:
+            x = step(x)
+        probabilities = tf.nn.softmax(x[:, :10] / self._temperature)  # [n,10]
+        trained = x.shape[1] == 11
+        score = tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, axis=1)  # [n]
+        return {"probabilities": probabilities, "digit_score": score}
+
+
+Step = Callable[[Any], Any]
+
+
+def frozen(network: Any) -> list[Step]:
+    """The layers of a plain stack as functions of constants, each batch norm in its convolution.
+
+    Raises:
+        ValueError: a layer of a kind that `training.model` does not use.
+    """
+    steps: list[Step] = []
+    layers = network.layers
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
+        match layer:
+            case keras.layers.Conv2D():
+                steps.append(_conv(layer, *_folded(layer, after)))
+            case keras.layers.Dense():
+                steps.append(_dense(layer))
+            case keras.layers.ReLU():
+                steps.append(tf.nn.relu)
+            case keras.layers.Flatten():
+                steps.append(lambda x: tf.reshape(x, [-1, x.shape[1] * x.shape[2] * x.shape[3]]))
+            case keras.layers.GlobalAveragePooling2D():
+                steps.append(lambda x: tf.reduce_mean(x, axis=[1, 2]))
+            case keras.layers.InputLayer() | keras.layers.Dropout():
+                pass
+            case keras.layers.BatchNormalization():
+                pass
+            case _:
+                raise ValueError(f"no way to freeze {type(layer).__name__}")
+    return steps
+
+
+def _folded(conv: Any, norm: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    gain = norm.gamma.numpy() / np.sqrt(norm.moving_variance.numpy() + norm.epsilon)
+    return conv.kernel.numpy() * gain, norm.beta.numpy() - norm.moving_mean.numpy() * gain
+
+
+def _conv(layer: Any, kernel: NDArray[np.float32], bias: NDArray[np.float32]) -> Step:
+    strides, padding = layer.strides, layer.padding.upper()
+    return lambda x: tf.nn.bias_add(tf.nn.conv2d(x, kernel, strides, padding), bias)
+
+
+def _dense(layer: Any) -> Step:
+    kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
+    activate = layer.activation
+    return lambda x: activate(tf.matmul(x, kernel) + bias)
+
+
+def load(folder: Path) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
+    """The signature of a version: uint8 [n,28,28] → probabilities [n,10], digit_score [n]."""
+    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+
+    def answer(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        return {name: value.numpy() for name, value in signature(images=images).items()}
+
+    return answer
+
+
+def write_golden(folder: Path) -> None:
+    """Draw the golden inputs and keep what the saved model in `folder` answers to them."""
+    images = golden_images()
+    np.savez(folder / "golden.npz", images=images, **load(folder)(images))  # type: ignore[arg-type]
+
+
+def write_card(folder: Path, card: Card) -> None:
+    """Write the card, then the manifest over everything in `folder`."""
+    text = json.dumps(card, indent=2, ensure_ascii=False)
+    (folder / "model_card.json").write_text(text + "\n", encoding="utf-8")
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if path.name != "manifest.json"
+    }
+    (folder / "manifest.json").write_text(json.dumps({"files": sums}, indent=2) + "\n")
+
+
+STROKES: dict[str, list[list[tuple[int, int]]]] = {
+    "0": [[(14, 5), (9, 8), (8, 15), (10, 21), (14, 23), (18, 21), (20, 14), (18, 7), (14, 5)]],
+    "1": [[(15, 5), (14, 23)]],
+    "2": [[(9, 9), (11, 6), (16, 5), (19, 8), (17, 13), (9, 22), (20, 22)]],
+    "3": [[(9, 6), (17, 5), (18, 9), (13, 13), (19, 16), (18, 21), (13, 23), (8, 21)]],
+    "4": [[(10, 5), (8, 14), (19, 14)], [(18, 7), (17, 23)]],
+    "5": [[(19, 5), (10, 5), (9, 12), (16, 12), (19, 16), (16, 22), (9, 22)]],
+    "6": [[(17, 5), (11, 10), (8, 17), (11, 22), (17, 22), (18, 17), (14, 14), (9, 17)]],
+    "7": [[(8, 6), (20, 6), (14, 14), (12, 23)]],
+    "8": [
+        [(14, 13), (9, 9), (12, 5), (17, 5), (19, 9), (14, 13)],
+        [(14, 13), (8, 18), (11, 23), (17, 23), (20, 18), (14, 13)],
+    ],
+    "9": [[(19, 10), (15, 13), (10, 11), (10, 7), (15, 5), (19, 8), (18, 15), (15, 23)]],
+    "cross": [[(6, 6), (22, 22)], [(22, 6), (6, 22)]],
+    "box": [[(5, 5), (22, 5), (22, 22), (5, 22), (5, 5)]],
+    "letter": [[(6, 22), (14, 5), (22, 22)], [(9, 16), (19, 16)]],
+    "dot": [[(14, 14), (14, 14)]],
+}
+
+
+def golden_images() -> NDArray[np.uint8]:
+    """Digits drawn with a thin and a thick pen, things that are none, and no ink at all."""
+    drawn = [_draw(STROKES[str(digit)], pen) for pen in (2, 3) for digit in range(10)]
+    others = [_draw(strokes, 2) for name, strokes in STROKES.items() if not name.isdecimal()]
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    blank = np.zeros((28, 28), np.uint8)
+    return np.stack([*drawn, *others, noise, blank])
+
+
+def _draw(strokes: list[list[tuple[int, int]]], pen: int) -> NDArray[np.uint8]:
+    image = np.zeros((28, 28), np.uint8)
+    lines = [np.array(stroke, np.int32) for stroke in strokes]
+    cv2.polylines(image, lines, isClosed=False, color=255, thickness=pen, lineType=cv2.LINE_AA)
+    return image

@@ -1,0 +1,97 @@
+"""What a robust network learns from: clean digits, altered ones, scenes, and what is no digit.
+
+An epoch shows every clean digit once; half as many again are altered as arrays
+(`training.corrupt`), three eighths were photographed, scanned or drawn and came back through
+`app.normalize` (`training.scenes`), and three sixteenths are no digits at all
+(`training.outliers`). Every batch has them in these shares: clean digits are half of it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from training import augment, corrupt, data
+
+NO_DIGIT = -1
+ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875  # for each clean digit
+CLEAN = augment.Affine(rotation_degrees=12, shear=0.18, scale=0.12, stretch=0.1, shift_pixels=1.5)
+STILL_MOVED = 0.5  # of CLEAN: scenes have had their own geometry
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Made ahead, because rendering a scene takes as long as learning from a dozen."""
+
+    scenes: data.Digits
+    outliers: NDArray[np.uint8]
+
+
+def read(scenes: Path, outliers: Path) -> Pools:
+    """What `training.scenes` and `training.outliers` wrote.
+
+    Raises:
+        DataError: a file is missing or not a pool.
+    """
+    try:
+        with np.load(scenes) as pool:
+            rendered = data.Digits(pool["digits"], pool["labels"])
+        with np.load(outliers) as pool:
+            return Pools(rendered, pool["digits"])
+    except (OSError, KeyError, ValueError) as error:
+        raise data.DataError(f"no pool: {error}") from error
+
+
+def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_size: int) -> Any:
+    """A dataset of one pass: images float32 [n,28,28,1] in 0–1, labels int32 [n] (−1: none).
+
+    `batch_size` counts clean digits; with the others a batch is about twice that.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    steps = len(digits) // batch_size
+    shares = [int(batch_size * share) for share in (ALTERED, SCENES, OUTLIERS)]
+
+    def rows(size: int, per_batch: int) -> NDArray[np.int64]:
+        order = np.concatenate(
+            [rng.permutation(size) for _ in range(-(-steps * per_batch // size))]
+        )
+        return order[: steps * per_batch].reshape(steps, per_batch)
+
+    clean = rows(len(digits), batch_size)
+    altered, scenes, outliers = (
+        rows(size, per_batch)
+        for size, per_batch in zip(
+            (len(digits), len(pools.scenes), len(pools.outliers)), shares, strict=True
+        )
+    )
+    parts = (clean, altered, scenes, outliers)
+    amount = np.repeat([1.0, 0.0, STILL_MOVED, 1.0], [part.shape[1] for part in parts])
+    images = (digits.images, digits.images, pools.scenes.images, pools.outliers)
+    none = np.full(len(pools.outliers), NO_DIGIT)
+    labels = (digits.labels, digits.labels, pools.scenes.labels, none)
+
+    def batches() -> Any:
+        for step, places in enumerate(zip(*parts, strict=True)):
+            taken = [image[place] for image, place in zip(images, places, strict=True)]
+            taken[1] = corrupt.some(taken[1], rng)
+            named = [label[place] for label, place in zip(labels, places, strict=True)]
+            yield (
+                np.concatenate(taken),
+                np.concatenate(named).astype(np.int32),
+                (np.array([seed, epoch * steps + step], np.int32)),
+            )
+
+    def move(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
+        x = tf.cast(x, tf.float32)[..., None] / 255.0
+        return augment.affine(x, CLEAN, seed=seed, amount=amount), y
+
+    n = len(amount)
+    signature = (
+        tf.TensorSpec([n, 28, 28], tf.uint8),
+        tf.TensorSpec([n], tf.int32),
+        tf.TensorSpec([2], tf.int32),
+    )
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(move).prefetch(4)

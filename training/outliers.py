@@ -1,0 +1,452 @@
+"""What is not a digit, made by code: letters, signs, shapes, scribbles, parts and pairs of digits,
+textures. From these the model learns to say so.
+
+Letters come from the fonts that matplotlib ships and from skeletons drawn here, rewritten with a
+pen and bent as hands bend them; those that can't be told from digits (o, l, z, s, …) are left out.
+Some fonts, letters and kinds are held back: rejection is reported on those, never trained on them.
+
+    python -m training.outliers --data mnist.npz --split train --count 60000 --seed 1 --out o.npz
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from app.normalize import normalize
+from training.scenes import (
+    MARGIN,
+    REACH,
+    SPLITS,
+    WORK,
+    Plane,
+    coverage,
+    placed,
+    stroke_distance,
+    waves,
+)
+
+Grey = NDArray[np.uint8]
+Rng = np.random.Generator
+
+CANVAS = 96
+"""Pixels of the side of the picture that a sign is drawn on, before `app.normalize` sees it."""
+
+LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwxyαγεηλμνπρφχψωΓΔΘΛΞΠΣΦΨΩЖИЛФЦШЮЯ"
+SIGNS = "&%@#?*+=~<>€£§¶±√∞∑∫≈≠→↑✓★♥♦"
+HELD_BACK_LETTERS = "KRhvψЖФ"
+FONTS = (
+    "DejaVuSans",
+    "DejaVuSans-Bold",
+    "DejaVuSans-Oblique",
+    "DejaVuSansMono",
+    "DejaVuSansMono-Bold",
+    "DejaVuSerif",
+    "DejaVuSerif-Italic",
+    "cmr10",
+    "cmss10",
+    "cmmi10",
+    "cmb10",
+)
+HELD_BACK_FONTS = ("STIXGeneral", "STIXGeneralItalic", "cmtt10", "DejaVuSerif-Bold")
+
+# Strokes as people write them: points x,y from the upper left of a unit square; curves run smoothly
+# through the points, and a point that is given twice is a corner.
+WRITTEN = {
+    "A": ("0,1 .5,0 .5,0 1,1", ".2,.65 .85,.62"),
+    "C": ("1,.2 .7,0 .3,.05 0,.4 .05,.75 .4,1 .95,.85",),
+    "E": ("1,0 0,0 0,0 0,1 0,1 1,1", "0,.5 .8,.5"),
+    "E round": ("1,.1 .5,0 .1,.2 .2,.42 .6,.48 .6,.48 .1,.55 0,.8 .4,1 1,.9",),
+    "F": ("1,0 0,0 0,0 0,1", "0,.45 .75,.45"),
+    "G": ("1,.15 .6,0 .15,.15 0,.5 .15,.9 .6,1 1,.8 1,.55 1,.55 .55,.55",),
+    "H": ("0,0 0,1", "1,0 1,1", "0,.5 1,.5"),
+    "J": (".3,0 1,0", ".7,0 .7,.7 .5,1 .15,.95 0,.75"),
+    "K": ("0,0 0,1", "1,0 .1,.55 .1,.55 1,1"),
+    "L": ("0,0 0,1 0,1 .9,1",),
+    "M": ("0,1 .1,0 .1,0 .5,.7 .5,.7 .9,0 .9,0 1,1",),
+    "N": ("0,1 0,0 0,0 1,1 1,1 1,0",),
+    "P": ("0,1 0,0 0,0 .7,.02 1,.25 .7,.5 0,.52",),
+    "R": ("0,1 0,0 0,0 .7,.02 1,.25 .7,.48 0,.5 .3,.5 .3,.5 1,1",),
+    "T": ("0,0 1,0", ".5,0 .5,1"),
+    "U": ("0,0 0,.6 .2,.95 .6,1 .95,.8 1,0", "1,0 1,1"),
+    "V": ("0,0 .5,1 .5,1 1,0",),
+    "W": ("0,0 .25,1 .25,1 .5,.3 .5,.3 .75,1 .75,1 1,0",),
+    "X": ("0,0 1,1", "1,0 0,1"),
+    "Y": ("0,0 .5,.5", "1,0 .5,.5 .5,.5 .4,1"),
+    "a": ("1,.2 .6,0 .15,.2 0,.6 .3,1 .7,.85 1,.2 1,.2 .95,.8 1.15,1",),
+    "a two": (".1,.15 .5,0 .85,.2 .85,.6 .9,1", ".85,.45 .3,.5 .05,.8 .4,1 .85,.75"),
+    "c": ("1,.25 .6,0 .1,.3 .05,.75 .5,1 1,.8",),
+    "d": ("1,.55 .6,.4 .1,.55 .05,.85 .4,1 .95,.8", "1,0 .95,1"),
+    "e": (".05,.5 .9,.45 .85,.1 .45,0 .1,.25 .05,.65 .4,1 1,.85",),
+    "f": ("1,.12 .75,0 .5,.2 .45,1", ".1,.45 .9,.42"),
+    "f long": ("1,.1 .7,0 .5,.25 .45,.85 .2,1 .05,.9", ".15,.48 .85,.45"),
+    "h": ("0,0 0,1 0,1 .05,.65 .4,.45 .75,.55 .8,1",),
+    "j": (".6,.3 .6,.8 .4,1 .05,.95", ".6,.05 .62,.09"),
+    "k": ("0,0 0,1", ".75,.4 .1,.7 .1,.7 .85,1"),
+    "m": ("0,.1 0,1 0,1 .05,.3 .25,.05 .45,.3 .45,1 .45,1 .5,.3 .75,.05 .95,.3 1,1",),
+    "n": ("0,0 0,1 0,1 .1,.3 .5,0 .9,.25 1,1",),
+    "p": ("0,0 0,1", "0,.15 .5,0 .95,.2 .8,.5 .4,.6 0,.45"),
+    "r": ("0,0 0,1 0,1 .1,.4 .5,.05 1,.15",),
+    "t": (".5,0 .45,.8 .65,1 1,.9", ".05,.3 .95,.28"),
+    "t cross": (".5,0 .48,1", ".0,.35 1,.33"),
+    "u": ("0,0 0,.6 .3,1 .8,.8 1,0 1,0 1,.9 1.15,1",),
+    "v": ("0,0 .45,1 .45,1 .9,0 1.1,.05",),
+    "w": ("0,0 .15,.8 .35,.95 .5,.3 .5,.3 .65,.95 .85,.8 1,0",),
+    "w round": ("0,.1 .05,.8 .3,1 .5,.7 .5,.3 .5,.7 .7,1 .95,.8 1,0",),
+    "x": ("0,0 .2,.05 .8,.95 1,1", "1,0 0,1"),
+    "y": ("0,0 .1,.45 .45,.55 .8,.4", ".95,0 .8,.6 .5,.95 .1,1"),
+}
+HELD_BACK_WRITTEN = {"K", "k", "R", "h", "v", "V", "E round", "a two", "t cross"}
+
+
+@cache
+def font(name: str) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(
+        str(Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), WORK
+    )
+
+
+@cache
+def drawable(name: str, letters: str) -> str:
+    """Those of `letters` that font `name` has: others come out as its empty box, or not at all."""
+    missing = glyph(name, "\uffff")
+    has = [c for c in letters if (g := glyph(name, c)).any() and not np.array_equal(g, missing)]
+    return "".join(has)
+
+
+@cache
+def glyph(name: str, letter: str) -> Grey:
+    image = Image.new("L", (2 * WORK, 2 * WORK))
+    ImageDraw.Draw(image).text((WORK // 2, WORK // 4), letter, 255, font(name))
+    pixels = np.asarray(image)
+    left, top, width, height = cv2.boundingRect(pixels)
+    return pixels[top : top + height, left : left + width]
+
+
+def bent(distance: Plane, rng: Rng, amount: float = 2.5) -> Plane:
+    """A field of distances [h,w] as an unsteady hand would draw it: `amount` is in pixels of 96."""
+    height, width = distance.shape
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    reach = amount * max(height, width) / 96
+    cells = float(rng.uniform(1.5, 4))
+    x += reach * waves(rng, (height, width), cells)
+    y += reach * waves(rng, (height, width), cells)
+    return np.asarray(
+        cv2.remap(distance, x, y, cv2.INTER_LINEAR, borderValue=(-REACH,)), np.float32
+    )
+
+
+def on_canvas(distance: Plane, rng: Rng, pen: float) -> Plane:
+    """`distance` (see `stroke_distance`) turned, slanted, stretched, inked `pen` wide."""
+    longer = CANVAS * rng.uniform(0.6, 0.75)
+    turn = rng.uniform(-12, 12), rng.normal(0, 0.15)
+    warped = placed(distance, (CANVAS, CANVAS), longer, (CANVAS / 2, CANVAS / 2), turn)
+    ink = 255 * coverage(bent(warped, rng), pen * longer, 2.0)
+    stretch = rng.uniform(0.75, 1.3)
+    size = max(8, round(CANVAS * min(1.0, stretch))), max(8, round(CANVAS * min(1.0, 1 / stretch)))
+    return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def pen_width(rng: Rng) -> float:
+    """Half a stroke's width as a share of a sign's longer side, like those of MNIST's pens."""
+    return float(rng.uniform(0.03, 0.09))
+
+
+def printed(letters: str, fonts: tuple[str, ...], rng: Rng) -> Plane:
+    name = fonts[rng.integers(len(fonts))]
+    choice = drawable(name, letters)
+    image = glyph(name, choice[rng.integers(len(choice))])
+    if rng.random() < 0.7:
+        return on_canvas(stroke_distance(image, rng, pen=True), rng, pen_width(rng))
+    return on_canvas(stroke_distance(image, rng, pen=False), rng, rng.uniform(-0.01, 0.03))
+
+
+def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A Catmull-Rom curve [m,2] through `points` [n,2]; doubled points stay corners."""
+    padded = np.vstack([points[:1], points, points[-1:]])
+    t = np.linspace(0, 1, 8, endpoint=False)[:, None]
+    pieces = []
+    for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
+        first, second = (c - a) / 2, (d - b) / 2
+        bend = 3 * (c - b) - 2 * first - second
+        pieces.append(b + t * first + t**2 * bend + t**3 * (2 * (b - c) + first + second))
+    return np.vstack([*pieces, points[-1:]])
+
+
+def drawn(strokes: list[NDArray[np.float64]], rng: Rng, pen: float) -> Plane:
+    """`strokes`, each [n,2] in a unit square, on the canvas."""
+    side = WORK + 2 * MARGIN
+    away = np.ones((side, side), np.uint8)
+    for stroke in strokes:
+        points = np.rint((stroke * WORK + MARGIN) * 8).astype(np.int32)
+        cv2.polylines(away, [points], False, 0, 1, cv2.LINE_8, 3)
+    distance = -cv2.GaussianBlur(cv2.distanceTransform(away, cv2.DIST_L2, 5), (0, 0), 1.0) + 0.6
+    return on_canvas(np.asarray(distance, np.float32), rng, pen)
+
+
+def written(names: list[str], rng: Rng) -> Plane:
+    wide = rng.uniform(0.55, 1.0)
+    strokes = []
+    for text in WRITTEN[names[rng.integers(len(names))]]:
+        points = np.array([[float(v) for v in point.split(",")] for point in text.split()])
+        moved = points + rng.normal(0, 0.035, (1, 2))
+        jitter = rng.normal(0, 0.05, points.shape)
+        same = np.r_[False, (np.diff(points, axis=0) == 0).all(axis=1)]
+        jitter[same] = jitter[np.flatnonzero(same) - 1]
+        strokes.append(smooth(moved + jitter) * [wide, 1.0])
+    return drawn(strokes, rng, pen_width(rng))
+
+
+def scribble(rng: Rng) -> Plane:
+    count = int(rng.integers(7, 22))
+    return drawn([smooth(rng.uniform(0, 1, (count, 2)))], rng, float(rng.uniform(0.015, 0.05)))
+
+
+def zigzag(rng: Rng) -> Plane:
+    count = int(rng.integers(5, 11))
+    x = np.linspace(0, 1, count)
+    y = np.where(np.arange(count) % 2, 0.0, rng.uniform(0.4, 1)) + rng.normal(0, 0.05, count)
+    points = np.column_stack([x, y])
+    stroke = smooth(points) if rng.random() < 0.5 else points
+    return drawn([stroke if rng.random() < 0.5 else stroke[:, ::-1]], rng, pen_width(rng))
+
+
+def spiral(rng: Rng) -> Plane:
+    turn = np.linspace(0, 2 * np.pi * rng.uniform(2, 3.5), 60) * rng.choice([-1, 1])
+    radius = np.linspace(0.05, 0.5, 60)
+    points = 0.5 + np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
+    return drawn([points], rng, float(rng.uniform(0.02, 0.04)))
+
+
+def polygon(rng: Rng) -> Plane:
+    """Triangles, boxes, stars, crosses, arrows."""
+    kind = rng.integers(5)
+    if kind == 0:
+        corners = np.array([[0.5, 0], [1, 1], [0, 1], [0.5, 0]])
+    elif kind == 1:
+        wide = rng.uniform(0.6, 1)
+        corners = np.array([[0, 0], [wide, 0], [wide, 1], [0, 1], [0, 0]])
+    elif kind == 2:
+        points = int(rng.integers(4, 7))
+        turn = np.arange(2 * points + 1) * np.pi / points
+        radius = np.where(np.arange(2 * points + 1) % 2, 0.2, 0.5)
+        corners = 0.5 + np.column_stack([radius * np.sin(turn), -radius * np.cos(turn)])
+    elif kind == 3:
+        corners = np.array([[0, 0], [1, 1], [0.5, 0.5], [1, 0], [0, 1]])
+    else:
+        corners = np.array([[0, 0.5], [1, 0.5], [0.65, 0.2], [1, 0.5], [0.65, 0.8]])
+    corners = corners + rng.normal(0, 0.04, corners.shape)
+    turned = corners[:, ::-1] if rng.random() < 0.5 else corners
+    return drawn([turned], rng, float(rng.uniform(0.015, 0.06)))
+
+
+def grid(rng: Rng) -> Plane:
+    """Empty boxes and tables."""
+    down, across = (np.linspace(0, 1, int(rng.integers(2, 5))) for _ in range(2))
+    strokes = [np.array([[x, 0], [x, 1.0]]) for x in across]
+    strokes += [np.array([[0, y], [1.0, y]]) for y in down]
+    return drawn(strokes, rng, float(rng.uniform(0.01, 0.03)))
+
+
+def texture(rng: Rng) -> Plane:
+    shape = (CANVAS, CANVAS)
+    field = waves(rng, shape, float(rng.uniform(3, 14)))
+    if rng.random() < 0.5:
+        y, x = np.mgrid[:CANVAS, :CANVAS] / CANVAS
+        turn = rng.uniform(0, np.pi)
+        phase = (np.cos(turn) * x + np.sin(turn) * y) * rng.uniform(3, 9) * 2 * np.pi
+        field = (np.sin(phase) + 0.6 * field).astype(np.float32)
+    level = float(np.quantile(field, rng.uniform(0.45, 0.8)))
+    return np.asarray(255 * np.clip(0.5 + 4 * (field - level), 0, 1), np.float32)
+
+
+def noise(rng: Rng) -> Grey:
+    """Noise [28,28] that no normalizing could make more or less of."""
+    kind = rng.integers(4)
+    if kind == 0:
+        pixels = rng.integers(0, 256, (28, 28))
+    elif kind == 1:
+        pixels = 255 * (rng.random((28, 28)) < rng.uniform(0.03, 0.5))
+    elif kind == 2:
+        smoothed = cv2.GaussianBlur(rng.standard_normal((28, 28)), (0, 0), rng.uniform(0.6, 2))
+        pixels = 128 + 90 * smoothed / smoothed.std()
+    else:
+        size = int(rng.integers(2, 8))
+        blocks = rng.integers(0, 256, (28 // size + 1,) * 2)
+        pixels = np.kron(blocks, np.ones((size, size), np.int64))[:28, :28]
+    return np.asarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+HALVES = {0: "lrtb", 2: "lrb", 3: "lt", 4: "lt", 5: "ltr", 8: "l", 9: "l"}
+"""Halves (left, right, top, bottom) of digits that are no digit, nor look like another's."""
+
+
+def large(digit: Grey) -> Plane:
+    left, top, width, height = cv2.boundingRect(digit)
+    ink = digit[top : top + height, left : left + width].astype(np.float32)
+    scale = WORK / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC).clip(0, 255), np.float32)
+
+
+def half(digits: Grey, labels: Grey, rng: Rng) -> Plane:
+    while True:
+        at = int(rng.integers(len(digits)))
+        sides = HALVES.get(int(labels[at]))
+        if sides:
+            break
+    ink = large(digits[at])
+    height, width = ink.shape
+    cut = rng.uniform(0.4, 0.55)
+    match sides[rng.integers(len(sides))]:
+        case "l":
+            ink = ink[:, : max(4, int(width * cut))]
+        case "r":
+            ink = ink[:, min(width - 4, int(width * (1 - cut))) :]
+        case "t":
+            ink = ink[: int(height * cut)]
+        case _:
+            ink = ink[int(height * (1 - cut)) :]
+    return np.pad(ink, 12)
+
+
+def several(digits: Grey, rng: Rng) -> Plane:
+    """Two or three digits side by side, or one over the other."""
+    count = 2 if rng.random() < 0.75 else 3
+    parts = [large(digits[i]) for i in rng.integers(0, len(digits), count)]
+    upright = rng.random() < 0.15
+    if upright:
+        parts = [np.ascontiguousarray(part.T) for part in parts]
+    width = sum(part.shape[1] for part in parts) + 12 * count
+    canvas = np.zeros((WORK + 24, width), np.float32)
+    at = 6
+    for part in parts:
+        scaled = part if rng.random() < 0.5 else cv2.resize(part, None, fx=0.9, fy=0.9)
+        top = 6 + int(rng.integers(0, WORK - scaled.shape[0] + 12))
+        here = canvas[top : top + scaled.shape[0], at : at + scaled.shape[1]]
+        np.maximum(here, scaled[: here.shape[0], : here.shape[1]], out=here)
+        at += scaled.shape[1] + int(rng.integers(-4, 10))
+    return np.pad(canvas.T if upright else canvas, 8)
+
+
+def crossed_out(digits: Grey, rng: Rng) -> Plane:
+    ink = np.pad(large(digits[rng.integers(len(digits))]), 16)
+    height, width = ink.shape
+    layer = np.zeros((height, width), np.uint8)
+    count = int(rng.integers(5, 12))
+    x = np.where(np.arange(count) % 2, rng.uniform(0.6, 0.95, count), rng.uniform(0.05, 0.4, count))
+    y = np.linspace(0.15, 0.85, count) + rng.normal(0, 0.05, count)
+    points = smooth(np.column_stack([x, y])) * [width, height]
+    pen = int(rng.integers(3, 7))
+    cv2.polylines(layer, [np.rint(points).astype(np.int32)], False, 255, pen, cv2.LINE_AA)
+    return np.maximum(ink, layer)
+
+
+def turned(digits: Grey, labels: Grey, rng: Rng) -> Plane:
+    """Digits that lie on their sides and are digits no more."""
+    while True:
+        at = int(rng.integers(len(digits)))
+        if labels[at] in (3, 4, 5, 8):
+            break
+    return np.pad(np.rot90(large(digits[at]), int(rng.choice([1, 3]))), 12)
+
+
+Maker = Callable[[Grey, Grey, Rng], Plane | Grey]
+
+MADE: dict[str, tuple[float, Maker]] = {
+    "printed letters": (0.22, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
+    "written letters": (
+        0.28,
+        lambda d, y, r: written(sorted(WRITTEN.keys() - HELD_BACK_WRITTEN), r),
+    ),
+    "signs": (0.06, lambda d, y, r: printed(SIGNS, FONTS, r)),
+    "scribbles": (0.06, lambda d, y, r: scribble(r)),
+    "zigzags": (0.03, lambda d, y, r: zigzag(r)),
+    "shapes": (0.05, lambda d, y, r: polygon(r)),
+    "boxes": (0.03, lambda d, y, r: grid(r)),
+    "textures": (0.04, lambda d, y, r: texture(r)),
+    "noise": (0.04, lambda d, y, r: noise(r)),
+    "halves": (0.05, half),
+    "several digits": (0.1, lambda d, y, r: several(d, r)),
+    "crossed out": (0.04, lambda d, y, r: crossed_out(d, r)),
+}
+"""Kinds to learn from, and their shares."""
+
+HELD_BACK: dict[str, tuple[float, Maker]] = {
+    "letters of other fonts": (
+        0.35,
+        lambda d, y, r: printed(without(LETTERS), HELD_BACK_FONTS, r),
+    ),
+    "other letters": (0.2, lambda d, y, r: printed(HELD_BACK_LETTERS, FONTS, r)),
+    "other written letters": (0.25, lambda d, y, r: written(sorted(HELD_BACK_WRITTEN), r)),
+    "spirals": (0.05, lambda d, y, r: spiral(r)),
+    "several digits": (0.1, lambda d, y, r: several(d, r)),
+    "turned digits": (0.05, turned),
+}
+"""Kinds that rejection is reported on."""
+
+
+def without(letters: str) -> str:
+    return "".join(c for c in letters if c not in HELD_BACK_LETTERS)
+
+
+def sample(
+    n: int, rng: Rng, digits: Grey, labels: Grey, *, held_back: bool = False
+) -> tuple[Grey, Grey]:
+    """`n` outliers uint8 [n,28,28] as the model sees them, and the index of each one's kind in
+    `MADE`, or with `held_back` in `HELD_BACK`; `digits` [m,h,w] are what pairs and halves are
+    made of."""
+    table = HELD_BACK if held_back else MADE
+    shares = np.array([share for share, _ in table.values()])
+    makers = [maker for _, maker in table.values()]
+    kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
+    outliers = np.empty((n, 28, 28), np.uint8)
+    for i, kind in enumerate(kinds):
+        while not wide(outlier := seen(makers[kind](digits, labels, rng))):
+            pass
+        outliers[i] = outlier
+    return outliers, kinds
+
+
+def wide(outlier: Grey) -> bool:
+    """Whether it can be told from a 1: of an empty box, normalizing may leave one side."""
+    return min(cv2.boundingRect(outlier)[2:]) > 5
+
+
+def seen(ink: Plane | Grey) -> Grey:
+    if ink.shape == (28, 28):
+        return np.asarray(ink, np.uint8)
+    return normalize(np.rint(ink).clip(0, 255).astype(np.uint8)).digit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m training.outliers", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
+    parser.add_argument("--split", choices=SPLITS, default="train")
+    parser.add_argument("--count", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--held-back", action="store_true", help="the kinds never trained on")
+    parser.add_argument("--out", type=Path, required=True)
+    args = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    with np.load(args.data) as data:
+        part = SPLITS[args.split]
+        x, y = ("x", "y") if args.split == "usps" else ("x_train", "y_train")
+        digits, labels = data[x][part], data[y][part]
+    rng = np.random.default_rng(args.seed)
+    made, kinds = sample(args.count, rng, digits, labels, held_back=args.held_back)
+    names = np.array(list(HELD_BACK if args.held_back else MADE))
+    np.savez_compressed(args.out, digits=made, kinds=kinds, kind_names=names)
+    print(f"{args.out}: {len(made)} outliers of {len(names)} kinds")
+
+
+if __name__ == "__main__":
+    main()
