@@ -1,0 +1,168 @@
+"""A stand-in for the model, whose answers the tests write into the images themselves.
+
+An image's first row of pixels says what the stand-in answers:
+
+    [0, :10]   each digit's weight; the probabilities are their shares (even where all are 0)
+    [0, 10]    the digit score, in 255ths
+    [0, 11]    at 255 the call fails
+    [0, 12]    at 255 the digit score is not a number
+
+Its thresholds are 0.5 for both. With `normalize=false` an image reaches it as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pytest
+import structlog
+from fastapi import FastAPI
+from numpy.typing import NDArray
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.settings import Settings
+
+if TYPE_CHECKING:
+    from tests.faults.server import Server
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "docs" / "examples"
+
+Image = NDArray[np.uint8]
+
+
+def spoken(label: int, *, share: float = 0.9, score: float = 1.0) -> Image:
+    """A 28×28 image that the stand-in answers with `label`, at about these figures."""
+    image = np.zeros((28, 28), np.uint8)
+    weights = np.full(10, (1 - share) / 9)
+    weights[label] = share
+    image[0, :10] = np.rint(weights * 255)
+    image[0, 10] = round(score * 255)
+    return image
+
+
+def png(image: Image) -> bytes:
+    """[h,w] grey, [h,w,3] BGR or [h,w,4] BGRA as a PNG file."""
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def write_manifest(folder: Path) -> None:
+    """List every file of a version folder as it now is."""
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    (folder / "manifest.json").write_text(json.dumps({"files": files}))
+
+
+def export_stand_in(
+    folder: Path, serve: Callable[[Any, Any], dict[str, Any]] | None = None
+) -> Path:
+    """A version folder of the stand-in, or of `serve(tf, images)` in its place."""
+    import tensorflow as tf  # noqa: PLC0415 -- takes seconds, and most tests do without
+
+    images = np.stack([spoken(label) for label in range(10)])
+    module = tf.Module()
+    signature = tf.function(
+        lambda images: (serve or _stand_in)(tf, images),
+        input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")],
+    )
+    module.serve = signature
+    tf.saved_model.save(module, str(folder), signatures=signature)
+    np.savez(
+        folder / "golden.npz",
+        images=images,
+        **{name: tensor.numpy() for name, tensor in signature(tf.constant(images)).items()},
+    )
+    card = {
+        "name": "digits",
+        "version": folder.name,
+        "thresholds": {"digit_score": 0.5, "confidence": 0.5},
+        "figures": {},
+    }
+    (folder / "model_card.json").write_text(json.dumps(card))
+    write_manifest(folder)
+    return folder
+
+
+def _stand_in(tf: Any, images: Any) -> dict[str, Any]:
+    row = tf.cast(images[:, 0], tf.float32)
+    with tf.control_dependencies([tf.debugging.assert_less(row[:, 11], 255.0)]):
+        weights = row[:, :10] + 1e-6
+    nan = tf.where(row[:, 12] < 255, 0.0, float("nan"))
+    return {
+        "probabilities": weights / tf.reduce_sum(weights, 1, keepdims=True),
+        "digit_score": row[:, 10] / 255 + nan,
+    }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_logs() -> None:
+    # structlog's own choice would print every variable of every frame of what fails on purpose.
+    structlog.configure(
+        processors=[
+            structlog.processors.format_exc_info,
+            structlog.processors.KeyValueRenderer(),
+        ]
+    )
+
+
+@pytest.fixture(scope="session")
+def stand_in_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of versions that holds version 1 of the stand-in; not to be written to."""
+    models = tmp_path_factory.mktemp("models")
+    export_stand_in(models / "1")
+    return models
+
+
+@pytest.fixture(scope="session")
+def stand_in(stand_in_models: Path) -> Path:
+    """The folder of version 1 of the stand-in; copy it to alter it."""
+    return stand_in_models / "1"
+
+
+@pytest.fixture(scope="session")
+def settings(stand_in_models: Path) -> Settings:
+    """One inference thread, so that a test can occupy it; limits small enough to run into."""
+    return Settings(
+        models_dir=stand_in_models,
+        inference_threads=1,
+        decode_threads=1,
+        max_batch=4,
+        max_images=8,
+        max_waiting_images=12,
+        max_body_bytes=200_000,
+        max_held_bytes=400_000,
+        max_pixels=40_000,
+        retry_after_seconds=3,
+    )
+
+
+@pytest.fixture(scope="session")
+def app(settings: Settings) -> FastAPI:
+    return create_app(settings)
+
+
+@pytest.fixture(scope="session")
+def client(app: FastAPI) -> Iterator[TestClient]:
+    """A client of the running application; a failure inside comes back as the 500 it becomes."""
+    with TestClient(app, raise_server_exceptions=False) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server process with the model that ships."""
+    from tests.faults.server import serving  # noqa: PLC0415 -- which imports from here
+
+    log_file = tmp_path_factory.mktemp("shipped") / "log"
+    with serving(ROOT / "models" / "digits", log_file) as server:
+        yield server

@@ -1,0 +1,121 @@
+"""How a process goes: at full load, at once, before it has begun, and one of several."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import spoken
+from tests.faults.server import (
+    GOLDEN,
+    Server,
+    read_reply,
+    request,
+    serving,
+    start,
+    wait_until,
+)
+
+CLIENTS = 16
+BATCH = json.dumps({"images": [spoken(7).tolist()] * 4}).encode()
+ASK = request("POST", "/predict?normalize=false", {"content-type": "application/json"}, BATCH)
+
+DRAIN_SECONDS = 60
+EXIT_SECONDS = 90
+
+
+def ask_until_told_to_go(server: Server) -> int:
+    """Request after request on one connection, until an answer says that it is the last. Every
+    one is answered, and rightly.
+    """
+    answered = 0
+    with server.connect() as connection:
+        while True:
+            connection.sendall(ASK)
+            reply = read_reply(connection)
+            assert reply.status == 200
+            assert [one["label"] for one in reply.json["predictions"]] == [7] * 4
+            answered += 1
+            if reply.headers["connection"] == "close":
+                return answered
+
+
+@contextmanager
+def asking(server: Server) -> Iterator[None]:
+    """Full load until the server goes."""
+    with ThreadPoolExecutor(CLIENTS) as clients:
+        answered = [clients.submit(ask_until_told_to_go, server) for _ in range(CLIENTS)]
+        wait_until(lambda: server.metric("digits_waiting_images") > CLIENTS)
+        yield
+        assert all(count.result() > 0 for count in answered)
+
+
+def test_at_full_load_every_accepted_request_is_answered(slow_models: Path, tmp_path: Path) -> None:
+    settings = {"drain_notice_seconds": 2, "drain_seconds": DRAIN_SECONDS}
+    with serving(slow_models, tmp_path / "log", **settings) as server:
+        with asking(server):
+            assert server.get("/readyz").status == 200
+            server.process.send_signal(signal.SIGTERM)
+            refusal = wait_until(lambda: (r := server.get("/readyz")).status == 503 and r)
+            assert refusal.json["status"] == "unavailable"
+            assert server.get("/healthz").status == 200
+        server.process.wait(EXIT_SECONDS)
+        assert "Traceback" not in server.log
+
+
+def test_a_second_signal_ends_it_at_once(slow_models: Path, tmp_path: Path) -> None:
+    settings = {"drain_notice_seconds": 3600, "drain_seconds": 3600}
+    with serving(slow_models, tmp_path / "log", **settings) as server:
+        with server.connect() as held:
+            held.sendall(ASK[:-10])  # a request that will never be whole
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: "draining" in server.log)
+            server.process.send_signal(signal.SIGTERM)
+            server.process.wait(EXIT_SECONDS)
+        assert "Traceback" not in server.log
+
+
+def test_a_signal_during_start_up_ends_it(slow_models: Path, tmp_path: Path) -> None:
+    server = start(slow_models, tmp_path / "log")
+    wait_until(lambda: "Waiting for application startup" in server.log)
+    time.sleep(0.2)  # well into the loading of TensorFlow
+    server.process.send_signal(signal.SIGTERM)
+    assert server.process.wait(EXIT_SECONDS) in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert "ready " not in server.log
+
+
+def children(pid: int) -> set[int]:
+    """The worker processes below `pid`: those that hold inference threads."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return {int(child) for child in listed if b"spawn_main" in command(int(child))}
+
+
+def command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def test_a_killed_worker_comes_back(stand_in_models: Path, tmp_path: Path) -> None:
+    settings = {"workers": 2, "drain_notice_seconds": 3600}
+    with serving(stand_in_models, tmp_path / "log", **settings) as server:
+        wait_until(lambda: server.log.count("ready ") == 2, 300)
+        killed, other = children(server.process.pid)
+        golden = server.predict(GOLDEN, query="?normalize=false")
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(20):
+            assert server.predict(GOLDEN, query="?normalize=false").body == golden.body
+        wait_until(lambda: server.log.count("ready ") == 3, 300)
+        now = children(server.process.pid)
+        assert other in now
+        assert killed not in now
+        assert len(now) == 2
+        server.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: server.log.count("draining") == 2)
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(EXIT_SECONDS)
+        assert not any(Path(f"/proc/{pid}").exists() for pid in now)

@@ -1,0 +1,102 @@
+"""The page in a real browser. Wants Chromium, as `chromium` on the PATH; skips without."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI
+from playwright.sync_api import Page, expect, sync_playwright
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import EXAMPLES, ROOT
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+MODELS = ROOT / "models" / "digits"
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+
+SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Where the shipped model is served, by a server in a thread."""
+    app: FastAPI = create_app(Settings(models_dir=MODELS))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Page]:
+    """The page, opened; whatever the browser complains of fails the test."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-sync"],
+        )
+        opened = browser.new_page()
+        complaints: list[str] = []
+        refused: list[bool] = []
+        opened.on("console", lambda message: complaints.append(message.text))
+        opened.on("response", lambda response: refused.append(response.status >= 400))
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.goto(address)
+        yield opened
+        browser.close()
+        # Chromium logs every refused request, too.
+        assert len(complaints) == sum(refused), complaints
+
+
+def draw(page: Page, points: list[tuple[float, float]]) -> None:
+    box = page.locator("#pad").bounding_box()
+    assert box is not None
+    spots = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    page.mouse.move(*spots[0])
+    page.mouse.down()
+    for spot in spots[1:]:
+        page.mouse.move(*spot, steps=10)
+    page.mouse.up()
+
+
+def test_a_drawn_digit_is_read_and_what_was_seen_is_shown(page: Page) -> None:
+    draw(page, SEVEN)
+    expect(page.locator("#label")).to_have_text("7")
+    expect(page.locator("#verdict")).to_contain_text("% sure")
+    expect(page.locator("#seen")).to_be_visible()
+    expect(page.locator("#bars .best")).to_contain_text("7")
+    expect(page.locator("#why")).to_contain_text("white on black")
+
+
+def test_clear_forgets_the_answer(page: Page) -> None:
+    draw(page, SEVEN)
+    expect(page.locator("#label")).to_have_text("7")
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator("#label")).to_have_text("–")
+    expect(page.locator("#seen")).to_be_hidden()
+
+
+def test_a_photo_can_be_opened(page: Page) -> None:
+    page.locator("#file").set_input_files(EXAMPLES / "seven.jpg")
+    expect(page.locator("#label")).to_have_text("7")
+
+
+def test_what_is_refused_is_said_in_words(page: Page) -> None:
+    page.locator("#file").set_input_files(
+        {"name": "torn.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n"}
+    )
+    expect(page.locator("#verdict")).to_contain_text("damaged")

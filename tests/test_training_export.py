@@ -1,0 +1,102 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NoReturn
+
+import keras
+import numpy as np
+import pytest
+
+from training import calibrate, export, model
+
+
+def network(arch: str = "cnn") -> Any:
+    """Untrained, but with batch norms that have something to fold."""
+    keras.utils.set_random_seed(1)
+    fresh = model.build(arch)
+    rng = np.random.default_rng(1)
+    for norm in model.batch_norms(fresh):
+        norm.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in norm.get_weights()])
+    return fresh
+
+
+@pytest.fixture(scope="module")
+def version(tmp_path_factory: pytest.TempPathFactory) -> export.Version:
+    models = tmp_path_factory.mktemp("models")
+    (models / "7").mkdir()
+    (models / "notes").mkdir()
+    card = {"figures": {"test_accuracy": 0.5}, "thresholds": {"digit_score": 0, "confidence": 0}}
+    return export.export(network(), 1.7, card, models)
+
+
+def test_the_next_free_number_is_taken(version: export.Version) -> None:
+    assert version.number == 8
+    assert version.folder.name == "8"
+    card = json.loads((version.folder / "model_card.json").read_text())
+    assert (card["name"], card["version"]) == ("digits", "8")
+    assert card["figures"] == {"test_accuracy": 0.5}
+    assert not list(version.folder.parent.glob(".*"))
+
+
+def test_the_manifest_has_every_file_and_its_sum(version: export.Version) -> None:
+    files = json.loads((version.folder / "manifest.json").read_text())["files"]
+    on_disk = {
+        path.relative_to(version.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in version.folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json"
+    }
+    assert files == on_disk
+    assert {"saved_model.pb", "model_card.json", "golden.npz"} <= set(files)
+
+
+def test_golden_answers_hold(version: export.Version) -> None:
+    with np.load(version.folder / "golden.npz", allow_pickle=False) as golden:
+        images, expected = golden["images"], dict(golden)
+    assert images.dtype == np.uint8
+    assert images.shape[1:] == (28, 28)
+    assert len(images) >= 20
+    answers = export.load(version.folder)(images)
+    for name in ("probabilities", "digit_score"):
+        assert expected[name].dtype == np.float32
+        np.testing.assert_allclose(answers[name], expected[name], atol=1e-5)
+    np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", sorted(model.ARCHITECTURES))
+def test_what_is_saved_answers_as_what_was_trained(arch: str, tmp_path: Path) -> None:
+    trained = network(arch)
+    images = np.random.default_rng(2).integers(0, 256, (33, 28, 28), np.uint8)
+    logits = trained(images[..., None] / np.float32(255), training=False).numpy()
+    export.save(trained, 2.0, tmp_path)
+    answers = export.load(tmp_path)(images)
+    np.testing.assert_allclose(
+        answers["probabilities"], calibrate.softmax(logits[:, :10] / 2), atol=1e-5
+    )
+    assert answers["digit_score"].shape == (33,)
+
+
+def test_one_image_and_none_at_all(version: export.Version) -> None:
+    answer = export.load(version.folder)
+    assert answer(np.zeros((1, 28, 28), np.uint8))["probabilities"].shape == (1, 10)
+    assert answer(np.zeros((0, 28, 28), np.uint8))["probabilities"].shape == (0, 10)
+
+
+def test_an_unknown_layer_is_refused() -> None:
+    odd = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.MaxPooling2D()])
+    with pytest.raises(ValueError, match="MaxPooling2D"):
+        export.frozen(odd)
+
+
+def test_a_version_is_whole_or_not_there(tmp_path: Path) -> None:
+    def interrupted(x: Any) -> NoReturn:
+        raise KeyboardInterrupt
+
+    stopped = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten()])
+    stopped.add(keras.layers.Dense(10, activation=interrupted, name="stopped"))
+    with pytest.raises(KeyboardInterrupt):
+        export.export(stopped, 1.0, {}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_golden_inputs_are_drawn_the_same_each_time() -> None:
+    assert np.array_equal(export.golden_images(), export.golden_images())

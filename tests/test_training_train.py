@@ -1,0 +1,162 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from training import evaluate, export, train
+
+# Keras 3.15 saving weights under NumPy 2.4.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's 8×8 digits, enlarged as MNIST's are: 20 pixels in the middle of 28."""
+    bunch = load_digits()
+    grey = (bunch.images * 15.9).astype(np.uint8)
+    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in grey])
+    labels = bunch.target.astype(np.uint8)
+    path = tmp_path_factory.mktemp("data") / "digits.npz"
+    parts = {"x_train": images[:1400], "y_train": labels[:1400]}
+    np.savez(path, **parts, x_test=images[1400:], y_test=labels[1400:])
+    return path
+
+
+def arguments(data: Path, folder: Path, *more: str) -> list[str]:
+    places = [
+        "--data",
+        str(data),
+        "--models",
+        str(folder / "models"),
+        "--runs",
+        str(folder / "runs"),
+    ]
+    return ["--any-data", "--arch", "mlp", "--epochs", "8", "--batch-size", "32", *places, *more]
+
+
+@pytest.fixture(scope="module")
+def trained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    assert train.main(arguments(small_data, folder)) == 0
+    return folder
+
+
+def test_a_run_leaves_a_version_that_reads_digits(trained: Path, small_data: Path) -> None:
+    version = trained / "models" / "1"
+    with np.load(small_data) as digits:
+        answers = evaluate.Folder(version).arrays(digits["x_test"])
+        right = float(np.mean(answers.labels == digits["y_test"]))
+    figures = json.loads((version / "model_card.json").read_text())["figures"]
+    assert right > 0.85
+    assert figures["test_accuracy"] == pytest.approx(right, abs=1e-6)
+
+
+def test_a_run_keeps_its_arguments_history_and_pictures(trained: Path) -> None:
+    (run,) = (trained / "runs").iterdir()
+    history = json.loads((run / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == list(range(1, 9))
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert json.loads((run / "arguments.json").read_text())["batch_size"] == 32
+    pictures = {path.stem for path in run.glob("*.png")}
+    assert pictures == {"learning", "confusion", "predictions", "mistakes", "reliability"}
+    assert list((run / "tensorboard").iterdir())
+
+
+def test_a_finished_run_can_be_exported_again(
+    trained: Path, small_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (run,) = (trained / "runs").iterdir()
+    assert train.main(arguments(small_data, trained, "--finish", str(run))) == 0
+    assert "Test accuracy: 0." in capsys.readouterr().out
+    images = export.golden_images()
+    first, second = (export.load(trained / "models" / name)(images) for name in ("1", "2"))
+    np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
+
+
+def test_of_several_runs_the_best_is_exported(
+    trained: Path, small_data: Path, tmp_path: Path
+) -> None:
+    (good,) = (trained / "runs").iterdir()
+    assert train.main(arguments(small_data, tmp_path, "--epochs", "1", "--seed", "2")) == 0
+    (poor,) = (tmp_path / "runs").iterdir()
+    assert train.main(arguments(small_data, tmp_path, "--finish", str(poor), str(good))) == 0
+    card = json.loads((tmp_path / "models" / "2" / "model_card.json").read_text())
+    assert card["training"]["arguments"]["seed"] == 1
+    seeds = card["figures"]["seeds"]
+    assert seeds["runs"] == 2
+    assert card["figures"]["test_accuracy"] == max(seeds["test_accuracies"])
+    assert seeds["test_accuracy_mean"] == pytest.approx(np.mean(seeds["test_accuracies"]), abs=1e-6)
+
+
+def test_a_network_learns_from_the_whole_mixture(small_data: Path, tmp_path: Path) -> None:
+    with np.load(small_data) as digits:
+        scenes = {"digits": digits["x_train"][:200], "labels": digits["y_train"][:200]}
+    np.savez(tmp_path / "scenes.npz", **scenes)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
+    np.savez(tmp_path / "outliers.npz", digits=noise)
+    pools = [f"--{name}={tmp_path / name}.npz" for name in ("scenes", "outliers")]
+    words = arguments(small_data, tmp_path, "--arch", "slim", "--epochs", "2", *pools)
+    assert train.main(words) == 0
+    card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
+    assert card["training"]["arguments"]["scenes"] == "scenes.npz"
+    answer = export.load(tmp_path / "models" / "1")
+    sure = answer(scenes["digits"])["digit_score"].mean() - answer(noise)["digit_score"].mean()
+    assert sure > 0.2
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        pytest.param(["--loss", "mse", "--optimizer", "adam"], id="mse, adam"),
+        pytest.param(["--optimizer", "sgd", "--learning-rate", "0.05"], id="sgd"),
+        pytest.param(["--l1", "1e-6", "--l2", "1e-5"], id="l1 and l2"),
+    ],
+)
+def test_every_choice_learns(choice: list[str], small_data: Path, tmp_path: Path) -> None:
+    assert train.main(arguments(small_data, tmp_path, "--epochs", "4", *choice)) == 0
+    (run,) = (tmp_path / "runs").iterdir()
+    history = json.loads((run / "history.json").read_text())
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+
+
+def test_the_same_seed_trains_the_same_network(small_data: Path, tmp_path: Path) -> None:
+    answers = []
+    for name in ("a", "b"):
+        assert train.main(arguments(small_data, tmp_path / name, "--epochs", "1")) == 0
+        answers.append(export.load(tmp_path / name / "models" / "1")(export.golden_images()))
+    np.testing.assert_allclose(answers[0]["probabilities"], answers[1]["probabilities"], atol=1e-5)
+
+
+def test_a_wrong_data_set_is_one_clear_line(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = [word for word in arguments(small_data, tmp_path) if word != "--any-data"]
+    assert train.main(refused) == 2
+    assert "is not MNIST's" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_control_c_leaves_no_half_written_version(small_data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "training.train", *arguments(small_data, tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--epochs", "100000"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
+    while not list(tmp_path.glob("runs/*/history.json")):
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.endswith("Stopped; no version was written.\n")
+    assert not (tmp_path / "models").exists()
