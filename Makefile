@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 SOURCES := $(wildcard app training tests benchmarks deploy)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header \
+	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras \
 	--no-annotate $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
@@ -61,7 +61,8 @@ fuzz: $(VENV)/test.stamp .fuzz/atheris
 		--only-binary :all: --target $@ atheris==3.0.0
 
 # Widest first: the other two are then the same versions, fewer of them, and one version for every
-# Python. Pins that still satisfy the .in files stay, unless UPGRADE=1.
+# Python. Pins that still satisfy the .in files stay, unless UPGRADE=1. Extras stay written: pip that
+# checks hashes takes `coverage==1` for no pin of `coverage[toml]` once there is a newer one.
 lock: $(VENV)/test.stamp
 	$(COMPILE) -o requirements/test.txt requirements/test.in
 	$(COMPILE) -c requirements/test.txt -o requirements/train.txt requirements/train.in
