@@ -1,9 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from training import data, mixture
+from training import augment, data, export, mixture
 
 RNG = np.random.default_rng(0)
 
@@ -18,7 +19,7 @@ CLEAN = some(64, 40)
 POOLS = mixture.Pools(some(7, 120), np.full((5, 28, 28), 200, np.uint8))
 
 
-def an_epoch(**how: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def an_epoch(**how: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     batches = mixture.epoch_of(CLEAN, POOLS, **{"seed": 1, "epoch": 0, "batch_size": 16} | how)
     return [(images.numpy(), labels.numpy()) for images, labels in batches]
 
@@ -66,3 +67,16 @@ def test_a_missing_pool_is_a_clear_error(missing: str, tmp_path: Path) -> None:
         np.savez(tmp_path / name, digits=POOLS.outliers, labels=np.zeros(5, np.uint8))
     with pytest.raises(data.DataError, match="no pool"):
         mixture.read(tmp_path / "s.npz", tmp_path / "o.npz")
+
+
+def test_half_of_the_clean_digits_are_bent() -> None:
+    strokes = np.repeat(export.golden_images()[:1], 64, axis=0)
+    digits = data.Digits(strokes, np.zeros(64, np.uint8))
+    still = {"rotation_degrees": 0, "shear": 0, "scale": 0, "stretch": 0, "shift_pixels": 0}
+    batches = mixture.epoch_of(
+        digits, POOLS, seed=1, epoch=0, batch_size=16, clean=augment.Affine(**still)
+    )
+    for images, _ in batches:
+        moved = np.abs(images.numpy()[:16, ..., 0] * 255 - strokes[:16]).max(axis=(1, 2))
+        assert (moved[:8] > 5).all()
+        assert (moved[8:] < 1).all()

@@ -226,8 +226,11 @@ def shifted(x: Image, rng: Rng) -> Image:
 
 
 def elastic(x: Image, rng: Rng) -> Image:
-    """Smooth random displacement (Simard, Steinkraus and Platt 2003)."""
-    strength = rng.uniform(0.7, 1.6)
+    return bent(x, rng, rng.uniform(0.7, 1.6))
+
+
+def bent(x: Image, rng: Rng, strength: float) -> Image:
+    """Smooth random displacement by `strength` pixels (Simard, Steinkraus and Platt 2003)."""
     rows, columns = np.indices(x.shape).astype(np.float32)
     right, down = (_floats(_waves(rng, 5)) * strength for _ in range(2))
     return _floats(cv2.remap(x, columns + right, rows + down, cv2.INTER_LINEAR))

@@ -1,6 +1,7 @@
 """What a robust network learns from: clean digits, altered ones, scenes, and what is no digit.
 
-An epoch shows every clean digit once; half as many again are altered as arrays
+An epoch shows every clean digit once, half of them a little bent, as another hand might have
+drawn them; half as many again are altered as arrays
 (`training.corrupt`), three eighths were photographed, scanned or drawn and came back through
 `app.normalize` (`training.scenes`), and three sixteenths are no digits at all
 (`training.outliers`). Every batch has them in these shares: clean digits are half of it.
@@ -19,6 +20,7 @@ from training import augment, corrupt, data
 NO_DIGIT = -1
 ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875  # for each clean digit
 CLEAN = augment.Affine(rotation_degrees=12, shear=0.18, scale=0.12, stretch=0.1, shift_pixels=1.5)
+BENT, BENT_PIXELS = 0.5, (0.3, 0.9)  # which part of the clean digits, and how far
 STILL_MOVED = 0.5  # of CLEAN: scenes have had their own geometry
 
 
@@ -45,10 +47,19 @@ def read(scenes: Path, outliers: Path) -> Pools:
         raise data.DataError(f"no pool: {error}") from error
 
 
-def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_size: int) -> Any:
+def epoch_of(
+    digits: data.Digits,
+    pools: Pools,
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    clean: augment.Affine = CLEAN,
+) -> Any:
     """A dataset of one pass: images float32 [n,28,28,1] in 0–1, labels int32 [n] (−1: none).
 
-    `batch_size` counts clean digits; with the others a batch is about twice that.
+    `batch_size` counts clean digits; with the others a batch is about twice that. `clean` is how
+    far digits move.
     """
     rng = np.random.default_rng([seed, epoch])
     steps = len(digits) // batch_size
@@ -60,14 +71,14 @@ def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_
         )
         return order[: steps * per_batch].reshape(steps, per_batch)
 
-    clean = rows(len(digits), batch_size)
+    own = rows(len(digits), batch_size)
     altered, scenes, outliers = (
         rows(size, per_batch)
         for size, per_batch in zip(
             (len(digits), len(pools.scenes), len(pools.outliers)), shares, strict=True
         )
     )
-    parts = (clean, altered, scenes, outliers)
+    parts = (own, altered, scenes, outliers)
     amount = np.repeat([1.0, 0.0, STILL_MOVED, 1.0], [part.shape[1] for part in parts])
     images = (digits.images, digits.images, pools.scenes.images, pools.outliers)
     none = np.full(len(pools.outliers), NO_DIGIT)
@@ -76,6 +87,7 @@ def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_
     def batches() -> Any:
         for step, places in enumerate(zip(*parts, strict=True)):
             taken = [image[place] for image, place in zip(images, places, strict=True)]
+            taken[0] = _partly_bent(taken[0], rng)
             taken[1] = corrupt.some(taken[1], rng)
             named = [label[place] for label, place in zip(labels, places, strict=True)]
             yield (
@@ -86,7 +98,7 @@ def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_
 
     def move(x: Any, y: Any, seed: Any) -> tuple[Any, Any]:
         x = tf.cast(x, tf.float32)[..., None] / 255.0
-        return augment.affine(x, CLEAN, seed=seed, amount=amount), y
+        return augment.affine(x, clean, seed=seed, amount=amount), y
 
     n = len(amount)
     signature = (
@@ -95,3 +107,12 @@ def epoch_of(digits: data.Digits, pools: Pools, *, seed: int, epoch: int, batch_
         tf.TensorSpec([2], tf.int32),
     )
     return tf.data.Dataset.from_generator(batches, output_signature=signature).map(move).prefetch(4)
+
+
+def _partly_bent(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    part = int(len(images) * BENT)
+    levels = [
+        corrupt.bent(image, rng, rng.uniform(*BENT_PIXELS))
+        for image in images[:part].astype(np.float32)
+    ]
+    return np.concatenate([np.rint(levels).astype(np.uint8), images[part:]])
