@@ -18,6 +18,7 @@ from training.outliers import (
     main,
     sample,
     smooth,
+    turned,
     without,
 )
 
@@ -102,3 +103,9 @@ def test_the_command_writes_a_sample(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert made["digits"].shape == (5, 28, 28)
         assert made["kind_names"].tolist() == list(MADE)
     assert "5 outliers" in capsys.readouterr().out
+
+
+def test_digits_that_stay_digits_when_turned_are_made_do_with() -> None:
+    images, _ = digits()
+    ones = np.ones(len(images), np.uint8)
+    assert turned(images, ones, np.random.default_rng(0)).max() > 0

@@ -352,10 +352,8 @@ def crossed_out(digits: Grey, rng: Rng) -> Plane:
 
 def turned(digits: Grey, labels: Grey, rng: Rng) -> Plane:
     """Digits that lie on their sides and are digits no more."""
-    while True:
-        at = int(rng.integers(len(digits)))
-        if labels[at] in (3, 4, 5, 8):
-            break
+    of_use = np.flatnonzero(np.isin(labels, (3, 4, 5, 8)))
+    at = rng.choice(of_use) if len(of_use) else rng.integers(len(digits))
     return np.pad(np.rot90(large(digits[at]), int(rng.choice([1, 3]))), 12)
 
 
