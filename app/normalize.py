@@ -35,6 +35,9 @@ SIDE = 28
 INK_SIDE = 20
 FINDING_SIDE = 180
 """Pixels of the longer side, at most, of the picture that the ink is found on."""
+ENOUGH_SIDE = 80
+"""Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
+each of the digit's, and less grain."""
 CALM = 80
 """Connected parts from which on a picture is too grainy to be looked at without blurring it."""
 NEAR = 0.22
@@ -83,17 +86,21 @@ def normalize(grey: Grey) -> Normalized:
     dropped = seen.found & (1 - kept)
     left, top, right, bottom = window(seen.ink, kept, dropped, floor)
     near = np.s_[top:bottom, left:right]
-    whole = grey[top * factor :, left * factor :]
-    if (bottom, right) != kept.shape:
-        whole = whole[: (bottom - top) * factor, : (right - left) * factor]
-    ink = ink_above(whole, enlarged(seen.ground[near], factor, whole.shape), dark=seen.dark)
-    if dropped.any():
-        ink *= 1 - enlarged(spread(dropped, kept)[near], factor, whole.shape)
+    erased = spread(dropped, kept)[near] if dropped.any() else None
+    if floor and max(bottom - top, right - left) >= ENOUGH_SIDE:
+        unit, ink = factor, seen.ink[near].copy()
+    else:
+        unit, whole = 1, grey[top * factor :, left * factor :]
+        if (bottom, right) != kept.shape:
+            whole = whole[: (bottom - top) * factor, : (right - left) * factor]
+        ink = ink_above(whole, enlarged(seen.ground[near], factor, whole.shape), dark=seen.dark)
+        erased = None if erased is None else enlarged(erased, factor, whole.shape)
+    if erased is not None:
+        ink *= 1 - erased
     digit, inner = rendered(ink, floor)
     if inner is None:
         return blank(inverted=seen.dark)
-    x, y = left * factor, top * factor
-    box = x + inner[0], y + inner[1], x + inner[2], y + inner[3]
+    box = in_pixels(inner, left * factor, top * factor, unit)
     warnings = {
         "frame-removed": framed,
         "touches-edge": not within(box, grey.shape),
@@ -104,6 +111,12 @@ def normalize(grey: Grey) -> Normalized:
 
 def blank(*, inverted: bool) -> Normalized:
     return Normalized(np.zeros((SIDE, SIDE), np.uint8), inverted, None, ())
+
+
+def in_pixels(inner: Box, left: int, top: int, unit: int) -> Box:
+    """`inner`, in pixels of `unit` of the input's each, as a box in the input's."""
+    x, y, right, bottom = inner
+    return left + x * unit, top + y * unit, left + right * unit, top + bottom * unit
 
 
 def within(box: Box, shape: tuple[int, ...]) -> bool:
