@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
@@ -37,6 +38,24 @@ WEB = Path(__file__).parent / "web"
 routes = APIRouter()
 
 
+class Admitted(APIRoute):
+    """A route that costs next to nothing while the queue is full: no parameter is looked at and no
+    body read in vain, for what a refusal costs is taken from those who are answered.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def answer_if_admitted(request: Request) -> Response:
+            state(request).batcher.admit(1)
+            return await answer(request)
+
+        return answer_if_admitted
+
+
+predictions = APIRouter(route_class=Admitted)
+
+
 def state(request: Request) -> State:
     """What the lifespan built."""
     return cast("State", request.state.digits)
@@ -46,7 +65,7 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(schemas.encode(value), status, media_type="application/json")
 
 
-@routes.post(
+@predictions.post(
     "/predict",
     response_model=schemas.Answer,
     responses=problems(400, 408, 413, 415, 422, 431, 503, 504),
@@ -71,7 +90,7 @@ async def predict(
     settings = here.settings
     with here.intake.open() as hold:
         body = await payload.read(request, hold, max_body_bytes=settings.max_body_bytes)
-        here.batcher.admit(1)  # a refusal must cost less than an answer: none is parsed in vain
+        here.batcher.admit(1)  # again: the body took its time, and none is parsed in vain
         images = await _parse(request, body)
         with here.batcher.reserve(len(images)) as job:
             deadline = min(
@@ -79,8 +98,7 @@ async def predict(
             )
             with _attended(request, job, deadline):
                 classifier, readings = await here.recognizer.read(images, job, as_is=not normalize)
-    for reading in readings:
-        here.metrics.count_prediction(classifier.version, reading.rejected)
+    here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
     return json_response(_answer(classifier, readings, seen="seen" in include))
 
 

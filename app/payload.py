@@ -258,9 +258,9 @@ def _pixels(value: Any, index: int, max_pixels: int) -> Pixels:
     if len(rows) * len(rows[0]) > max_pixels:
         raise ImageTooLarge(f"Image {index} has more than {max_pixels:,} pixels.")
     try:  # whole numbers of the right range, far the fastest way
-        levels = np.frombuffer(b"".join([bytes(row) for row in rows]), np.uint8)
-        levels = levels.reshape(len(rows), -1)
-        return levels * np.uint8(255) if levels.max() <= 1 else levels
+        data = b"".join([bytes(row) for row in rows])
+        levels = np.frombuffer(data, np.uint8).reshape(len(rows), -1)
+        return levels if data.strip(b"\0\1") else levels * np.uint8(255)
     except (TypeError, ValueError):
         return _levels(rows, index)
 

@@ -59,7 +59,7 @@ class Recognizer:
         and BadPixels with the image's index, and what the job raises.
         """
         classifier = self.versions.live
-        if sum(map(_size, images)) <= self.inline_image_bytes:
+        if sum(_size(one, as_is) for one in images) <= self.inline_image_bytes:
             seen = self._prepare(images, job, as_is)
         else:
             loop = asyncio.get_running_loop()
@@ -101,8 +101,11 @@ class Recognizer:
         return replace(seen, box=(left, top, right, bottom))
 
 
-def _size(one: RawImage) -> int:
-    return len(one) if isinstance(one, bytes) else one.size
+def _size(one: RawImage, as_is: bool) -> int:
+    """The bytes that are to be worked on: none of an array that is taken as it is."""
+    if isinstance(one, bytes):
+        return len(one)
+    return 0 if as_is else one.size
 
 
 def _as_it_is(grey: NDArray[np.uint8]) -> Normalized:

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -79,8 +80,10 @@ class Metrics:
         self.batch_images.observe(images)
         self.batch_seconds.observe(seconds)
 
-    def count_prediction(self, version: str, rejected: str | None) -> None:
-        self.predictions.labels(version, rejected or "accepted").inc()
+    def count_predictions(self, version: str, rejected: Sequence[str | None]) -> None:
+        for reason in set(rejected):
+            count = rejected.count(reason)
+            self.predictions.labels(version, reason or "accepted").inc(count)
 
     def count_reload(self, succeeded: bool) -> None:
         self.reloads.labels(str(succeeded).lower()).inc()
@@ -144,7 +147,8 @@ class Telemetry:
         route = getattr(scope.get("route"), "path", "other")
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)
-        if self.log_requests or status >= 500:
+        # Refusals are counted, not told one by one: a line each cost more than the refusal itself.
+        if self.log_requests or status == 500:
             level = logging.WARNING if status >= 500 else logging.INFO
             log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
+from structlog.testing import capture_logs
 
 from app.batcher import Images, Rows
 from app.errors import PROBLEMS_BY_SLUG
@@ -270,6 +271,14 @@ def test_too_many_images_wait(client: TestClient) -> None:
         assert client.get("/healthz").status_code == 200
         assert "digits_waiting_images 12.0" in client.get("/metrics").text
     assert labels(client.post(AS_IS, content=GOOD, headers=PNG)) == [7]
+
+
+def test_a_full_queue_refuses_before_anything_is_looked_at(client: TestClient) -> None:
+    with occupied(client), state(client).batcher.reserve(11):
+        with capture_logs() as lines:
+            problem(client.post("/predict?normalize=perhaps", headers=PNG), 503, "queue-full")
+        assert lines == []
+    problem(client.post("/predict?normalize=perhaps", headers=PNG), 422, "bad-parameter")
 
 
 def test_too_many_bytes_are_held(client: TestClient) -> None:

@@ -116,13 +116,12 @@ def test_other_scopes_pass_through() -> None:
 def test_figures_of_the_work() -> None:
     metrics = Metrics()
     metrics.count_batch(3, 0.004)
-    metrics.count_prediction("2", None)
-    metrics.count_prediction("2", "blank")
+    metrics.count_predictions("2", [None, "blank", None])
     metrics.count_reload(True)
     metrics.count_reload(False)
     assert figure(metrics, "digits_batch_images_sum") == 3
     assert figure(metrics, "digits_batch_seconds_sum") == 0.004
-    assert figure(metrics, "digits_predictions_total", version="2", outcome="accepted") == 1
+    assert figure(metrics, "digits_predictions_total", version="2", outcome="accepted") == 2
     assert figure(metrics, "digits_predictions_total", version="2", outcome="blank") == 1
     assert figure(metrics, "digits_reloads_total", succeeded="true") == 1
     assert figure(metrics, "digits_reloads_total", succeeded="false") == 1
