@@ -1,0 +1,49 @@
+"""The compute floor: TensorFlow and a SavedModel, nothing of the service and no other import.
+
+Says `loaded`, and then answers lines of `threads batch seconds` with images a second of the bare
+signature, called by so many threads with so many images.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
+
+import tensorflow as tf
+
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
+model = tf.saved_model.load(sys.argv[1])
+signature = model.signatures["serving_default"]
+
+
+def images_per_second(threads: int, batch: int, seconds: float) -> float:
+    import numpy as np  # noqa: PLC0415 -- with TensorFlow anyway
+
+    with np.load(Path(sys.argv[1], "golden.npz")) as golden:
+        images = np.resize(golden["images"], (batch, 28, 28))
+    done = [0] * threads
+    began = time.perf_counter()
+
+    def work(me: int) -> None:
+        while time.perf_counter() < began + seconds:
+            signature(images=tf.constant(images))["probabilities"].numpy()
+            done[me] += batch
+
+    workers = [threading.Thread(target=work, args=(me,)) for me in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    return sum(done) / (time.perf_counter() - began)
+
+
+print("loaded", flush=True)
+for line in sys.stdin:
+    threads, batch, seconds = line.split()
+    print(images_per_second(int(threads), int(batch), float(seconds)), flush=True)

@@ -1,0 +1,65 @@
+"""Closed-loop load by `wrk`: so many connections, each with one request in flight at all times."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+from benchmarks.bodies import Body
+
+Figures = dict[str, float]
+
+SCRIPT = """
+local file = io.open("{path}", "rb")
+wrk.method = "POST"
+wrk.body = file:read("*a")
+{headers}
+"""
+UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
+
+
+def drive(url: str, body: Body, *, connections: int, seconds: int) -> Figures:
+    """Requests a second, median and 99th percentile in milliseconds, and how many failed."""
+    with tempfile.TemporaryDirectory() as folder:
+        data, script = Path(folder, "body"), Path(folder, "post.lua")
+        data.write_bytes(body.data)
+        headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in body.headers.items())
+        script.write_text(SCRIPT.format(path=data, headers=headers))
+        said = subprocess.run(
+            ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=20s", "--latency",
+             f"-s{script}", url],
+            capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
+    return parse(said)
+
+
+def parse(said: str) -> Figures:
+    """The figures in what wrk prints. Raises ValueError where they are not in it."""
+    return {
+        "requests_per_second": float(_found(r"Requests/sec:\s+([\d.]+)", said)[0]),
+        "p50_ms": _milliseconds(said, 50),
+        "p99_ms": _milliseconds(said, 99),
+        "failed": _failed(said),
+    }
+
+
+def _failed(said: str) -> float:
+    """Answers that were no success, and errors of connections."""
+    numbers = re.findall(r"Non-2xx or 3xx responses: (\d+)", said)
+    for errors in re.findall(r"Socket errors: (.*)", said):
+        numbers += re.findall(r"\d+", errors)
+    return float(sum(map(int, numbers)))
+
+
+def _milliseconds(said: str, percentile: int) -> float:
+    number, unit = _found(rf"\s{percentile}%\s+([\d.]+)(us|ms|s|m)\b", said)
+    return float(number) * UNITS[unit]
+
+
+def _found(pattern: str, said: str) -> tuple[str, ...]:
+    match = re.search(pattern, said)
+    if match is None:
+        raise ValueError(f"wrk did not say {pattern!r}:\n{said}")
+    return match.groups()
