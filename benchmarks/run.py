@@ -6,10 +6,20 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import bodies, servers, wrk
-from benchmarks.bars import BATCHES, BUSY, CONNECTIONS, JSON_IMAGES, Medians, best_peer, cell
+from benchmarks.bars import (
+    BATCHES,
+    BUSY,
+    CONNECTIONS,
+    JSON_CONNECTIONS,
+    JSON_IMAGES,
+    Medians,
+    best_peer,
+    cell,
+)
 from benchmarks.bodies import Body
 from benchmarks.openloop import OpenLoop
 from benchmarks.peers.catalog import Peer
@@ -82,7 +92,6 @@ class Run:
             for _ in range(self.rounds):
                 for server in (*started, floor):
                     self._uploads(server, version)
-                for server in (started[0], floor):
                     self._batches(server, version)
                 for connections in set(CONNECTIONS) - {1, BUSY}:
                     self._closed(started[0], version, "png-28", connections)
@@ -130,14 +139,12 @@ class Run:
         digit = self.images[0]
         return server.form(bodies.png(bodies.canvas(digit) if case == "canvas-280" else digit))
 
-    def _closed(self, server: Server, version: str, case: str, connections: int) -> None:
+    def _closed(
+        self, server: Server, version: str, case: str, connections: int, body: Body | None = None
+    ) -> None:
+        body = body or self._upload(server, case)
         with server.awake():
-            figures = wrk.drive(
-                server.url,
-                self._upload(server, case),
-                connections=connections,
-                seconds=self.seconds,
-            )
+            figures = wrk.drive(server.url, body, connections=connections, seconds=self.seconds)
         self.record(cell(server.name, version, case, connections), figures)
 
     def _uploads(self, server: Server, version: str) -> None:
@@ -146,10 +153,10 @@ class Run:
         self._closed(server, version, "canvas-280", BUSY)
 
     def _batches(self, server: Server, version: str) -> None:
-        body = bodies.arrays(self.images, JSON_IMAGES)
-        with server.awake():
-            figures = wrk.drive(server.url, body, connections=BUSY, seconds=self.seconds)
-        self.record(cell(server.name, version, "json-64", BUSY), figures)
+        if server.json_path:
+            body = bodies.arrays(self.images, JSON_IMAGES)
+            asked = replace(server, path=server.json_path)
+            self._closed(asked, version, "json-64", JSON_CONNECTIONS, body)
 
     def _memory(self, server: Server, version: str) -> None:
         self.record(cell(server.name, version, "memory"), {"megabytes": server.megabytes()})
