@@ -42,9 +42,9 @@ from app.versions import Versions
 log = structlog.get_logger()
 
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter from others that want it. Python's 5 ms is as long as a
-model call of 16 images: at full load the loop and the inference threads mostly waited for each
-other, and twice the load that could be served halved what was served."""
+"""How long a thread may keep the interpreter from others that want it. Python's 5 ms is longer than
+a model call of 16 images: at full load the loop and the inference threads mostly waited for each
+other, and under twice the load that can be served a third less was served."""
 
 DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
 and get the digit with an honest probability, or a clear word that there is none."""

@@ -37,7 +37,10 @@ FLAT_PIXELS = 28 * 28
 MAX_PARTS = 1000
 
 JSON_AT_ONCE_BYTES = 512 * 1024
-ROW = re.compile(rb"\[[^\[\]]*+\]")
+"""JSON that is parsed in one call, which takes 5 ms; a larger body may have no longer row."""
+MAX_JSON_LISTS = 200_000
+"""Rows and images in a larger body. Lists of one number each take 20 times their JSON in memory."""
+ROW = re.compile(rb"\[[^\[\]]{0,%d}+\]" % JSON_AT_ONCE_BYTES)
 ROW_MARK = b'""'
 MAX_PART_HEADER_BYTES = 4096
 
@@ -223,18 +226,26 @@ def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:
 
 def _document(body: bytes) -> Any:
     """As orjson.loads, row by row where the body is large: one call holds the interpreter until it
-    is done, and 15 MB in one go kept every other request waiting for half a second.
+    is done, and 15 MB in one go kept every other request waiting for half a second. None where it
+    is large and can't be `{"image": …}` nor `{"images": …}`.
     """
-    # The two quotes are those of the one name there may be, so that no mark is the client's.
-    if len(body) <= JSON_AT_ONCE_BYTES or body.count(b'"') != 2:
+    if len(body) <= JSON_AT_ONCE_BYTES:
         return orjson.loads(body)
+    # The two quotes are those of the one name there may be, so that no mark is the client's.
+    if body.count(b'"') != 2:
+        return orjson.loads(body) if len(body) <= 4 * JSON_AT_ONCE_BYTES else None
+    if body.count(b"[") > MAX_JSON_LISTS:
+        raise ImageTooLarge(f"A request has at most {MAX_JSON_LISTS:,} rows.")
     rows: list[Any] = []
 
     def set_aside(row: re.Match[bytes]) -> bytes:
         rows.append(orjson.loads(row[0]))
         return ROW_MARK
 
-    document = orjson.loads(ROW.sub(set_aside, body))
+    rest = ROW.sub(set_aside, body)
+    if len(rest) > 2 * JSON_AT_ONCE_BYTES:
+        raise ImageTooLarge(f"A row has at most {JSON_AT_ONCE_BYTES:,} bytes of JSON.")
+    document = orjson.loads(rest)
     taken = iter(rows)
     match document:
         case {"image": value}:

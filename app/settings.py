@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
@@ -141,3 +141,12 @@ class Settings(BaseSettings):
         False, description="Log a line for every request, not only for those that fail here."
     )
     log_json: bool = Field(False, description="Log JSON lines; the container sets it.")
+
+    @field_validator("max_waiting_images", "max_held_bytes")
+    @classmethod
+    def _has_room_for_the_largest_request(cls, room: int, info: ValidationInfo) -> int:
+        one = {"max_waiting_images": "max_images", "max_held_bytes": "max_body_bytes"}
+        largest = one[str(info.field_name)]
+        if room < info.data.get(largest, 0):
+            raise ValueError(f"must be at least {largest}, or that many could never be admitted")
+        return room

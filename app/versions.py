@@ -8,7 +8,6 @@ the old one live, and `rejected` says why.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from app.errors import ModelError, NotReady
 log = structlog.get_logger()
 
 Load = Callable[[Path], Classifier]
+UNREADABLE = "a file can't be read."
 Stamp = tuple[tuple[Path, int, int], ...]
 
 
@@ -91,17 +91,18 @@ class Versions:
 
     async def refresh(self) -> None:
         """Load the newest version, if it is not the live one nor one that failed as it stands."""
+        place = self.models_dir
         try:
-            folder = newest(self.models_dir, self.pinned)
-            if folder.name == self.live.version:
+            place = newest(self.models_dir, self.pinned)
+            if place.name == self.live.version:
                 self._failed = self.rejected = None
                 return
-            stamp = _stamp(folder)
+            stamp = _stamp(place)
             if stamp != self._failed:
                 self._failed = stamp
-                await self._replace(folder)
+                await self._replace(place)
         except (ModelError, OSError) as error:
-            self._reject(error)
+            self._reject(place, error)
 
     async def _replace(self, folder: Path) -> None:
         self._live = await asyncio.to_thread(self._load, folder)
@@ -109,12 +110,13 @@ class Versions:
         log.info("version live", version=self._live.version)
         self._on_reload(True)
 
-    def _reject(self, error: Exception) -> None:
+    def _reject(self, place: Path, error: Exception) -> None:
         """Keep the live version and say why, once a reason: the watch comes by often."""
         # Clients read it too, on `/healthz`, and where the folder lies is none of their business.
-        root = str(self.models_dir)
-        reason = str(error).replace(root + os.sep, "").replace(root, self.models_dir.name)
+        what = "The models" if place == self.models_dir else f"Version {place.name}"
+        why = str(error).removeprefix(f"{place}: ") if isinstance(error, ModelError) else UNREADABLE
+        reason = f"{what}: {why}"
         if reason != self.rejected:
             self.rejected = reason
-            log.error("version rejected", reason=reason, live=self.live.version)
+            log.error("version rejected", reason=str(error), live=self.live.version)
             self._on_reload(False)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from app.classifier import load
 from app.versions import newest
 from tests.faults import test_images, test_json, test_transport
 from tests.faults.server import Server, request, serving, wait_until
@@ -29,6 +30,7 @@ from tests.faults.server import Server, request, serving, wait_until
 CLIENTS = 4
 SAMPLE_SECONDS = 10
 KEPT_VERSIONS = 2
+CALLS = 300
 SEED = 5
 
 MAX_PIXELS = 300_000
@@ -74,6 +76,20 @@ def swap(models: Path, origin: Path, server: Server, number: int) -> None:
         shutil.rmtree(models / str(number - KEPT_VERSIONS))
 
 
+def functions(folder: Path) -> list[int]:
+    """How many functions TensorFlow knows after the load, and after calls with batches of every
+    size. They are as many: a signature that was loaded is one concrete function, which has no
+    tracing count, for it never traces.
+    """
+    from tensorflow.python.eager.context import context  # noqa: PLC0415 -- takes seconds
+
+    classifier = load(folder)
+    known = [len(context().list_function_names())]
+    for size in range(1, CALLS + 1):
+        classifier(np.zeros((size, 28, 28), np.uint8))
+    return [*known, len(context().list_function_names())]
+
+
 def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
     origin = newest(models_dir)
     outcomes: Counter[str] = Counter()
@@ -115,6 +131,7 @@ def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
         "threads": [samples[0]["threads"], samples[-1]["threads"]],
         "files": [samples[0]["files"], samples[-1]["files"]],
         "held_bytes_and_waiting_images": held,
+        "functions_after_load_and_after_calls": functions(origin),
         "tracebacks": tracebacks,
         "health": healthy,
     }

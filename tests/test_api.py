@@ -365,7 +365,7 @@ def test_health_does_not_wait_behind_predictions(client: TestClient) -> None:
 
 
 def test_health_says_that_a_newer_version_was_rejected(client: TestClient) -> None:
-    state(client).versions.rejected = "2: golden.npz is not the file that the manifest lists."
+    state(client).versions.rejected = "Version 2: golden.npz is not the listed file."
     assert "golden.npz" in client.get("/healthz").json()["detail"]
     assert client.get("/healthz").status_code == 200
     state(client).versions.rejected = None

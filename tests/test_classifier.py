@@ -215,3 +215,13 @@ def test_a_model_without_signatures(tmp_path: Path) -> None:
     write_manifest(tmp_path / "1")
     with pytest.raises(ModelError, match="there is no signature 'serving_default'"):
         load(tmp_path / "1")
+
+
+def test_batches_of_any_size_trace_nothing(stand_in: Path) -> None:
+    from tensorflow.python.eager.context import context  # noqa: PLC0415 -- see conftest.py
+
+    classifier = load(stand_in)
+    known = set(context().list_function_names())
+    for size in (1, 2, 7, 16, 17, 100):
+        classifier(np.zeros((size, 28, 28), np.uint8))
+    assert set(context().list_function_names()) == known

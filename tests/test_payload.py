@@ -27,7 +27,7 @@ from app.errors import (
     UnsupportedContentType,
     UnsupportedEncoding,
 )
-from app.payload import JSON_AT_ONCE_BYTES, MAX_PARTS, Intake, RawImage, parse, read
+from app.payload import JSON_AT_ONCE_BYTES, MAX_JSON_LISTS, MAX_PARTS, Intake, RawImage, parse, read
 
 JSON = "application/json"
 FORM = "multipart/form-data; boundary=xx"
@@ -358,6 +358,25 @@ def test_large_documents_are_read_as_small_ones(
 def test_large_documents_are_refused_as_small_ones(body: bytes, error: type[DigitsError]) -> None:
     with pytest.raises(error):
         images_in(body + SPACE)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param(b"[" + b"1," * (JSON_AT_ONCE_BYTES // 2) + b"1]", id="long"),
+        pytest.param(b"[1]," * MAX_JSON_LISTS + b"[1]", id="many"),
+        pytest.param(b"[" * (MAX_JSON_LISTS + 1) + SPACE, id="never closed"),
+    ],
+)
+def test_rows_that_would_hold_up_the_others_are_refused(rows: bytes) -> None:
+    with pytest.raises(ImageTooLarge):
+        images_in(b'{"image": [' + rows + b"]}" + SPACE)
+
+
+@pytest.mark.parametrize("body", [b"[[1]]", b'{"image": [[1]], "image": [[1]]}', b'{"image"": [['])
+def test_very_large_documents_without_the_one_name_are_not_parsed(body: bytes) -> None:
+    with pytest.raises(BadPixels):
+        images_in(body + 4 * SPACE)
 
 
 def test_errors_name_the_image() -> None:

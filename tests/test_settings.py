@@ -51,6 +51,9 @@ def test_environment(
         {"drain_notice_seconds": -1},
         {"inline_image_bytes": -1},
         {"no_such_setting": 1},
+        {"max_images": 513},
+        {"max_waiting_images": 255},
+        {"max_body_bytes": 2**30},
     ],
     ids=str,
 )

@@ -137,7 +137,7 @@ def test_a_bad_version_is_tried_once_until_it_changes(tmp_path: Path) -> None:
         for _ in range(3):
             await versions.refresh()
         assert versions.live.version == "1"
-        assert versions.rejected == "2 is bad"
+        assert versions.rejected == "Version 2: 2 is bad"
         bad.unlink()
         os.utime(tmp_path / "2", ns=(1, 1))
         await versions.refresh()
@@ -176,7 +176,10 @@ def test_what_a_client_reads_names_no_path(tmp_path: Path) -> None:
         (tmp_path / "1").rmdir()
         await versions.refresh()
         assert versions.rejected
-        assert str(tmp_path) not in versions.rejected
+        assert versions.rejected == "The models: there is no version in it."
+        (folders(tmp_path, "2") / "2" / "dangling").symlink_to(tmp_path / "nowhere")
+        await versions.refresh()
+        assert versions.rejected == "Version 2: a file can't be read."
 
     run(scene())
 
@@ -217,7 +220,7 @@ def test_a_version_that_went_back_is_tried_anew(tmp_path: Path) -> None:
         assert versions.rejected is None
         (tmp_path / "2.away").rename(tmp_path / "2")
         await versions.refresh()
-        assert versions.rejected == "2 is bad"
+        assert versions.rejected == "Version 2: 2 is bad"
 
     run(scene())
     assert loaded == ["1", "2", "2"]

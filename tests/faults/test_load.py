@@ -28,6 +28,7 @@ def server(slow_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     settings = {
         "inference_threads": 1,
         "max_batch": 8,
+        "max_images": JOB,
         "max_waiting_images": MAX_WAITING_IMAGES,
         "retry_after_seconds": 3,
     }

@@ -117,6 +117,7 @@ def test_at_start_up_a_spoilt_model_ends_the_process_with_one_line(
         pytest.param({"models_dir": "/nowhere"}, "no such folder", id="no models"),
         pytest.param({"model_version": 9}, "no version 9", id="no such version"),
         pytest.param({"max_pixels": "many"}, "DIGITS_MAX_PIXELS", id="no number"),
+        pytest.param({"max_images": 513}, "MAX_WAITING_IMAGES: Value error, must be", id="no room"),
         pytest.param({"api_keys_file": "/nowhere"}, "DIGITS_API_KEYS_FILE", id="no key file"),
         pytest.param({"workers": 2, "model_version": 9}, "no version 9", id="several workers"),
     ],
