@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -25,10 +29,10 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium h
 SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
 
 
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+@contextmanager
+def served(**settings: Any) -> Iterator[str]:
     """Where the shipped model is served, by a server in a thread."""
-    app: FastAPI = create_app(Settings(models_dir=MODELS))
+    app: FastAPI = create_app(Settings(models_dir=MODELS, **settings))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
@@ -36,13 +40,15 @@ def address() -> Iterator[str]:
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.1)
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
-@pytest.fixture
-def page(address: str) -> Iterator[Page]:
+@contextmanager
+def opened_at(address: str) -> Iterator[Page]:
     """The page, opened; whatever the browser complains of fails the test."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -60,6 +66,18 @@ def page(address: str) -> Iterator[Page]:
         browser.close()
         # Chromium logs every refused request, too.
         assert len(complaints) == sum(refused), complaints
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as address:
+        yield address
+
+
+@pytest.fixture
+def page(address: str) -> Iterator[Page]:
+    with opened_at(address) as page:
+        yield page
 
 
 def draw(page: Page, points: list[tuple[float, float]]) -> None:
@@ -100,3 +118,21 @@ def test_what_is_refused_is_said_in_words(page: Page) -> None:
         {"name": "torn.png", "mimeType": "image/png", "buffer": b"\x89PNG\r\n\x1a\n"}
     )
     expect(page.locator("#verdict")).to_contain_text("damaged")
+
+
+def test_a_key_is_asked_for_where_one_is_wanted_and_kept_for_the_tab(tmp_path: Path) -> None:
+    hashes = tmp_path / "keys"
+    hashes.write_text(hashlib.sha256(b"sesame").hexdigest())
+    with served(api_keys_file=hashes) as address, opened_at(address) as page:
+        expect(page.locator("#door")).to_be_hidden()
+        draw(page, SEVEN)
+        expect(page.locator("#verdict")).to_contain_text("key is needed")
+        for key, says in (("tiger", "not accepted"), ("sesame", "% sure")):
+            page.get_by_label("API key").fill(key)
+            page.get_by_role("button", name="Use it").click()
+            expect(page.locator("#verdict")).to_contain_text(says)
+        expect(page.locator("#label")).to_have_text("7")
+        expect(page.locator("#door")).to_be_hidden()
+        page.reload()
+        draw(page, SEVEN)
+        expect(page.locator("#label")).to_have_text("7")

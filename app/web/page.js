@@ -19,6 +19,7 @@ const WARNINGS = {
 
 let latest = 0;
 let pause;
+let refused; // the picture that a key was missing for
 
 const bars = Array.from({ length: 10 }, (_, digit) => {
   const row = document.createElement("li");
@@ -85,14 +86,18 @@ async function read(picture) {
   form.append("file", picture, "drawing.png");
   let response, answer;
   try {
-    response = await fetch("predict?include=seen", { method: "POST", body: form });
+    const key = sessionStorage.getItem("key"); // forgotten with the tab
+    const headers = key ? { authorization: `Bearer ${key}` } : {};
+    response = await fetch("predict?include=seen", { method: "POST", body: form, headers });
     answer = await response.json();
   } catch {
     if (mine === latest) fail("The service does not answer.");
     return;
   }
   if (mine !== latest) return; // a newer drawing is on its way
+  at("door").hidden = response.status !== 401 && response.status !== 403;
   if (!response.ok) {
+    refused = picture;
     fail(`${answer.title}: ${answer.detail}`);
     return;
   }
@@ -127,6 +132,12 @@ function show(prediction, verdict) {
   done.push(...seen.warnings.map((slug) => WARNINGS[slug] ?? slug.replaceAll("-", " ")));
   at("why").textContent = `What the model saw: ${done.join("; ")}.`;
 }
+
+at("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", at("key").value);
+  read(refused);
+});
 
 at("clear").addEventListener("click", clear);
 at("file").addEventListener("change", (event) => open(event.target.files[0]));
