@@ -8,7 +8,10 @@ the old one live, and `rejected` says why.
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import gc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -47,6 +50,13 @@ def _stamp(folder: Path) -> Stamp:
     """
     found = ((path, path.stat()) for path in sorted(folder.rglob("*")))
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in found)
+
+
+def _give_memory_back() -> None:
+    """The version before holds itself in circles, and glibc would keep what is freed."""
+    gc.collect()
+    with suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 class Versions:
@@ -107,6 +117,7 @@ class Versions:
     async def _replace(self, folder: Path) -> None:
         self._live = await asyncio.to_thread(self._load, folder)
         self._failed = self.rejected = None
+        await asyncio.to_thread(_give_memory_back)
         log.info("version live", version=self._live.version)
         self._on_reload(True)
 

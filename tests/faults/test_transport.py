@@ -305,7 +305,7 @@ async def drip(server: Server, first: bytes, piece: bytes) -> bytes:
         while not answer.done():
             writer.write(piece)
             await writer.drain()
-            await asyncio.wait([answer], timeout=0.2)
+            await asyncio.wait([answer], timeout=0.5)
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
