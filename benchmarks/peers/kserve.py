@@ -1,10 +1,11 @@
-"""KServe: a custom model. One process with `predict` in a thread, as two share no batching.
+"""KServe: a custom model, its work in threads: a plain `predict` would hold up its event loop.
 
 It takes no plain upload; the PNG goes in base64 in its first protocol.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Any
 
@@ -23,12 +24,13 @@ class Digits(kserve.Model):
         self.model = digit.load()
         return True
 
-    def preprocess(self, payload: dict[str, Any], headers: Any = None) -> digit.Images:
-        files = [base64.b64decode(one["b64"]) for one in payload["instances"]]
-        return np.stack([digit.read(file) for file in files])
+    async def predict(self, payload: dict[str, Any], headers: Any = None) -> dict[str, Any]:
+        return await asyncio.to_thread(self.answer, payload)
 
-    def predict(self, payload: digit.Images, headers: Any = None) -> dict[str, Any]:
-        return {"predictions": [digit.answer(row) for row in self.model(payload)]}
+    def answer(self, payload: dict[str, Any]) -> dict[str, Any]:
+        files = [base64.b64decode(one["b64"]) for one in payload["instances"]]
+        rows = self.model(np.stack([digit.read(file) for file in files]))
+        return {"predictions": [digit.answer(row) for row in rows]}
 
 
 if __name__ == "__main__":
