@@ -80,8 +80,9 @@ def bars(medians: Medians, first: str, newest: str, cores: int) -> list[Bar]:
     canvas = cell("digits", newest, "canvas-280", BUSY)
     alone = cell("digits", newest, "png-28", 1)
     steady = cell("digits", newest, "open", "half")
-    bare = {batch: get(cell("bare", newest, "compute", batch)) for batch in BATCHES}
-    best = max((rate for rate in bare.values() if rate), default=None)
+    bare = [cell("bare", newest, "compute", batch) for batch in BATCHES]
+    http = get(cell("HTTP floor", newest, "png-28", BUSY), "core_ms")
+    compute = min((ms for key in bare if (ms := get(key, "core_ms"))), default=None)
     json = get(cell("digits", newest, "json-64", JSON_CONNECTIONS))
     return [
         Bar(
@@ -116,15 +117,12 @@ def bars(medians: Medians, first: str, newest: str, cores: int) -> list[Bar]:
         ),
         Bar(
             "throughput ÷ what the two floors allow",
-            ratio(
-                get(busy),
-                allowed(get(cell("HTTP floor", newest, "png-28", BUSY)), best, cores),
-            ),
+            ratio(get(busy), allowed(http, compute, cores)),
             0.8, 0.95,
         ),
         Bar(
             "images/s in JSON batches of 64 ÷ bare signature at batch 64",
-            ratio(json and json * JSON_IMAGES, bare[64]),
+            ratio(json and json * JSON_IMAGES, get(bare[-1], "images_per_second")),
             0.8, 0.95,
         ),
         Bar(
@@ -155,10 +153,10 @@ def ratio(mine: float | None, other: float | None) -> float | None:
     return mine / other if mine and other else None
 
 
-def allowed(http: float | None, compute: float | None, cores: int) -> float | None:
-    """Requests a second that the two floors allow together: the cores over the core-seconds that
-    a request costs in both. The HTTP floor has one core, the compute floor all of them."""
-    return cores / (1 / http + cores / compute) if http and compute else None
+def allowed(http_ms: float | None, compute_ms: float | None, cores: int) -> float | None:
+    """Requests a second that the two floors allow together: the cores over what a request costs
+    of a core in both."""
+    return 1000 * cores / (http_ms + compute_ms) if http_ms and compute_ms else None
 
 
 def fall(rates: list[float | None]) -> float | None:

@@ -88,14 +88,20 @@ class Run:
     def shipped(self, peers: Iterable[Peer]) -> None:
         """What ships, its floors and the best peers, at all kinds of load."""
         version = self.version
-        with self._sitting(self.version, peers) as started, servers.floor(self.file) as floor:
+        with (
+            self._sitting(version, peers) as started,
+            servers.floor(self.file) as floor,
+            servers.bare(self.models / version) as bare,
+        ):
             for _ in range(self.rounds):
                 for server in (*started, floor):
                     self._uploads(server, version)
                     self._batches(server, version)
-                for connections in set(CONNECTIONS) - {1, BUSY}:
+                for connections in sorted({*CONNECTIONS} - {1, BUSY}):
                     self._closed(started[0], version, "png-28", connections)
-            self._compute(version)
+                for batch in BATCHES:
+                    figures = bare.measure(self.cores, batch, self.seconds)
+                    self.record(cell("bare", version, "compute", batch), figures)
             self._steady(started, version)
             self._curves(started, version)
 
@@ -144,7 +150,11 @@ class Run:
     ) -> None:
         body = body or self._upload(server, case)
         with server.awake():
+            spent = -server.core_seconds()
             figures = wrk.drive(server.url, body, connections=connections, seconds=self.seconds)
+            spent += server.core_seconds()
+        requests = max(1.0, figures[RATE] * self.seconds)
+        figures["core_ms"] = 1000 * spent / requests
         self.record(cell(server.name, version, case, connections), figures)
 
     def _uploads(self, server: Server, version: str) -> None:
@@ -160,13 +170,6 @@ class Run:
 
     def _memory(self, server: Server, version: str) -> None:
         self.record(cell(server.name, version, "memory"), {"megabytes": server.megabytes()})
-
-    def _compute(self, version: str) -> None:
-        with servers.bare(self.models / version) as bare:
-            for _ in range(self.rounds):
-                for batch in BATCHES:
-                    figures = {RATE: bare.images_per_second(self.cores, batch, self.seconds)}
-                    self.record(cell("bare", version, "compute", batch), figures)
 
     def _steady(self, started: list[Server], version: str) -> None:
         """Everyone at the rate that is half of what the best peer can do."""

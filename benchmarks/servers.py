@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from benchmarks import bodies
 from benchmarks.bodies import Body
 from benchmarks.peers.catalog import Peer
+from benchmarks.wrk import Figures
 
 START_SECONDS = 120
 MARK = "DIGITS_BENCHMARK"
@@ -63,6 +64,10 @@ class Server:
     def megabytes(self) -> float:
         return megabytes(processes(self.mark))
 
+    def core_seconds(self) -> float:
+        """What all its processes have computed so far."""
+        return sum(map(_core_seconds, processes(self.mark)))
+
     def ask(self, file: bytes) -> tuple[int, list[float]]:
         """Label and probabilities of one image file."""
         body = self.form(file)
@@ -100,6 +105,14 @@ def megabytes(of: list[int]) -> float:
     """
     private, shared = zip(*map(_kilobytes, of), strict=True)
     return float(sum(private) + max(shared)) / 1024
+
+
+def _core_seconds(process: int) -> float:
+    try:
+        user, system = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[11:13]
+    except OSError:  # gone meanwhile
+        return 0.0
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _kilobytes(process: int) -> tuple[int, int]:
@@ -192,11 +205,12 @@ class Bare:
     def megabytes(self) -> float:
         return megabytes([self.process.pid])
 
-    def images_per_second(self, threads: int, batch: int, seconds: float) -> float:
+    def measure(self, threads: int, batch: int, seconds: float) -> Figures:
         assert self.process.stdin  # noqa: S101 -- pipes were asked for
         assert self.process.stdout  # noqa: S101
         print(threads, batch, seconds, file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
+        rate, core_ms = map(float, self.process.stdout.readline().split())
+        return {"images_per_second": rate, "core_ms": core_ms}
 
 
 @contextlib.contextmanager
