@@ -112,30 +112,6 @@ def test_a_network_learns_from_the_whole_mixture(small_data: Path, tmp_path: Pat
     assert sure > 0.2
 
 
-def test_a_run_goes_on_from_another_and_learns_from_teachers(
-    trained: Path, small_data: Path, tmp_path: Path
-) -> None:
-    (teacher,) = (trained / "runs").iterdir()
-    words = ["--epochs", "1", "--start", str(teacher), "--teachers", str(teacher), str(teacher)]
-    assert train.main(arguments(small_data, tmp_path, *words)) == 0
-    (run,) = (tmp_path / "runs").iterdir()
-    before, after = (json.loads((one / "history.json").read_text()) for one in (teacher, run))
-    assert after[0]["loss"] < before[0]["loss"] / 2
-    card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
-    assert card["training"]["arguments"]["teachers"] == [teacher.name, teacher.name]
-
-
-def test_teachers_count_for_half_of_what_is_wanted() -> None:
-    logits, labels = np.zeros((1, 10), np.float32), np.array([3])
-    logits[0, 3] = 2
-    taught = np.full((1, 10), 0.1, np.float32)
-    alone = float(train.loss_of("cross-entropy", labels, logits))
-    even = float(train.loss_of("cross-entropy", labels, logits, taught))
-    log = logits - np.log(np.exp(logits).sum())
-    assert alone == pytest.approx(-log[0, 3], abs=1e-5)
-    assert even == pytest.approx(-(log[0, 3] + log.mean()) / 2, abs=1e-5)
-
-
 @pytest.mark.parametrize(
     "choice",
     [
