@@ -2,6 +2,8 @@
 
 A job waits in a queue that is bounded in images. A thread that is free takes what has gathered, up
 to `max_batch` images, and leaves at once: there is no timer, so a lone request waits for nothing.
+Threads are woken when the event loop has run what was ready, so that requests which arrive together
+leave together instead of one by one.
 A job larger than a batch is worked off in several, which lets the threads share it; its asker gets
 one answer, in order.
 
@@ -102,6 +104,7 @@ class Batcher:
         self._queue: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._waking = False
         self._call_began: dict[str, float] = {}
         self._threads = [
             threading.Thread(target=self._work, name=f"inference-{i}", daemon=True)
@@ -148,6 +151,14 @@ class Batcher:
                 raise Draining("The service is stopping; send the request again.")
             self._queue.append(job)
             job.queued = True
+        if not self._waking:
+            self._waking = True
+            self._loop.call_soon(self._wake)
+
+    def _wake(self) -> None:
+        """A thread that takes a part wakes the next one for the rest."""
+        self._waking = False
+        with self._changed:
             self._changed.notify()
 
     def withdraw(self, job: Job) -> bool:
