@@ -30,6 +30,8 @@ def main() -> None:
         settings = Settings()
     except ValidationError as error:
         for fault in error.errors():
+            if fault["type"] == "default_factory_not_called":
+                continue  # its default hangs on one that is wrong itself
             name = "_".join(str(part) for part in fault["loc"]).upper()
             print(f"DIGITS_{name}: {fault['msg']}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+CGROUP_MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
+WORKER_BYTES = 3 * 2**29
+"""What a worker may come to hold: TensorFlow, two models during a swap, and large photos."""
 
 
 def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
@@ -29,6 +33,24 @@ def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
         return cores
 
 
+def available_bytes(memory_max: Path = CGROUP_MEMORY_MAX) -> int:
+    """The memory this process may use: the machine's, cut down to the container's (cgroup v2)."""
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(installed, int(memory_max.read_text()))
+    except (OSError, ValueError):  # no cgroup v2 here, or no limit but "max"
+        return installed
+
+
+def fitting_workers() -> int:
+    return max(1, min(available_cores(), available_bytes() // WORKER_BYTES, 4))
+
+
+def threads_per_worker(settings: dict[str, Any]) -> int:
+    workers: int = settings["workers"]
+    return max(1, min(available_cores() // workers, 8))
+
+
 class Settings(BaseSettings):
     """What can be set. `Settings()` reads the environment; tests pass values."""
 
@@ -39,9 +61,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; the container sets 0.0.0.0.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     workers: PositiveInt = Field(
-        1,
-        description="Server processes. One shares its cores among threads and keeps the memory of "
-        "one TensorFlow; more pay where one process's Python is the limit.",
+        default_factory=fitting_workers,
+        description="Server processes, each with its own queue and limits: one process's Python "
+        "keeps one core busy. Default: one a core and 1.5 GiB of memory, at most 4.",
     )
 
     models_dir: Path = Field(
@@ -101,8 +123,9 @@ class Settings(BaseSettings):
     )
 
     inference_threads: PositiveInt = Field(
-        default_factory=lambda: min(available_cores(), 8),
-        description="Threads that run the model, one batch each. Default: one a core, at most 8.",
+        default_factory=threads_per_worker,
+        description="Threads of a worker that run the model, one batch each. Default: the worker's "
+        "share of the cores, at most 8.",
     )
     intra_op_threads: PositiveInt = Field(
         1,
@@ -113,8 +136,8 @@ class Settings(BaseSettings):
         16, description="Images in one model call. Larger batches cost as much an image."
     )
     decode_threads: PositiveInt = Field(
-        default_factory=available_cores,
-        description="Threads that decode and normalize large images. Default: one a core.",
+        default_factory=threads_per_worker,
+        description="Threads of a worker that decode and normalize large images. Default: as many.",
     )
     inline_image_bytes: int = Field(
         1024,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from app.settings import Settings, available_cores
+from app import settings
+from app.settings import Settings, available_bytes, available_cores, threads_per_worker
 
 
 def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,3 +94,25 @@ def test_available_cores(tmp_path: Path, cpu_max: str, expected: int) -> None:
     file = tmp_path / "cpu.max"
     file.write_text(cpu_max)
     assert available_cores(file) == expected
+
+
+def test_available_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "memory.max"
+    machine = available_bytes(file)
+    file.write_text("max\n")
+    assert available_bytes(file) == machine
+    file.write_text(f"{2**30}\n")
+    assert available_bytes(file) == 2**30
+
+
+@pytest.mark.parametrize(
+    ("cores", "memory", "workers", "threads"),
+    [(1, 2**34, 1, 1), (2, 2**34, 2, 1), (2, 2**31, 1, 2), (8, 2**40, 4, 2), (64, 2**30, 1, 8)],
+)
+def test_workers_and_threads_share_the_cores_and_the_memory(
+    monkeypatch: pytest.MonkeyPatch, cores: int, memory: int, workers: int, threads: int
+) -> None:
+    monkeypatch.setattr(settings, "available_cores", lambda: cores)
+    monkeypatch.setattr(settings, "available_bytes", lambda: memory)
+    assert settings.fitting_workers() == workers
+    assert threads_per_worker({"workers": workers}) == threads

@@ -144,7 +144,7 @@ def start(models: Path, log_file: Path, **settings: object) -> Server:
     """`python -m app` with these settings; its port is known when it says that it listens."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    wanted = {"port": 0, "models_dir": models, "inference_threads": 2, **settings}
+    wanted = {"port": 0, "models_dir": models, "workers": 1, "inference_threads": 2, **settings}
     environment |= {f"DIGITS_{name.upper()}": str(value) for name, value in wanted.items()}
     with log_file.open("wb") as log:
         process = subprocess.Popen(
