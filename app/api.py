@@ -25,9 +25,8 @@ from app.openapi import PREDICT_BODY, problems
 from app.recognizer import Reading
 from app.state import State
 
-PATIENCE_SECONDS = 0.25
-"""How long an answer may take before it is worth watching whether anyone still waits for it: longer
-than at full load, where watching them all would take from the answers."""
+PATIENCE_SECONDS = 0.05
+"""How long an answer may take before it is worth watching whether anyone still waits for it."""
 
 JSON_IN_LOOP_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop: 64 times 28×28 numbers, in 2 ms. Under load
