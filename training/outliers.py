@@ -30,6 +30,7 @@ from training.scenes import (
     Plane,
     coverage,
     placed,
+    source,
     stroke_distance,
     waves,
 )
@@ -435,10 +436,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    with np.load(args.data) as data:
-        part = SPLITS[args.split]
-        x, y = ("x", "y") if args.split == "usps" else ("x_train", "y_train")
-        digits, labels = data[x][part], data[y][part]
+    digits, labels = source(args.data, args.split)
     rng = np.random.default_rng(args.seed)
     made, kinds = sample(args.count, rng, digits, labels, held_back=args.held_back)
     names = np.array(list(HELD_BACK if args.held_back else MADE))

@@ -662,6 +662,13 @@ class Pool:
 SPLITS = {"train": slice(0, 55_000), "report": slice(55_000, 60_000), "usps": slice(None)}
 
 
+def source(path: Path, split: str) -> tuple[Grey, Grey]:
+    """Digits [n,h,w] and labels [n] of one of SPLITS."""
+    x, y = ("x", "y") if split == "usps" else ("x_train", "y_train")
+    with np.load(path) as data:
+        return data[x][SPLITS[split]], data[y][SPLITS[split]]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m training.scenes", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
@@ -671,11 +678,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
-    with np.load(args.data) as data:
-        part = SPLITS[args.split]
-        x, y = ("x", "y") if args.split == "usps" else ("x_train", "y_train")
-        digits, labels = data[x][part], data[y][part]
-    made = pool(digits, labels, count=args.count, seed=args.seed, first=part.start or 0)
+    digits, labels = source(args.data, args.split)
+    first = SPLITS[args.split].start or 0
+    made = pool(digits, labels, count=args.count, seed=args.seed, first=first)
     np.savez_compressed(args.out, **asdict(made))
     print(f"{args.out}: {len(made.digits)} scenes of {len(KINDS)} kinds")
 
