@@ -106,13 +106,14 @@ class Run:
             self._curves(started, version)
 
     def process(self) -> None:
-        """Memory and start, of the service and of bare TensorFlow, each alone."""
+        """Memory and start, of one worker of the service and of bare TensorFlow, each alone."""
         version = self.version
         for _ in range(self.rounds):
             with servers.bare(self.models / version) as bare:
                 figures = {"seconds": bare.loaded_seconds, "megabytes": bare.megabytes()}
                 self.record(cell("bare", version, "process"), figures)
-            with servers.digits(self.models, version, self.file) as server:
+            alone = {"DIGITS_WORKERS": "1"}
+            with servers.digits(self.models, version, self.file, **alone) as server:
                 figures = {"seconds": server.first_answer_seconds, "megabytes": server.megabytes()}
                 self.record(cell("digits", version, "process"), figures)
 
