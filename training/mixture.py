@@ -106,7 +106,17 @@ def epoch_of(
         tf.TensorSpec([n], tf.int32),
         tf.TensorSpec([2], tf.int32),
     )
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).map(move).prefetch(4)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return dataset.map(move).prefetch(4).with_options(untuned())
+
+
+def untuned() -> Any:
+    """No autotuning: there is nothing to tune, and its thread holds every epoch up for half a
+    minute when the epoch is over.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
 
 
 def _partly_bent(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:

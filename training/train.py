@@ -83,7 +83,7 @@ def epoch_of(digits: data.Digits, how: Arguments, epoch: int) -> Any:
         return x, tf.cast(tf.gather(labels, row), tf.int32)
 
     dataset = tf.data.Dataset.from_tensor_slices((rows, seeds.astype(np.int32)))
-    return dataset.map(take).prefetch(4)
+    return dataset.map(take).prefetch(4).with_options(mixture.untuned())
 
 
 def loss_of(kind: str, labels: Any, logits: Any) -> Any:
