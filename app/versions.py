@@ -117,9 +117,9 @@ class Versions:
     async def _replace(self, folder: Path) -> None:
         self._live = await asyncio.to_thread(self._load, folder)
         self._failed = self.rejected = None
-        await asyncio.to_thread(_give_memory_back)
         log.info("version live", version=self._live.version)
         self._on_reload(True)
+        await asyncio.to_thread(_give_memory_back)
 
     def _reject(self, place: Path, error: Exception) -> None:
         """Keep the live version and say why, once a reason: the watch comes by often."""
