@@ -11,7 +11,7 @@ byte now and then.
 from __future__ import annotations
 
 import asyncio
-import uuid
+import random
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -46,6 +46,8 @@ class Connection(HttpToolsProtocol):
         self.in_headers = True
         self.in_body = False
         self.limit: asyncio.TimerHandle | None = None
+        self.due: float | None = None
+        self.parsing = False
         self.refusal = BAD_REQUEST
         self.refused = False
 
@@ -60,10 +62,14 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
+        self.parsing = True
         if self.limit is None and self._is_idle():
             self._limit(self.header_seconds)
         self.header_bytes += len(data)
         super().data_received(data)
+        self.parsing = False
+        if self.due is not None:
+            self._limit(self.due)
         if self.header_bytes > self.max_header_bytes:
             self._refuse(HEADERS_TOO_LARGE)
 
@@ -115,10 +121,15 @@ class Connection(HttpToolsProtocol):
         return "digits" in self.app_state and self.app_state["digits"].drain.began
 
     def _limit(self, seconds: float) -> None:
+        """Within a segment only the last one counts: most requests come in one, and need none."""
         self._unlimit()
-        self.limit = self.loop.call_later(seconds, self._on_limit)
+        if self.parsing:
+            self.due = seconds
+        else:
+            self.limit = self.loop.call_later(seconds, self._on_limit)
 
     def _unlimit(self) -> None:
+        self.due = None
         if self.limit is not None:
             self.limit.cancel()
             self.limit = None
@@ -149,7 +160,7 @@ class Connection(HttpToolsProtocol):
         self.limit = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _write(self, problem: Problem) -> None:
-        request_id = uuid.uuid4().hex
+        request_id = f"{random.getrandbits(128):032x}"
         body = problem_json(problem, problem.remedy, request_id=request_id)
         self.transport.write(
             STATUS_LINE[problem.status]
