@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Header, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
-from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 from pydantic.json_schema import SkipJsonSchema
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import payload, schemas
 from app.batcher import Job
 from app.classifier import Classifier
-from app.errors import PROBLEMS_BY_SLUG, ClientGone, DeadlineExceeded
+from app.errors import (
+    PROBLEMS_BY_SLUG,
+    ClientGone,
+    DeadlineExceeded,
+    DigitsError,
+    Unavailable,
+    problem_for,
+    problem_json,
+)
 from app.image import encode_png
 from app.openapi import PREDICT_BODY, problems
 from app.recognizer import Reading
@@ -38,26 +44,33 @@ WEB = Path(__file__).parent / "web"
 routes = APIRouter()
 
 
-class Admitted(APIRoute):
-    """A route that costs next to nothing while the queue is full: no parameter is looked at and no
-    body read in vain, for what a refusal costs is taken from those who are answered. A request
-    without parameters is not searched for them: that took as long as its inference.
+class Predictions:
+    """ASGI layer that answers `POST /predict` without parameters before FastAPI sees it: routes,
+    exit stacks and the search for parameters took longer than the inference. What has parameters
+    goes on to the route, which is also what the document shows.
+
+    While the queue is full neither is looked at: what a refusal costs is taken from those who are
+    answered.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        answer = super().get_route_handler()
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
 
-        async def answer_if_admitted(request: Request) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or (scope["path"], scope["method"]) != ("/predict", "POST"):
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        try:
             state(request).batcher.admit(1)
-            if request.scope["query_string"] or "x-deadline-seconds" in request.headers:
-                return await answer(request)
-            read: Response = await self.endpoint(request)
-            return read
-
-        return answer_if_admitted
-
-
-predictions = APIRouter(route_class=Admitted)
+            if scope["query_string"] or "x-deadline-seconds" in request.headers:
+                await self.app(scope, receive, send)
+                return
+            scope["route"] = PREDICT
+            response = await predict(request)
+        except DigitsError as error:
+            response = refusal(request, error)
+        await response(scope, receive, send)
 
 
 def state(request: Request) -> State:
@@ -69,7 +82,17 @@ def json_response(value: Any, status: int = 200) -> Response:
     return Response(schemas.encode(value), status, media_type="application/json")
 
 
-@predictions.post(
+def refusal(request: Request, error: DigitsError) -> Response:
+    """The problem document that `error` becomes."""
+    problem = problem_for(error)
+    headers = None
+    if isinstance(error, Unavailable):
+        headers = {"retry-after": str(state(request).settings.retry_after_seconds)}
+    body = problem_json(problem, str(error), request_id=request.state.request_id)
+    return Response(body, problem.status, headers, media_type="application/problem+json")
+
+
+@routes.post(
     "/predict",
     response_model=schemas.Answer,
     responses=problems(400, 408, 413, 415, 422, 431, 503, 504),
@@ -100,10 +123,13 @@ async def predict(
             deadline = min(
                 x_deadline_seconds or settings.deadline_seconds, settings.deadline_seconds
             )
-            with _attended(request, job, deadline):
+            with Attendance(request, job, deadline):
                 classifier, readings = await here.recognizer.read(images, job, as_is=not normalize)
     here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
     return json_response(_answer(classifier, readings, seen="seen" in include))
+
+
+PREDICT = routes.routes[-1]
 
 
 async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
@@ -115,25 +141,31 @@ async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
     return await asyncio.to_thread(payload.parse, body, content_type, **limits)
 
 
-@contextmanager
-def _attended(request: Request, job: Job, deadline_seconds: float) -> Iterator[None]:
-    """Give the job up when its deadline passes or its client goes, unless it runs by then."""
-    loop = asyncio.get_running_loop()
-    watches: list[asyncio.Task[None]] = []
-    expired = DeadlineExceeded("The deadline passed before the images were looked at.")
-    timers: list[asyncio.TimerHandle] = [
-        loop.call_later(deadline_seconds, job.abandon, expired),
-        loop.call_later(
-            PATIENCE_SECONDS, lambda: watches.append(loop.create_task(_until_gone(request, job)))
-        ),
-    ]
-    try:
-        yield
-    finally:
-        for timer in timers:
-            timer.cancel()
-        for watch in watches:
-            watch.cancel()
+class Attendance:
+    """Gives the job up when its deadline passes or its client goes, unless it runs by then. Most
+    have their answer before anyone need look, and cost one timer.
+    """
+
+    def __init__(self, request: Request, job: Job, deadline_seconds: float) -> None:
+        self.request = request
+        self.job = job
+        self.loop = asyncio.get_running_loop()
+        self.deadline = self.loop.time() + deadline_seconds
+        self.watch: asyncio.Task[None] | None = None
+        self.timer = self.loop.call_later(min(PATIENCE_SECONDS, deadline_seconds), self._look)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exc: object) -> None:
+        self.timer.cancel()
+        if self.watch:
+            self.watch.cancel()
+
+    def _look(self) -> None:
+        self.watch = self.loop.create_task(_until_gone(self.request, self.job))
+        expired = DeadlineExceeded("The deadline passed before the images were looked at.")
+        self.timer = self.loop.call_at(self.deadline, self.job.abandon, expired)
 
 
 async def _until_gone(request: Request, job: Job) -> None:
@@ -152,7 +184,7 @@ def _answer(classifier: Classifier, readings: list[Reading], *, seen: bool) -> d
 def _prediction(reading: Reading, *, seen: bool) -> dict[str, Any]:
     prediction: dict[str, Any] = {
         "label": reading.label,
-        "confidence": reading.probabilities.max(),  # single precision, so written as it is there
+        "confidence": reading.confidence,
         "probabilities": reading.probabilities,
         "rejected": reading.rejected,
     }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -119,12 +119,12 @@ class BrowserRules:
 
         async def send_with_rules(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["x-content-type-options"] = "nosniff"
-                if headers.get("content-type", "").startswith("text/html"):
-                    is_docs = scope["path"].startswith("/docs")
-                    headers["content-security-policy"] = DOCS_POLICY if is_docs else PAGE_POLICY
-                    headers["referrer-policy"] = "no-referrer"
+                rules = [(b"x-content-type-options", b"nosniff")]
+                if Headers(raw=message["headers"]).get("content-type", "").startswith("text/html"):
+                    policy = DOCS_POLICY if scope["path"].startswith("/docs") else PAGE_POLICY
+                    rules.append((b"content-security-policy", policy.encode()))
+                    rules.append((b"referrer-policy", b"no-referrer"))
+                message["headers"] = [*message["headers"], *rules]
             await send(message)
 
         await self.app(scope, receive, send_with_rules)

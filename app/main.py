@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from app import openapi
-from app.api import WEB, predictions, routes
+from app.api import WEB, Predictions, refusal, routes
 from app.batcher import Batcher
 from app.classifier import load
 from app.doors import BrowserRules, Keys, read_key_hashes
@@ -27,9 +27,6 @@ from app.errors import (
     BadQuery,
     DigitsError,
     ModelError,
-    Problem,
-    Unavailable,
-    problem_for,
     problem_json,
 )
 from app.payload import Intake
@@ -68,7 +65,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else None
     app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
-    app.include_router(predictions)
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
     for error, answer in {
@@ -77,8 +73,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         HTTPException: _refuse_request,
     }.items():
         app.add_exception_handler(error, answer)
-    app.state.retry_after = str(settings.retry_after_seconds)
-    # From the inside out. A refused key is counted and has its ID; a browser may read why, and may
+    # From the inside out.
+    app.add_middleware(Predictions)
+    # A refused key is counted and has its ID; a browser may read why, and may
     # ask before it sends one.
     if hashes:
         app.add_middleware(Keys, hashes=hashes)
@@ -130,28 +127,20 @@ async def lifespan(
         recognizer.close()
 
 
-def _problem(
-    request: Request, problem: Problem, detail: str, headers: dict[str, str] | None = None
-) -> Response:
-    body = problem_json(problem, detail, request_id=request.state.request_id)
-    return Response(body, problem.status, headers, media_type="application/problem+json")
-
-
 async def _refuse(request: Request, error: Exception) -> Response:
-    retry = {"retry-after": request.app.state.retry_after}
-    return _problem(
-        request, problem_for(error), str(error), retry if isinstance(error, Unavailable) else None
-    )
+    assert isinstance(error, DigitsError)  # noqa: S101 -- as registered
+    return refusal(request, error)
 
 
 async def _refuse_parameter(request: Request, error: Exception) -> Response:
     # The names are ours; the values are the caller's and are not repeated.
     assert isinstance(error, RequestValidationError)  # noqa: S101 -- as registered
     names = sorted({str(fault["loc"][1]) for fault in error.errors()})
-    return await _refuse(request, BadQuery(f"Not acceptable: {', '.join(names)}."))
+    return refusal(request, BadQuery(f"Not acceptable: {', '.join(names)}."))
 
 
 async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- as registered
     problem = next((p for p in OUTSIDE if p.status == error.status_code), INTERNAL_ERROR)
-    return _problem(request, problem, problem.remedy, dict(error.headers or {}))
+    body = problem_json(problem, problem.remedy, request_id=request.state.request_id)
+    return Response(body, problem.status, error.headers, media_type="application/problem+json")

@@ -33,6 +33,7 @@ Box = tuple[int, int, int, int]
 
 SIDE = 28
 INK_SIDE = 20
+PIXEL_CENTRES = np.arange(SIDE) + 0.5
 FINDING_SIDE = 180
 """Pixels of the longer side, at most, of the picture that the ink is found on."""
 ENOUGH_SIDE = 80
@@ -284,9 +285,10 @@ def fit(ink: Plane) -> Plane:
 def centre(ink: Grey) -> Grey:
     """`ink` [h,w], at most 28 a side, pasted into 28×28 by its centre of mass."""
     height, width = ink.shape
-    mass = max(float(ink.sum()), 1.0)
-    x = float(ink.sum(axis=0) @ (np.arange(width) + 0.5)) / mass
-    y = float(ink.sum(axis=1) @ (np.arange(height) + 0.5)) / mass
+    columns, rows = ink.sum(axis=0, dtype=np.float64), ink.sum(axis=1, dtype=np.float64)
+    mass = max(float(rows.sum()), 1.0)
+    x = float(columns @ PIXEL_CENTRES[:width]) / mass
+    y = float(rows @ PIXEL_CENTRES[:height]) / mass
     left = min(max(int(15 - x), 0), SIDE - width)
     top = min(max(int(15 - y), 0), SIDE - height)
     digit = np.zeros((SIDE, SIDE), np.uint8)

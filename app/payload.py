@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 from numpy.typing import NDArray
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import MultipartParser, parse_options_header
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from app.errors import (
     BadPixels,
@@ -43,6 +41,9 @@ MAX_JSON_LISTS = 200_000
 ROW = re.compile(rb"\[[^\[\]]{0,%d}+\]" % JSON_AT_ONCE_BYTES)
 ROW_MARK = b'""'
 MAX_PART_HEADER_BYTES = 4096
+MAX_BOUNDARY_BYTES = 256
+PARAMETER = re.compile(rb""";[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^\s;]*)""")
+ESCAPED = re.compile(rb'\\(["\\])')
 
 
 class Intake:
@@ -89,16 +90,18 @@ async def read(request: Request, hold: Hold, *, max_body_bytes: int) -> bytes:
     too_large = BodyTooLarge(f"A body has at most {max_body_bytes:,} bytes.")
     if int(request.headers.get("content-length", 0)) > max_body_bytes:
         raise too_large
-    chunks, size = [], 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > max_body_bytes:
-                raise too_large
-            hold.grow(len(chunk))
-            chunks.append(chunk)
-    except ClientDisconnect as error:
-        raise ClientGone("The client went away before its body had arrived.") from error
+    chunks, size, more = [], 0, True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("The client went away before its body had arrived.")
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size > max_body_bytes:
+            raise too_large
+        hold.grow(len(chunk))
+        chunks.append(chunk)
     return b"".join(chunks)
 
 
@@ -108,7 +111,7 @@ def parse(body: bytes, content_type: str, *, max_images: int, max_pixels: int) -
     Raises UnsupportedContentType, MalformedBody, EmptyBatch, TooManyImages, BadPixels,
     ImageTooLarge.
     """
-    kind, options = parse_options_header(content_type)
+    kind, options = _header(content_type.encode("latin-1"))
     images: list[RawImage]
     if kind == b"multipart/form-data":
         images = [*_multipart(body, options.get(b"boundary", b""), max_images)]
@@ -130,74 +133,53 @@ def parse(body: bytes, content_type: str, *, max_images: int, max_pixels: int) -
 
 
 def _multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
-    if not boundary:
-        raise MalformedBody("The content type names no boundary.")
-    form = _Form(max_images)
-    try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": form.begin_part,
-                "on_header_field": form.add_header_name,
-                "on_header_value": form.add_header_value,
-                "on_header_end": form.end_header,
-                "on_part_data": form.add_data,
-                "on_part_end": form.end_part,
-                "on_end": form.end,
-            },
-            max_header_size=MAX_PART_HEADER_BYTES,
-        )
-        parser.write(body)
-        parser.finalize()
-    except FormParserError as error:
-        raise MalformedBody("The body is not the multipart it says it is.") from error
-    if not form.ended:
-        raise MalformedBody("The multipart body ends before its last boundary.")
-    return form.files
-
-
-class _Form:
-    """Collects the parts named `file`, in memory, while the parser walks through the body."""
-
-    def __init__(self, max_images: int) -> None:
-        self.max_images = max_images
-        self.files: list[bytes] = []
-        self.parts = 0
-        self.ended = False
-
-    def begin_part(self) -> None:
-        self.parts += 1
-        if self.parts > MAX_PARTS:
+    """The contents of the parts named `file` (RFC 7578, RFC 2046). The body is in memory as a
+    whole, and cut in one go; what is before the first boundary and behind the last is nobody's.
+    """
+    if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
+        raise MalformedBody(f"The content type names no boundary of up to {MAX_BOUNDARY_BYTES}.")
+    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
+    files: list[bytes] = []
+    for number, part in enumerate(parts):
+        if part.startswith(b"--"):
+            return files
+        if number == MAX_PARTS:
             raise MalformedBody(f"A form has at most {MAX_PARTS:,} parts.")
-        self.is_file = False
-        self.header_name = self.header_value = b""
-        self.data: list[bytes] = []
+        head, blank_line, content = part.partition(b"\r\n\r\n")
+        if not blank_line or len(head) > MAX_PART_HEADER_BYTES:
+            raise MalformedBody("A part of the form has no headers that end, or too many.")
+        if _field_name(head) != b"file":
+            continue
+        if len(files) == max_images:
+            raise TooManyImages(f"A request has at most {max_images:,} images.")
+        files.append(content)
+    raise MalformedBody("The multipart body ends before its last boundary.")
 
-    def add_header_name(self, data: bytes, start: int, end: int) -> None:
-        self.header_name += data[start:end]
 
-    def add_header_value(self, data: bytes, start: int, end: int) -> None:
-        self.header_value += data[start:end]
+def _field_name(head: bytes) -> bytes | None:
+    """The name that a part's headers give it: what is left of its boundary's line, then a line
+    each."""
+    padding, *lines = head.split(b"\r\n")
+    if padding.strip(b" \t"):
+        raise MalformedBody("The body is not the multipart it says it is.")
+    name = None
+    for line in lines:
+        key, colon, value = line.partition(b":")
+        if not colon:
+            raise MalformedBody("A part of the form has a header that is none.")
+        if key.strip().lower() == b"content-disposition":
+            name = _header(value)[1].get(b"name")
+    return name
 
-    def end_header(self) -> None:
-        if self.header_name.lower() == b"content-disposition":
-            _, options = parse_options_header(self.header_value.decode("latin-1"))
-            self.is_file = options.get(b"name") == b"file"
-        self.header_name = self.header_value = b""
 
-    def add_data(self, data: bytes, start: int, end: int) -> None:
-        if self.is_file:
-            self.data.append(data[start:end])
-
-    def end_part(self) -> None:
-        if not self.is_file:
-            return
-        if len(self.files) == self.max_images:
-            raise TooManyImages(f"A request has at most {self.max_images:,} images.")
-        self.files.append(b"".join(self.data))
-
-    def end(self) -> None:
-        self.ended = True
+def _header(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
+    """A header's value and its parameters: `form-data; name="file"` (RFC 9110, section 5.6.6)."""
+    main, _, _ = value.partition(b";")
+    parameters = {}
+    for name, text in PARAMETER.findall(value, len(main)):
+        quoted = text[:1] == b'"'
+        parameters[name.lower()] = ESCAPED.sub(rb"\1", text[1:-1]) if quoted else text
+    return main.strip().lower(), parameters
 
 
 def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:

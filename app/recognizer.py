@@ -28,7 +28,7 @@ class Reading:
     """One image's answer: `probabilities` float32 [10], and the reason not to use it, if any."""
 
     label: int | None
-    confidence: float
+    confidence: float | np.float32
     probabilities: NDArray[np.float32]
     rejected: str | None
     seen: Normalized
@@ -67,7 +67,7 @@ class Recognizer:
         if job.future.done():  # abandoned meanwhile; its future says why
             await job.future
         digits = [one.digit for one in seen if one.box is not None]
-        rows = iter(await job.run(classifier, np.stack(digits)) if digits else ())
+        rows = iter(await job.run(classifier, np.array(digits)) if digits else ())
         return classifier, [
             _judge(one, next(rows), classifier.thresholds) if one.box else _blank(one)
             for one in seen
@@ -122,8 +122,9 @@ def _blank(seen: Normalized) -> Reading:
 
 def _judge(seen: Normalized, row: NDArray[np.float32], thresholds: Thresholds) -> Reading:
     probabilities, digit_score = row[:10], row[10]
-    label = int(probabilities.argmax())
-    confidence = float(probabilities[label])
+    levels = probabilities.tolist()  # NumPy's argmax would hand the interpreter to another thread
+    label = levels.index(max(levels))
+    confidence = probabilities[label]
     rejected = None
     if digit_score < thresholds.digit_score:
         rejected = "not_a_digit"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import re
 import sys
 import time
-import uuid
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import structlog
@@ -76,6 +77,15 @@ class Metrics:
             registry=r,
         )
 
+        # Looking a label up takes longer than counting, and there are few of them.
+        self._requests = cache(self.requests.labels)
+        self._request_seconds = cache(self.request_seconds.labels)
+        self._predictions = cache(self.predictions.labels)
+
+    def count_request(self, route: str, status: int, seconds: float) -> None:
+        self._requests(route, str(status)).inc()
+        self._request_seconds(route).observe(seconds)
+
     def count_batch(self, images: int, seconds: float) -> None:
         self.batch_images.observe(images)
         self.batch_seconds.observe(seconds)
@@ -83,7 +93,7 @@ class Metrics:
     def count_predictions(self, version: str, rejected: Sequence[str | None]) -> None:
         for reason in set(rejected):
             count = rejected.count(reason)
-            self.predictions.labels(version, reason or "accepted").inc(count)
+            self._predictions(version, reason or "accepted").inc(count)
 
     def count_reload(self, succeeded: bool) -> None:
         self.reloads.labels(str(succeeded).lower()).inc()
@@ -125,28 +135,27 @@ class Telemetry:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id.decode()):
-            try:
-                await self.app(scope, receive, send_with_id)
-            except Exception:
-                # Here and not in a handler for Exception, which Starlette would put around all
-                # layers: its answer had no ID and was not counted.
-                if status:
-                    raise
-                log.exception("failed")
-                await _problem(INTERNAL_ERROR, request_id)(scope, receive, send_with_id)
-            except asyncio.CancelledError:  # the drain's time is over, or a second signal came
-                if status:
-                    raise
-                await _problem(STOPPED, request_id)(scope, receive, send_with_id)
-            finally:
-                self._record(scope, status, time.perf_counter() - began)
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        try:
+            await self.app(scope, receive, send_with_id)
+        except Exception:
+            # Here and not in a handler for Exception, which Starlette would put around all
+            # layers: its answer had no ID and was not counted.
+            if status:
+                raise
+            log.exception("failed")
+            await _problem(INTERNAL_ERROR, request_id)(scope, receive, send_with_id)
+        except asyncio.CancelledError:  # the drain's time is over, or a second signal came
+            if status:
+                raise
+            await _problem(STOPPED, request_id)(scope, receive, send_with_id)
+        finally:
+            self._record(scope, status, time.perf_counter() - began)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
         # An unknown path is one label, or a scanner would make thousands.
         route = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(route, str(status)).inc()
-        self.metrics.request_seconds.labels(route).observe(seconds)
+        self.metrics.count_request(route, status, seconds)
         # Refusals are counted, not told one by one: a line each cost more than the refusal itself.
         if self.log_requests or status == 500:
             level = logging.WARNING if status >= 500 else logging.INFO
@@ -163,7 +172,7 @@ def _request_id(scope: Scope) -> bytes:
     for name, value in scope["headers"]:
         if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
             return bytes(value)
-    return uuid.uuid4().hex.encode()
+    return b"%032x" % random.getrandbits(128)
 
 
 def configure_logging(*, json: bool) -> None:

@@ -149,9 +149,11 @@ def test_multipart_gives_back_every_file_in_order(files: list[bytes]) -> None:
         'name="file"; filename="../../etc/passwd"',
         'filename="a;name=b.png"; name="file"',
         "name=file; filename*=UTF-8''%e2%82%ac.png",
+        r'filename="a\"; name=b"; name="file"',
+        "form-data;filename=;NAME = file",
         'name="file"; filename="\0"',
     ],
-    ids=["plain", "path", "semicolon", "extended", "nul"],
+    ids=["plain", "path", "semicolon", "extended", "escapes", "spaces", "nul"],
 )
 def test_multipart_names_do_not_matter(disposition: str) -> None:
     assert images_in(form((disposition, b"data")), FORM) == [b"data"]
@@ -159,7 +161,7 @@ def test_multipart_names_do_not_matter(disposition: str) -> None:
 
 def test_multipart_with_other_headers() -> None:
     body = (
-        b"--xx\r\nContent-Type: text/plain\r\n"
+        b"preamble\r\n--xx \t\r\nContent-Type: text/plain\r\n"
         b"CONTENT-DISPOSITION: form-data; name=file\r\nX: y\r\n\r\ndata\r\n--xx--\r\nepilogue"
     )
     assert images_in(body, FORM) == [b"data"]
@@ -173,7 +175,7 @@ def test_multipart_with_other_headers() -> None:
         (form(("name=file", b"data")), "multipart/form-data; boundary=yy"),
         (form(("name=file", b"data"))[:-8], FORM),
         (b"", FORM),
-        (b"preamble\r\n" + form(("name=file", b"data")), FORM),
+        (b"--xx and more" + form(("name=file", b"data"))[4:], FORM),
         (b"--xx\r\nno header\r\n\r\ndata\r\n--xx--\r\n", FORM),
         (b"--xx\r\n" + b"a: b\r\n" * 10_000 + b"\r\ndata\r\n--xx--\r\n", FORM),
         (b"--xx\r\na: " + b"b" * 5000 + b"\r\n\r\ndata\r\n--xx--\r\n", FORM),
@@ -185,7 +187,7 @@ def test_multipart_with_other_headers() -> None:
         "other boundary",
         "truncated",
         "empty",
-        "preamble",
+        "longer boundary",
         "no header",
         "10,000 headers",
         "long header",
