@@ -246,6 +246,8 @@ def _from_rgba(rgba: Grey) -> Grey:
         some = rgba
         visible = alpha > (low + high) // 2
         colours = rgba[visible][:, :3]
+    if (colours == colours[0]).all():  # a canvas drawn on with one pen
+        return _opacity(alpha, colours[0])
     middle = np.median(colours, axis=0)
     differs = (np.abs(colours - middle) > COLOUR_STEP).any(axis=1)
     _, _, width, height = cv2.boundingRect(visible.view(np.uint8))
@@ -253,7 +255,12 @@ def _from_rgba(rgba: Grey) -> Grey:
         grey = _project(np.ascontiguousarray(rgba[..., :3]), _contrast_axis(colours))
         ground = float(np.median(grey[alpha > (low + high) // 2]))
         return np.rint(ground + (grey - ground) * (alpha / 255.0)).astype(np.uint8)
-    return 255 - alpha if LUMA @ middle < 128 else alpha
+    return _opacity(alpha, middle)
+
+
+def _opacity(alpha: Grey, ink: NDArray[np.generic]) -> Grey:
+    """Ink of one colour on nothing: on white where it is dark, on black where it is bright."""
+    return 255 - alpha if LUMA @ ink < 128 else alpha
 
 
 def _sample(rgb: Grey) -> Grey:

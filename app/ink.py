@@ -138,7 +138,7 @@ def ink_above(grey: Grey, ground: Grey, *, dark: bool) -> Plane:
 
 def levels(ink: Plane) -> tuple[float, float]:
     """The highest level of the ground's noise, and the ink's peak."""
-    histogram = np.bincount(ink.astype(np.uint8).ravel(), minlength=256)
+    histogram = cv2.calcHist([ink.astype(np.uint8)], [0], None, [256], [0, 256]).ravel()
     share = np.cumsum(histogram) / ink.size
     low, middle = (int(np.searchsorted(share, part)) for part in (0.1, 0.4))
     floor = middle + NOISE_SPREADS * (middle - low)

@@ -124,7 +124,7 @@ async def lifespan(
         yield {"digits": State(settings, metrics, drain, intake, versions, batcher, recognizer)}
         watch.cancel()
         await batcher.close()
-        recognizer.close()
+        await recognizer.close()
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

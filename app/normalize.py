@@ -204,7 +204,7 @@ def rendered(ink: Plane, floor: float) -> tuple[Grey, Box | None]:
     peak = float(ink.max(initial=0))
     if peak == 0:
         return nothing, None
-    level = float(np.median(ink[ink > 0.6 * peak][:: 1 + ink.size // 40_000]))
+    level = usual_level(ink, peak)
     if floor or level < FULL:
         low = min(1.5 * floor, level / 2)
         ink = ((ink - low) * (255 / (level - low))).clip(0, 255)
@@ -221,17 +221,25 @@ def rendered(ink: Plane, floor: float) -> tuple[Grey, Box | None]:
         box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
 
 
+def usual_level(ink: Plane, peak: float) -> float:
+    """The median of the stronger ink."""
+    strong = ink > 0.6 * peak
+    if 2 * np.count_nonzero(ink == peak) > np.count_nonzero(strong):
+        return peak
+    return float(np.median(ink[strong][:: 1 + ink.size // 40_000]))
+
+
 def thickened(ink: Plane) -> Plane:
     """`ink` [h,w], its strokes made as wide as MNIST's thinner ones where they are hairlines:
     the mean of a box of 20 pixels would leave little of them."""
     unit = max(ink.shape) / INK_SIDE
     if unit < 2:
         return ink
-    mask = (ink > 128).astype(np.uint8)
-    # A bar fills its box, and its width is to be measured from some ground.
-    distance = cv2.distanceTransform(np.pad(mask, int(mask.all())), cv2.DIST_L2, 3)
-    inside = distance[distance > 0]
-    width = max(1.0, 4 * float(inside.mean()) - 2) if inside.size else 0.0
+    mask = (ink > 128).view(np.uint8)
+    if mask.all():  # a bar fills its box, and its width is to be measured from some ground
+        mask = np.pad(mask, 1)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    width = max(1.0, 4 * cv2.mean(distance, mask)[0] - 2) if mask.any() else 0.0
     if width >= HAIRLINE * unit:
         return ink
     more = round(THICKENED * unit - width) | 1

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from app.errors import BadPixels, ImageError
 from app.image import decode
 from app.normalize import Normalized, normalize
 from app.payload import RawImage
+from app.pool import Pool
 from app.settings import Settings
 from app.versions import Versions
 
@@ -44,11 +44,11 @@ class Recognizer:
         self.batcher = batcher
         self.max_pixels = settings.max_pixels
         self.inline_image_bytes = settings.inline_image_bytes
-        self._threads = ThreadPoolExecutor(settings.decode_threads, "decode")
+        self._pool = Pool(threads=settings.decode_threads, max_weight=settings.decode_group_bytes)
         cv2.setNumThreads(1)  # the pool's threads are the parallelism; OpenCV's would be on top
 
-    def close(self) -> None:
-        self._threads.shutdown(cancel_futures=True)
+    async def close(self) -> None:
+        await self._pool.close()
 
     async def read(
         self, images: Sequence[RawImage], job: Job, *, as_is: bool
@@ -59,11 +59,11 @@ class Recognizer:
         and BadPixels with the image's index, and what the job raises.
         """
         classifier = self.versions.live
-        if sum(_size(one, as_is) for one in images) <= self.inline_image_bytes:
+        size = sum(_size(one, as_is) for one in images)
+        if size <= self.inline_image_bytes:
             seen = self._prepare(images, job, as_is)
         else:
-            loop = asyncio.get_running_loop()
-            seen = await loop.run_in_executor(self._threads, self._prepare, images, job, as_is)
+            seen = await self._pool.run(partial(self._prepare, images, job, as_is), size)
         if job.future.done():  # abandoned meanwhile; its future says why
             await job.future
         digits = [one.digit for one in seen if one.box is not None]

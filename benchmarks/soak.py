@@ -36,18 +36,21 @@ SEED = 5
 MAX_PIXELS = 300_000
 
 
-def traffic() -> list[list[bytes]]:
-    """Requests as segments, good and bad in about equal parts."""
+def traffic() -> list[tuple[str, list[bytes]]]:
+    """Requests by name, as segments; good and bad in about equal parts."""
     cases: list[Any] = [*test_images.REFUSED, *test_images.SAME, *test_images.READ]
-    files = [case[1]() for case in cases]
-    good = [test_images.seven(kind, "RGB") for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP")] * 20
-    bodies = [(file, "image/png") for file in files + good]
-    bodies += [(case[1], "application/json") for case in test_json.CASES]
-    bodies += [case[1]() for case in test_transport.FORM_FAULTS]
+    bodies = [(case[0], case[1](), "image/png") for case in cases]
+    kinds = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+    bodies += [(kind, test_images.seven(kind, "RGB"), "image/png") for kind in kinds] * 20
+    bodies += [(case[0], case[1], "application/json") for case in test_json.CASES]
+    bodies += [(case[0], *case[1]()) for case in test_transport.FORM_FAULTS]
     noise = np.random.default_rng(SEED).integers(0, 256, (64, 28, 28))
-    bodies += [(test_json.as_json(noise.tolist()), "application/json")] * 20
-    requests = [[request("POST", "/predict", {"content-type": t}, body)] for body, t in bodies]
-    return requests + [case[1] for case in test_transport.HTTP_FAULTS]
+    bodies += [("64 arrays", test_json.as_json(noise.tolist()), "application/json")] * 20
+    requests = [
+        (name, [request("POST", "/predict", {"content-type": kind}, body)])
+        for name, body, kind in bodies
+    ]
+    return requests + [(case[0], case[1]) for case in test_transport.HTTP_FAULTS]
 
 
 def send(server: Server, until: float, seed: int, outcomes: Counter[str]) -> None:
@@ -55,7 +58,7 @@ def send(server: Server, until: float, seed: int, outcomes: Counter[str]) -> Non
     chance = random.Random(seed)
     requests = traffic()
     while time.monotonic() < until:
-        segments = chance.choice(requests)
+        name, segments = chance.choice(requests)
         if chance.random() < 0.02:
             with suppress(ConnectionError), server.connect() as gone:
                 gone.sendall(segments[0][: len(segments[0]) // 2])
@@ -64,7 +67,7 @@ def send(server: Server, until: float, seed: int, outcomes: Counter[str]) -> Non
         try:
             outcomes[str(server.exchange(*segments).status)] += 1
         except (OSError, ValueError) as error:
-            outcomes[type(error).__name__] += 1
+            outcomes[f"{type(error).__name__}: {name}"] += 1
 
 
 def swap(models: Path, origin: Path, server: Server, number: int) -> None:

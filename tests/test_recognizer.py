@@ -49,7 +49,7 @@ async def recognizer(models: Path, **options: Any) -> AsyncIterator[Recognizer]:
     yield made
     assert batcher.reserved == 0
     await batcher.close()
-    made.close()
+    await made.close()
 
 
 def read(models: Path, images: Sequence[RawImage], *, as_is: bool, **options: Any) -> list[Reading]:
@@ -171,7 +171,7 @@ def test_a_job_abandoned_while_it_is_decoded(tmp_path: Path) -> None:
     async def scene() -> None:
         async with recognizer(tmp_path, inline_image_bytes=0) as reader:
             busy = threading.Event()
-            held = asyncio.get_running_loop().run_in_executor(reader._threads, busy.wait)
+            held = asyncio.create_task(reader._pool.run(busy.wait, 1))
             with reader.batcher.reserve(1) as job:
                 reading = asyncio.create_task(reader.read([spoken(1)], job, as_is=True))
                 await asyncio.sleep(0)
@@ -188,7 +188,7 @@ def test_every_answer_is_of_one_version(tmp_path: Path) -> None:
     async def scene() -> None:
         async with recognizer(tmp_path, inline_image_bytes=0) as reader:
             busy = threading.Event()
-            held = asyncio.get_running_loop().run_in_executor(reader._threads, busy.wait)
+            held = asyncio.create_task(reader._pool.run(busy.wait, 1))
             with reader.batcher.reserve(1) as job:
                 reading = asyncio.create_task(reader.read([spoken(1)], job, as_is=True))
                 await asyncio.sleep(0)

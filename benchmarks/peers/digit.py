@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MAX_BATCH = 16
+MAX_BATCH = 32
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 
