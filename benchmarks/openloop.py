@@ -1,15 +1,15 @@
 """Open-loop load: a request is due every 1/rate seconds, whatever became of those before it.
 
 Latency counts from when a request was due, so that a server that stalls pays for everyone who came
-meanwhile; a closed loop would stop asking and hide it. One thread sends, on time to a tenth of a
-millisecond (an event loop's timers tick in whole ones), another receives.
+meanwhile; a closed loop would stop asking and hide it. One plain loop sends what is due and takes
+what has come, to a fifth of a millisecond (an event loop's timers tick in whole ones): whatever the
+driver computes is missing to the server.
 """
 
 from __future__ import annotations
 
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from contextlib import suppress
@@ -22,6 +22,8 @@ from benchmarks.bodies import Body
 from benchmarks.wrk import Figures
 
 CONNECTIONS = 128
+TICK_SECONDS = 0.0001
+"""How long it sleeps, at most, while nothing is due and nothing came."""
 GRACE_SECONDS = 1.0
 """How long answers are waited for after the last request was due."""
 
@@ -61,7 +63,6 @@ class OpenLoop:
         self.request = _request(address.netloc, address.path, body)
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()  # due, and no connection was idle
-        self.lock = threading.Lock()  # of these two
         self.answered: list[tuple[float, float]] = []  # due, and when it came
         self.failed = 0
         self.selector = selectors.DefaultSelector()
@@ -77,14 +78,19 @@ class OpenLoop:
         total = int(rate * seconds)
         began = time.perf_counter() + 0.02
         end = began + seconds
-        receiver = threading.Thread(target=self._receive, args=(total, end + GRACE_SECONDS))
-        receiver.start()
-        for number in range(total):
-            due = began + number / rate
-            if (early := due - time.perf_counter()) > 0:
-                time.sleep(early)
-            self._send(due)
-        receiver.join()
+        sent = 0
+        while len(self.answered) + self.failed < total:
+            now = time.perf_counter()
+            while sent < total and began + sent / rate <= now:
+                self._send(began + sent / rate)
+                sent += 1
+            came = self.selector.select(0)
+            for key, _ in came:
+                self._take(key.data)
+            if now > end + GRACE_SECONDS:
+                break
+            if not came:
+                time.sleep(TICK_SECONDS)
         self._close()
         # What was never answered waited at least as long as it was waited for.
         lost = [seconds + GRACE_SECONDS] * (total - len(self.answered))
@@ -98,22 +104,15 @@ class OpenLoop:
         }
 
     def _send(self, due: float) -> None:
-        with self.lock:
-            if not self.idle:
-                self.waiting.append(due)
-                return
-            connection = self.idle.popleft()
-        self._send_on(connection, due)
+        if self.idle:
+            self._send_on(self.idle.popleft(), due)
+        else:
+            self.waiting.append(due)
 
     def _send_on(self, connection: Connection, due: float) -> None:
         connection.due = due
         with suppress(OSError):  # the receiver sees it too
             connection.socket.sendall(self.request)
-
-    def _receive(self, total: int, until: float) -> None:
-        while len(self.answered) + self.failed < total and time.perf_counter() < until:
-            for key, _ in self.selector.select(0.05):
-                self._take(key.data)
 
     def _take(self, connection: Connection) -> None:
         data = b""
@@ -132,12 +131,10 @@ class OpenLoop:
         else:
             self.failed += 1
         connection.due = 0.0
-        with self.lock:
-            if not self.waiting:
-                self.idle.append(connection)
-                return
-            due = self.waiting.popleft()
-        self._send_on(connection, due)
+        if self.waiting:
+            self._send_on(connection, self.waiting.popleft())
+        else:
+            self.idle.append(connection)
 
     def _close(self) -> None:
         for key in [*self.selector.get_map().values()]:
