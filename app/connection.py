@@ -43,6 +43,7 @@ class Connection(HttpToolsProtocol):
         self.header_seconds = header_seconds
         self.body_seconds = body_seconds
         self.header_bytes = 0  # since the last byte of a body: line, headers, trailers
+        self.trailer_bytes = 0
         self.in_headers = True
         self.in_body = False
         self.limit: asyncio.TimerHandle | None = None
@@ -75,12 +76,19 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self.in_headers = True
+        self.trailer_bytes = 0
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # Trailers come this way too, and would become headers of a request that is under way.
         if self.in_headers:
             super().on_header(name, value)
+            return
+        # Counted here as well: a segment that ends a chunk begins `header_bytes` anew.
+        self.trailer_bytes += len(name) + len(value) + 4
+        if self.trailer_bytes > self.max_header_bytes:
+            self.refusal = HEADERS_TOO_LARGE
+            raise ValueError("trailers too large")  # as for headers, below
 
     def on_headers_complete(self) -> None:
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

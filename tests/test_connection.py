@@ -129,6 +129,14 @@ def post(path: str, *headers: str) -> bytes:
             431,
             id="trailers",
         ),
+        pytest.param(
+            [
+                post("/", "transfer-encoding: chunked"),
+                b"1\r\nx\r\n0\r\n" + b"x: y\r\n" * 400,
+            ],
+            431,
+            id="trailers with the chunk before",
+        ),
         pytest.param([b"GET / HTTP/1.1\r\nhost: a\r\n"], 408, id="headers that don't end"),
         pytest.param([post("/", "content-length: 9"), b"1234"], 408, id="body that doesn't end"),
         pytest.param([post("/", "content-length: 9")], 408, id="body that doesn't begin"),
