@@ -138,7 +138,9 @@ def _multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
     """
     if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
         raise MalformedBody(f"The content type names no boundary of up to {MAX_BOUNDARY_BYTES}.")
-    _, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
+    preamble, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
+    if len(preamble) > MAX_PART_HEADER_BYTES:
+        raise MalformedBody("The multipart body does not begin with its boundary.")
     files: list[bytes] = []
     for number, part in enumerate(parts):
         if part.startswith(b"--"):
