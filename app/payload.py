@@ -133,29 +133,40 @@ def parse(body: bytes, content_type: str, *, max_images: int, max_pixels: int) -
 
 
 def _multipart(body: bytes, boundary: bytes, max_images: int) -> list[bytes]:
-    """The contents of the parts named `file` (RFC 7578, RFC 2046). The body is in memory as a
-    whole, and cut in one go; what is before the first boundary and behind the last is nobody's.
-    """
+    """The contents of the parts named `file` (RFC 7578)."""
     if not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
         raise MalformedBody(f"The content type names no boundary of up to {MAX_BOUNDARY_BYTES}.")
-    preamble, *parts = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 1)
-    if len(preamble) > MAX_PART_HEADER_BYTES:
-        raise MalformedBody("The multipart body does not begin with its boundary.")
     files: list[bytes] = []
-    for number, part in enumerate(parts):
-        if part.startswith(b"--"):
-            return files
+    for number, (head, content) in enumerate(_parts(body, boundary)):
         if number == MAX_PARTS:
             raise MalformedBody(f"A form has at most {MAX_PARTS:,} parts.")
-        head, blank_line, content = part.partition(b"\r\n\r\n")
-        if not blank_line or len(head) > MAX_PART_HEADER_BYTES:
-            raise MalformedBody("A part of the form has no headers that end, or too many.")
         if _field_name(head) != b"file":
             continue
         if len(files) == max_images:
             raise TooManyImages(f"A request has at most {max_images:,} images.")
-        files.append(content)
-    raise MalformedBody("The multipart body ends before its last boundary.")
+        files.append(body[content])
+    return files
+
+
+def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, slice]]:
+    """The headers of each part and where its content is (RFC 2046, section 5.1.1). What is before
+    the first boundary and behind the last is nobody's.
+    """
+    edge = b"\r\n--" + boundary
+    # The first needs no line break before it: that would be two bytes ahead of the body.
+    first = -2 if body.startswith(edge[2:]) else body.find(edge, 0, MAX_PART_HEADER_BYTES)
+    if first == -1:
+        raise MalformedBody("The multipart body does not begin with its boundary.")
+    at = first + len(edge)
+    while not body.startswith(b"--", at):
+        end = body.find(edge, at)
+        if end < 0:
+            raise MalformedBody("The multipart body ends before its last boundary.")
+        blank_line = body.find(b"\r\n\r\n", at, min(end, at + MAX_PART_HEADER_BYTES))
+        if blank_line < 0:
+            raise MalformedBody("A part of the form has no headers that end, or too many.")
+        yield body[at:blank_line], slice(blank_line + 4, end)
+        at = end + len(edge)
 
 
 def _field_name(head: bytes) -> bytes | None:
