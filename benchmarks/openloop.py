@@ -14,6 +14,7 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -24,6 +25,8 @@ from benchmarks.wrk import Figures
 CONNECTIONS = 128
 TICK_SECONDS = 0.0001
 """How long it sleeps, at most, while nothing is due and nothing came."""
+SEND_BUFFER_BYTES = 2**20
+"""Room for a whole request, so that sending waits for no server."""
 GRACE_SECONDS = 1.0
 """How long answers are waited for after the last request was due."""
 
@@ -34,16 +37,26 @@ class Connection:
 
     socket: socket.socket
     due: float = 0.0
+    sent: float = 0.0
     received: bytearray = field(default_factory=bytearray)
 
-    def status(self) -> bytes | None:
-        """The status of the answer, once the whole of it is there."""
-        head, end, body = self.received.partition(b"\r\n\r\n")
-        if not end or not is_whole(bytes(head), bytes(body)):
+    def answer(self) -> tuple[str, bytes] | None:
+        """Status and body of the answer, once the whole of it is there."""
+        head, end, body = bytes(self.received).partition(b"\r\n\r\n")
+        if not end or not is_whole(head, body):
             return None
-        status = bytes(head.split(b" ", 2)[1])
         self.received.clear()
-        return status
+        return head.split(b" ", 2)[1].decode(), body
+
+
+class Answer(NamedTuple):
+    """What became of a request: when it was due, when it left, when its answer was whole."""
+
+    status: str
+    body: bytes
+    due: float
+    sent: float
+    came: float
 
 
 def is_whole(head: bytes, body: bytes) -> bool:
@@ -60,26 +73,42 @@ class OpenLoop:
 
     def __init__(self, url: str, body: Body, *, connections: int = CONNECTIONS) -> None:
         address = urlsplit(url)
-        self.request = _request(address.netloc, address.path, body)
+        target = f"{address.path or '/'}?{address.query}".removesuffix("?")
+        self.request = _request(address.netloc, target, body)
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()  # due, and no connection was idle
-        self.answered: list[tuple[float, float]] = []  # due, and when it came
-        self.failed = 0
+        self.answers: list[Answer] = []
+        self.broken = 0  # connections that the server closed on a request
         self.selector = selectors.DefaultSelector()
         for _ in range(connections):
             one = socket.create_connection((address.hostname or "", address.port or 80))
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             connection = Connection(one)
             self.selector.register(one, selectors.EVENT_READ, connection)
             self.idle.append(connection)
 
     def run(self, *, rate: float, seconds: float) -> Figures:
         """Latency in milliseconds, how many a second were answered meanwhile, how many failed."""
-        total = int(rate * seconds)
+        total, end = self.send(rate, seconds)
+        answered = [one for one in self.answers if one.status == "200"]
+        # What was never answered waited at least as long as it was waited for.
+        lost = [seconds + GRACE_SECONDS] * (total - len(answered))
+        waits = 1000 * np.array([one.came - one.due for one in answered] + lost)
+        return {
+            "offered_per_second": total / seconds,
+            "answered_per_second": sum(one.came < end for one in answered) / seconds,
+            "p50_ms": float(np.percentile(waits, 50)),
+            "p99_ms": float(np.percentile(waits, 99)),
+            "failed": float(len(lost)),
+        }
+
+    def send(self, rate: float, seconds: float) -> tuple[int, float]:
+        """All requests, and then wait for their answers; how many, and when the last was due."""
+        total, sent = int(rate * seconds), 0
         began = time.perf_counter() + 0.02
         end = began + seconds
-        sent = 0
-        while len(self.answered) + self.failed < total:
+        while len(self.answers) + self.broken < total:
             now = time.perf_counter()
             while sent < total and began + sent / rate <= now:
                 self._send(began + sent / rate)
@@ -92,16 +121,7 @@ class OpenLoop:
             if not came:
                 time.sleep(TICK_SECONDS)
         self._close()
-        # What was never answered waited at least as long as it was waited for.
-        lost = [seconds + GRACE_SECONDS] * (total - len(self.answered))
-        waits = 1000 * np.array([came - due for due, came in self.answered] + lost)
-        return {
-            "offered_per_second": total / seconds,
-            "answered_per_second": sum(came < end for _, came in self.answered) / seconds,
-            "p50_ms": float(np.percentile(waits, 50)),
-            "p99_ms": float(np.percentile(waits, 99)),
-            "failed": float(len(lost)),
-        }
+        return total, end
 
     def _send(self, due: float) -> None:
         if self.idle:
@@ -110,7 +130,7 @@ class OpenLoop:
             self.waiting.append(due)
 
     def _send_on(self, connection: Connection, due: float) -> None:
-        connection.due = due
+        connection.due, connection.sent = due, time.perf_counter()
         with suppress(OSError):  # the receiver sees it too
             connection.socket.sendall(self.request)
 
@@ -120,16 +140,14 @@ class OpenLoop:
             data = connection.socket.recv(65536)
         if not data:  # closed by the server, and not opened again: that server has failed
             self.selector.unregister(connection.socket)
-            self.failed += bool(connection.due)
+            self.broken += bool(connection.due)
             return
         connection.received += data
-        status = connection.status()
-        if status is None:
+        answer = connection.answer()
+        if answer is None:
             return
-        if status == b"200":
-            self.answered.append((connection.due, time.perf_counter()))
-        else:
-            self.failed += 1
+        came = time.perf_counter()
+        self.answers.append(Answer(*answer, connection.due, connection.sent, came))
         connection.due = 0.0
         if self.waiting:
             self._send_on(connection, self.waiting.popleft())
@@ -142,7 +160,7 @@ class OpenLoop:
         self.selector.close()
 
 
-def _request(host: str, path: str, body: Body) -> bytes:
+def _request(host: str, target: str, body: Body) -> bytes:
     headers = {"host": host, "content-length": str(len(body.data)), **body.headers}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST {path or '/'} HTTP/1.1\r\n{lines}\r\n".encode() + body.data
+    return f"POST {target} HTTP/1.1\r\n{lines}\r\n".encode() + body.data
