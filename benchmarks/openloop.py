@@ -24,7 +24,7 @@ from benchmarks.wrk import Figures
 
 CONNECTIONS = 128
 TICK_SECONDS = 0.0001
-"""How long it sleeps, at most, while nothing is due and nothing came."""
+"""How long it sleeps while nothing is due and nothing came, where latency is to be measured."""
 SEND_BUFFER_BYTES = 2**20
 """Room for a whole request, so that sending waits for no server."""
 GRACE_SECONDS = 1.0
@@ -71,7 +71,15 @@ def is_whole(head: bytes, body: bytes) -> bool:
 class OpenLoop:
     """One run at a constant rate against one server."""
 
-    def __init__(self, url: str, body: Body, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self,
+        url: str,
+        body: Body,
+        *,
+        connections: int = CONNECTIONS,
+        tick_seconds: float = TICK_SECONDS,
+    ) -> None:
+        self.tick_seconds = tick_seconds
         address = urlsplit(url)
         target = f"{address.path or '/'}?{address.query}".removesuffix("?")
         self.request = _request(address.netloc, target, body)
@@ -119,7 +127,7 @@ class OpenLoop:
             if now > end + GRACE_SECONDS:
                 break
             if not came:
-                time.sleep(TICK_SECONDS)
+                time.sleep(self.tick_seconds)
         self._close()
         return total, end
 

@@ -26,6 +26,8 @@ IMAGES = 16
 IN_FLIGHT = 32
 OPEN = 512
 """Connections under overload: refusals come so fast that some are always idle."""
+TICK_SECONDS = 0.002
+"""Under load the driver looks twice in a refusal's time, and leaves the cores to the service."""
 PEAK_SECONDS = 10
 MORE_THAN_ANY = 5000
 """Requests a second that no service answers: every connection always has one on its way."""
@@ -60,9 +62,9 @@ def is_right(body: bytes, expected: bytes) -> bool:
 def run(url: str, seconds: float) -> dict[str, Any]:
     url += "/predict?normalize=false"
     before = lone_request_ms(url)
-    closed = OpenLoop(url, batch(), connections=IN_FLIGHT)
+    closed = OpenLoop(url, batch(), connections=IN_FLIGHT, tick_seconds=TICK_SECONDS)
     peak = closed.run(rate=MORE_THAN_ANY, seconds=PEAK_SECONDS)["answered_per_second"]
-    load = OpenLoop(url, batch(), connections=OPEN)
+    load = OpenLoop(url, batch(), connections=OPEN, tick_seconds=TICK_SECONDS)
     sent, _ = load.send(2 * peak, seconds)
     after = lone_request_ms(url)
     outcomes = Counter(one.status for one in load.answers)

@@ -146,17 +146,22 @@ def test_a_wrong_data_set_is_one_clear_line(
 
 def test_control_c_leaves_no_half_written_version(small_data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "training.train", *arguments(small_data, tmp_path)]
-    process = subprocess.Popen(
+    # A shell's background jobs ignore it, and what they start would, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with subprocess.Popen(
         [*command, "--epochs", "100000"],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
-    )
-    while not list(tmp_path.glob("runs/*/history.json")):
-        assert process.poll() is None
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    ) as process:
+        while not list(tmp_path.glob("runs/*/history.json")):
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors.endswith("Stopped; no version was written.\n")
     assert not (tmp_path / "models").exists()
