@@ -1,9 +1,9 @@
 """`python -m benchmarks.overload --url URL`: twice as much as a service can do, for a minute.
 
-First the peak: as many requests in flight as connections. Then an open loop at twice the peak: a
-request leaves when its time has come, whether or not the others are answered. Goodput is what was
-answered with 200, rightly; what was refused in time (503, 504) is no error, a wrong answer or a
-broken connection is. Last, how long a lone request takes right after.
+First the peak, by `wrk`: as many requests in flight as connections. Then an open loop at twice the
+peak: a request leaves when its time has come, whether or not the others are answered. Goodput is
+what was answered with 200, rightly; what was refused in time (503, 504) is no error, a wrong answer
+or a broken connection is. Last, how long a lone request takes right after.
 
 A request is a JSON batch, so that a driver in Python can send more than the service can take; it
 takes its share of the same cores all the same, and of times what it says has its own delays in it.
@@ -19,6 +19,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks import wrk
 from benchmarks.bodies import Body
 from benchmarks.openloop import OpenLoop
 
@@ -29,8 +30,6 @@ OPEN = 512
 TICK_SECONDS = 0.002
 """Under load the driver looks twice in a refusal's time, and leaves the cores to the service."""
 PEAK_SECONDS = 10
-MORE_THAN_ANY = 5000
-"""Requests a second that no service answers: every connection always has one on its way."""
 
 
 def drawing(digit: int) -> list[list[int]]:
@@ -62,8 +61,8 @@ def is_right(body: bytes, expected: bytes) -> bool:
 def run(url: str, seconds: float) -> dict[str, Any]:
     url += "/predict?normalize=false"
     before = lone_request_ms(url)
-    closed = OpenLoop(url, batch(), connections=IN_FLIGHT, tick_seconds=TICK_SECONDS)
-    peak = closed.run(rate=MORE_THAN_ANY, seconds=PEAK_SECONDS)["answered_per_second"]
+    closed = wrk.drive(url, batch(), connections=IN_FLIGHT, seconds=PEAK_SECONDS)
+    peak = closed["requests_per_second"]
     load = OpenLoop(url, batch(), connections=OPEN, tick_seconds=TICK_SECONDS)
     sent, _ = load.send(2 * peak, seconds)
     after = lone_request_ms(url)
