@@ -246,15 +246,20 @@ def _from_rgba(rgba: Grey) -> Grey:
         some = rgba
         visible = alpha > (low + high) // 2
         colours = rgba[visible][:, :3]
+        colours = colours[:: 1 + len(colours) // 5_000]  # they may all lie between the samples
     if (colours == colours[0]).all():  # a canvas drawn on with one pen
         return _opacity(alpha, colours[0])
     middle = np.median(colours, axis=0)
     differs = (np.abs(colours - middle) > COLOUR_STEP).any(axis=1)
     _, _, width, height = cv2.boundingRect(visible.view(np.uint8))
-    if differs.mean() > 0.01 and len(colours) > width * height / 2:
+    if differs.mean() > 0.01 and np.count_nonzero(visible) > width * height / 2:
         grey = _project(np.ascontiguousarray(rgba[..., :3]), _contrast_axis(colours))
         ground = float(np.median(grey[alpha > (low + high) // 2]))
-        return np.rint(ground + (grey - ground) * (alpha / 255.0)).astype(np.uint8)
+        shown = grey.astype(np.float32)
+        shown -= ground
+        shown *= alpha / np.float32(255)
+        shown += ground
+        return np.rint(shown, out=shown).astype(np.uint8)
     return _opacity(alpha, middle)
 
 
