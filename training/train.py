@@ -2,7 +2,7 @@
 
     python -m training.train                 the network that ships as version 1
     python -m training.train --arch mlp      the tutorial's baseline
-    python -m training.train --arch slim --epochs 16 --batch-size 64 \\
+    python -m training.train --arch slim --epochs 48 --batch-size 64 \\
         --scenes scenes.npz --outliers outliers.npz
                                              the network that ships; the README has the
                                              pools and what follows
