@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
@@ -22,6 +23,7 @@ from app.errors import (
     ClientGone,
     DeadlineExceeded,
     DigitsError,
+    Problem,
     Unavailable,
     problem_for,
     problem_json,
@@ -84,11 +86,16 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 def refusal(request: Request, error: DigitsError) -> Response:
     """The problem document that `error` becomes."""
-    problem = problem_for(error)
     headers = None
     if isinstance(error, Unavailable):
         headers = {"retry-after": str(state(request).settings.retry_after_seconds)}
-    body = problem_json(problem, str(error), request_id=request.state.request_id)
+    return problem_response(request, problem_for(error), str(error), headers)
+
+
+def problem_response(
+    request: Request, problem: Problem, detail: str, headers: Mapping[str, str] | None
+) -> Response:
+    body = problem_json(problem, detail, request_id=request.state.request_id)
     return Response(body, problem.status, headers, media_type="application/problem+json")
 
 

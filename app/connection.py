@@ -11,7 +11,6 @@ byte now and then.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -21,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, Problem, problem_json
+from app.telemetry import new_request_id
 
 LINGER_SECONDS = 1.0
 """How long an early refusal is left to be read while the client still sends: closing at once would
@@ -168,7 +168,7 @@ class Connection(HttpToolsProtocol):
         self.limit = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def _write(self, problem: Problem) -> None:
-        request_id = f"{random.getrandbits(128):032x}"
+        request_id = new_request_id()
         body = problem_json(problem, problem.remedy, request_id=request_id)
         self.transport.write(
             STATUS_LINE[problem.status]

@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from app import openapi
-from app.api import WEB, Predictions, refusal, routes
+from app.api import WEB, Predictions, problem_response, refusal, routes
 from app.batcher import Batcher
 from app.classifier import load
 from app.doors import BrowserRules, Keys, read_key_hashes
@@ -27,7 +27,6 @@ from app.errors import (
     BadQuery,
     DigitsError,
     ModelError,
-    problem_json,
 )
 from app.payload import Intake
 from app.recognizer import Recognizer
@@ -142,5 +141,4 @@ async def _refuse_parameter(request: Request, error: Exception) -> Response:
 async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 -- as registered
     problem = next((p for p in OUTSIDE if p.status == error.status_code), INTERNAL_ERROR)
-    body = problem_json(problem, problem.remedy, request_id=request.state.request_id)
-    return Response(body, problem.status, error.headers, media_type="application/problem+json")
+    return problem_response(request, problem, problem.remedy, error.headers)
