@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import cv2
@@ -25,6 +24,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from app import png
 from app.errors import BrokenImage, ImageError, ImageTooLarge, NotAnImage
 
 Grey = NDArray[np.uint8]
@@ -46,11 +46,6 @@ COLOUR_STEP = 48
 """Levels that two colours differ by before they are two colours, and not noise."""
 ALPHA_STEP = 32
 """Levels of opacity within which a picture counts as evenly opaque."""
-
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
-PNG_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
-PNG_PLAIN = {bytes((8, kind, 0, 0, 0)): mode for kind, mode in ((0, "L"), (2, "RGB"), (6, "RGBA"))}
-"""By what is in the header behind the size: eight bits, the kind of colour, no interlacing."""
 
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
@@ -99,11 +94,12 @@ def encode_png(grey: Grey) -> bytes:
 
 
 def _decode(data: bytes, max_pixels: int) -> Picture:
-    if data.startswith(PNG_MAGIC):
-        chunks = _png_chunks(data)
-        if (mode := _plain_mode(chunks)) is not None:
-            return Picture(_grey(_plain(chunks, mode, max_pixels)), 1.0)
-        data = PNG_MAGIC + b"".join(chunk for _, chunk in chunks)
+    if data.startswith(png.MAGIC):
+        chunks = png.chunks_of(data)
+        if (plain := png.plain(chunks)) is not None:
+            _check_size(plain.width, plain.height, max_pixels)
+            return Picture(_from_plain(plain), 1.0)
+        data = png.MAGIC + b"".join(chunk for _, chunk in chunks)
     image = _open(data)
     width, height = image.size
     _check_size(width, height, max_pixels)
@@ -118,7 +114,7 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
 def _open(data: bytes) -> ImageFile:
     # Image.open would read the index of an MPO, and warn about what it finds or about its size;
     # a warning is no answer to a client, and can't be caught in one thread alone.
-    if data.startswith(PNG_MAGIC):
+    if data.startswith(png.MAGIC):
         return PngImageFile(io.BytesIO(data))
     if data.startswith(b"\xff\xd8\xff"):
         return JpegImageFile(io.BytesIO(data))
@@ -136,47 +132,16 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLarge(f"{width} × {height} pixels; at most {max_pixels} are read.")
 
 
-def _png_chunks(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Names and bytes of a PNG's chunks, without animation, texts, profiles and anything behind
-    the end.
-
-    Pillow would inflate compressed texts and walk through 10,000 frames for what is thrown away,
-    and it does not look at the checksums of the pixels.
-    """
-    kept = []
-    at = len(PNG_MAGIC)
-    while at + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if name in PNG_CHUNKS:
-            if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-                raise BrokenImage("A checksum of the PNG does not match.")
-            kept.append((name, data[at:end]))
-        if name == b"IEND":
-            return kept
-        at = end
-    raise BrokenImage("The PNG is truncated.")
-
-
-def _plain_mode(chunks: list[tuple[bytes, bytes]]) -> str | None:
-    """Pillow's mode of a PNG that is no more than rows of bytes, as canvases and most libraries
-    write it: one header, pixels, an end."""
-    first, *pixels, _ = chunks
-    if first[0] != b"IHDR" or len(first[1]) != 25 or any(name != b"IDAT" for name, _ in pixels):
-        return None
-    return PNG_PLAIN.get(first[1][16:21])
-
-
-def _plain(chunks: list[tuple[bytes, bytes]], mode: str, max_pixels: int) -> Image.Image:
-    """Through Pillow's decoder, without the file around it, which takes as long as 28×28 pixels."""
-    width, height = struct.unpack_from(">II", chunks[0][1], 8)
-    _check_size(width, height, max_pixels)
-    if not width * height:
-        raise BrokenImage("The PNG has no pixels.")
-    pixels = b"".join(chunk[8:-4] for _, chunk in chunks[1:-1])
-    return Image.frombytes(mode, (width, height), pixels, "zip", mode)
+def _from_plain(picture: png.Plain) -> Grey:
+    """Without Pillow's file around it, which takes as long as 28×28 pixels."""
+    plane = png.plane_of(picture)
+    if plane is None:
+        size = picture.width, picture.height
+        return _grey(Image.frombytes(picture.mode, size, picture.deflated, "zip", picture.mode))
+    if picture.mode == "L":
+        return plane
+    low, high = cv2.minMaxLoc(plane)[:2]
+    return 255 - plane if high - low >= ALPHA_STEP else np.zeros_like(plane)
 
 
 def _draft_size(width: int, height: int) -> tuple[int, int]:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 Grey = NDArray[np.uint8]
 Mask = NDArray[np.uint8]
-Plane = NDArray[np.floating]
+Plane = NDArray[np.floating] | Grey
+Ground = Grey | int
+"""Its levels [h,w], or the one level of an even page."""
 
 WIDE, NARROW = 0.36, 0.13
 """Strokes as wide as this are not taken for ground, as shares of the picture's shorter side."""
@@ -29,6 +31,7 @@ INK_SHARE = 0.3
 """Share of the peak from which on a level is ink."""
 CORNER_WEIGHT = 0.03
 """What a corner counts against the whole picture when ground is told from ink."""
+WHITE = 255
 DARKEST = 24
 """Ground is taken to be at least this bright where ink is the share of its light taken away."""
 
@@ -55,7 +58,7 @@ class Sight:
     where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground."""
 
     dark: bool
-    ground: Grey
+    ground: Ground
     ink: Plane
     found: Mask
 
@@ -65,16 +68,18 @@ def look(grey: Grey) -> Sight:
     if level is None:
         return strokes_of(grey, dark=ink_is_dark(grey))
     dark = bool(level > grey.min())
-    return found_over(grey, np.full_like(grey, level), dark=dark)
+    return found_over(grey, level, dark=dark)
 
 
 def plain_ground(grey: Grey) -> int | None:
     """The level of a page that is even to the last bit, as canvases and scans are; else None."""
-    level = grey[0, 0]
-    rim = (grey[0], grey[-1], grey[:, 0], grey[:, -1])
-    if any((side != level).any() for side in rim) or level not in (grey.min(), grey.max()):
+    level = int(grey[0, 0])
+    if level not in cv2.minMaxLoc(grey)[:2]:
         return None
-    return int(level) if np.count_nonzero(grey == level) > grey.size / 2 else None
+    rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+    if (rim != level).any() or 2 * np.count_nonzero(grey == level) <= grey.size:
+        return None
+    return level
 
 
 def ink_is_dark(grey: Grey) -> bool:
@@ -111,9 +116,10 @@ def strokes_of(grey: Grey, *, dark: bool) -> Sight:
     return narrow if shaded else wide
 
 
-def found_over(grey: Grey, ground: Grey, *, dark: bool) -> Sight:
+def found_over(grey: Grey, ground: Ground, *, dark: bool) -> Sight:
     ink = ink_above(grey, ground, dark=dark)
-    floor, peak = levels(ink)
+    peak = cv2.minMaxLoc(cv2.blur(ink, (3, 3)))[1]
+    floor = 0.0 if isinstance(ground, int) else noise_floor(ink)
     # Ink that covers most of the picture must not pass for its noise.
     threshold = max(min(floor, 0.6 * peak), INK_SHARE * peak, CONTRAST / 2)
     found = ink > threshold if peak >= CONTRAST else np.zeros(grey.shape, bool)
@@ -127,22 +133,25 @@ def ground_of(grey: Grey, stroke: float, *, dark: bool) -> Grey:
     return np.asarray(cv2.morphologyEx(calm, kind, square(stroke)), np.uint8)
 
 
-def ink_above(grey: Grey, ground: Grey, *, dark: bool) -> Plane:
+def ink_above(grey: Grey, ground: Ground, *, dark: bool) -> Plane:
     """How much ink there is, 0–255 [h,w]: the share of the ground's light that dark ink takes
     away, whatever the light; of bright ink, what it adds."""
+    if isinstance(ground, int):
+        if dark and ground == WHITE:
+            return np.asarray(cv2.bitwise_not(grey), np.uint8)
+        ground = np.full_like(grey, ground)
     if not dark:
-        return cv2.subtract(grey, ground).astype(np.float32)
+        return np.asarray(cv2.subtract(grey, ground), np.uint8)
     taken, light = cv2.subtract(ground, grey), np.maximum(ground, np.uint8(DARKEST))
-    return np.asarray(cv2.divide(taken, light, scale=255, dtype=cv2.CV_32F), np.float32)
+    return np.asarray(cv2.divide(taken, light, scale=WHITE, dtype=cv2.CV_32F), np.float32)
 
 
-def levels(ink: Plane) -> tuple[float, float]:
-    """The highest level of the ground's noise, and the ink's peak."""
+def noise_floor(ink: Plane) -> float:
+    """The highest level of the ground's noise."""
     histogram = cv2.calcHist([ink.astype(np.uint8)], [0], None, [256], [0, 256]).ravel()
     share = np.cumsum(histogram) / ink.size
     low, middle = (int(np.searchsorted(share, part)) for part in (0.1, 0.4))
-    floor = middle + NOISE_SPREADS * (middle - low)
-    return float(floor), float(cv2.blur(ink, (3, 3)).max())
+    return float(middle + NOISE_SPREADS * (middle - low))
 
 
 def noise_of(ink: Plane, found: Mask) -> float:

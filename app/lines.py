@@ -27,6 +27,8 @@ LEFT_OVER = 0.25
 MOST_CANDIDATES, MOST_LINES = 200, 24
 """Votes looked at and lines traced, at most, in each direction; a page of noise is full of them."""
 
+UP_AND_DOWN = np.ones((3, 1), np.uint8)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
@@ -138,15 +140,17 @@ def straight(found: Mask, *, upright: bool) -> list[Line]:
     thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest + 1, 1), np.uint8))
     flat = cv2.subtract(mask, thick)
     # Its edges alone, so that a thick line is two lines, and one that is written on still one.
-    none = np.zeros_like(flat[:1])
-    inside = cv2.min(np.vstack([none, flat[:-1]]), np.vstack([flat[1:], none]))
+    inside = cv2.erode(flat, UP_AND_DOWN, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     edge = np.asarray(cv2.subtract(flat, inside), np.uint8)
+    fewest = int(0.8 * shortest)
+    if cv2.countNonZero(edge) < fewest:
+        return []
     votes: Any = cv2.HoughLinesWithAccumulator(
-        edge, 1, np.pi / 180, int(0.8 * shortest), min_theta=np.deg2rad(74), max_theta=1.8588
+        edge, 1, np.pi / 180, fewest, min_theta=np.deg2rad(74), max_theta=1.8588
     )
     if votes is None:
         return []
-    untaken = cv2.dilate(edge, np.ones((3, 1), np.uint8))
+    untaken = cv2.dilate(edge, UP_AND_DOWN)
     columns = np.arange(width)
     lines: list[Line] = []
     tries = 0

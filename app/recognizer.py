@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import cv2
@@ -98,7 +98,7 @@ class Recognizer:
         if scale == 1 or seen.box is None:
             return seen
         left, top, right, bottom = (round(edge * scale) for edge in seen.box)
-        return replace(seen, box=(left, top, right, bottom))
+        return seen._replace(box=(left, top, right, bottom))
 
 
 def _size(one: RawImage, as_is: bool) -> int:

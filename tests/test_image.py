@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from app.errors import BrokenImage, ImageTooLarge, NotAnImage
-from app.image import PNG_MAGIC, Picture, decode, encode_png
+from app.image import Picture, decode, encode_png
+from app.png import MAGIC
 
 Pixels = NDArray[np.uint8]
 MAX_PIXELS = 1_000_000
@@ -248,7 +249,7 @@ def test_pixels_are_counted_before_they_are_decoded(file: str) -> None:
 @pytest.mark.parametrize("side", [50_000, 2**31 - 1])
 def test_a_tiny_file_that_declares_a_huge_image_is_refused(side: int) -> None:
     header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    data = PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    data = MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
     with pytest.raises(ImageTooLarge):
         read(data)
 
@@ -315,7 +316,7 @@ def test_a_broken_animation_control_does_not_warn() -> None:
 def test_an_image_that_lies_about_its_insides_is_broken() -> None:
     header = struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)
     pixels = zlib.compress(bytes(3))
-    data = PNG_MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    data = MAGIC + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
     with pytest.raises(BrokenImage):
         read(data)
 
@@ -327,5 +328,5 @@ def test_a_png_that_was_encoded_decodes_to_itself() -> None:
 
 def test_errors_show_nothing_of_the_input() -> None:
     with pytest.raises(BrokenImage) as failure:
-        read(PNG_MAGIC + b"secret")
+        read(MAGIC + b"secret")
     assert "secret" not in str(failure.value)
