@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -16,8 +15,8 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app import payload, schemas
+from app.answers import answer
 from app.batcher import Job
-from app.classifier import Classifier
 from app.errors import (
     PROBLEMS_BY_SLUG,
     ClientGone,
@@ -28,9 +27,7 @@ from app.errors import (
     problem_for,
     problem_json,
 )
-from app.image import encode_png
 from app.openapi import PREDICT_BODY, problems
-from app.recognizer import Reading
 from app.state import State
 
 PATIENCE_SECONDS = 0.05
@@ -133,7 +130,8 @@ async def predict(
             with Attendance(request, job, deadline):
                 classifier, readings = await here.recognizer.read(images, job, as_is=not normalize)
     here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
-    return json_response(_answer(classifier, readings, seen="seen" in include))
+    body = answer(classifier, readings, seen="seen" in include)
+    return Response(body, media_type="application/json")
 
 
 PREDICT = routes.routes[-1]
@@ -141,7 +139,7 @@ PREDICT = routes.routes[-1]
 
 async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
     settings = state(request).settings
-    content_type = request.headers.get("content-type", "")
+    content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = {"max_images": settings.max_images, "max_pixels": settings.max_pixels}
     if len(body) <= JSON_IN_LOOP_BYTES:
         return payload.parse(body, content_type, **limits)
@@ -179,31 +177,6 @@ async def _until_gone(request: Request, job: Job) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
     job.abandon(ClientGone("The client went away before its answer."))
-
-
-def _answer(classifier: Classifier, readings: list[Reading], *, seen: bool) -> dict[str, Any]:
-    return {
-        "model": {"name": classifier.name, "version": classifier.version},
-        "predictions": [_prediction(reading, seen=seen) for reading in readings],
-    }
-
-
-def _prediction(reading: Reading, *, seen: bool) -> dict[str, Any]:
-    prediction: dict[str, Any] = {
-        "label": reading.label,
-        "confidence": reading.confidence,
-        "probabilities": reading.probabilities,
-        "rejected": reading.rejected,
-    }
-    if seen:
-        png = base64.b64encode(encode_png(reading.seen.digit)).decode()
-        prediction["seen"] = {
-            "image": f"data:image/png;base64,{png}",
-            "inverted": reading.seen.inverted,
-            "box": reading.seen.box,
-            "warnings": reading.seen.warnings,
-        }
-    return prediction
 
 
 @routes.get(

@@ -20,6 +20,8 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, Problem, problem_json
+from app.exchange import TARGETS, Exchange, plain_length
+from app.state import State
 from app.telemetry import new_request_id
 
 LINGER_SECONDS = 1.0
@@ -95,7 +97,11 @@ class Connection(HttpToolsProtocol):
         if size > self.max_header_bytes:
             self.refusal = HEADERS_TOO_LARGE
             raise ValueError("headers too large")  # the parser stops, and send_400_response follows
-        super().on_headers_complete()  # raises where the address is none
+        exchange = self._exchange()
+        if exchange:
+            self.cycle = exchange  # type: ignore[assignment]
+        else:
+            super().on_headers_complete()  # raises where the address is none
         self.in_headers, self.in_body = False, True
         self._limit(self.body_seconds)
         if self._is_draining():
@@ -120,6 +126,25 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self.refusal)
+
+    def _exchange(self) -> Exchange | None:
+        """What answers this request without ASGI, if it is a plain one."""
+        here: State | None = self.app_state.get("digits")
+        if here is None or self.url not in TARGETS or self.parser.get_method() != b"POST":
+            return None
+        if not self._is_idle() or self.flow.write_paused:
+            return None  # ASGI waits for either
+        length = plain_length(self.headers, here)
+        if length is None or not here.intake.has_room(length):
+            return None
+        return Exchange(
+            self,
+            here,
+            self.headers,
+            here.intake.open(length),
+            as_is=TARGETS[self.url],
+            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+        )
 
     def _is_idle(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle

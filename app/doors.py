@@ -80,10 +80,11 @@ class Keys:
         if scope["type"] != "http" or not is_locked(scope["path"]):
             await self.app(scope, receive, send)
             return
-        key = _presented(Headers(scope=scope))
-        if key and self._is_known(key):
+        headers = Headers(scope=scope)
+        if knows(headers, self.hashes):
             await self.app(scope, receive, send)
             return
+        key = _presented(headers)
         problem = FORBIDDEN if key else UNAUTHORIZED
         answer = Response(
             problem_json(problem, problem.remedy, request_id=scope["state"]["request_id"]),
@@ -93,10 +94,12 @@ class Keys:
         )
         await answer(scope, receive, send)
 
-    def _is_known(self, key: str) -> bool:
-        presented = hashlib.sha256(key.encode("latin-1")).hexdigest()
-        # A list, not a generator: all are compared, so that time doesn't tell which was right.
-        return any([hmac.compare_digest(presented, known) for known in self.hashes])  # noqa: C419
+
+def knows(headers: Headers, hashes: frozenset[str]) -> bool:
+    """Whether a key is presented whose hash is among these."""
+    presented = hashlib.sha256(_presented(headers).encode("latin-1")).hexdigest()
+    # A list, not a generator: all are compared, so that time doesn't tell which was right.
+    return any([hmac.compare_digest(presented, known) for known in hashes])  # noqa: C419
 
 
 def _presented(headers: Headers) -> str:

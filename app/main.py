@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from app import openapi
+from app import memory, openapi
 from app.api import WEB, Predictions, problem_response, refusal, routes
 from app.batcher import Batcher
 from app.classifier import load
@@ -53,16 +53,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = Settings()
         sys.setswitchinterval(SWITCH_SECONDS)
+        memory.keep_freed()
         configure_logging(json=settings.log_json)
     metrics = Metrics()
+    hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = FastAPI(
         title="Digits",
         version="0.1.0",
         description=DESCRIPTION,
-        lifespan=partial(lifespan, settings=settings, metrics=metrics),
+        lifespan=partial(lifespan, settings=settings, metrics=metrics, key_hashes=hashes),
         redoc_url=None,
     )
-    hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else None
     app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -93,7 +94,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI, *, settings: Settings, metrics: Metrics
+    app: FastAPI, *, settings: Settings, metrics: Metrics, key_hashes: frozenset[str]
 ) -> AsyncIterator[dict[str, State]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     drain = Drain(settings.drain_notice_seconds)
@@ -120,7 +121,11 @@ async def lifespan(
         drain.started = True
         log.info("ready", model=versions.live.name, version=versions.live.version)
         intake = Intake(settings.max_held_bytes)
-        yield {"digits": State(settings, metrics, drain, intake, versions, batcher, recognizer)}
+        yield {
+            "digits": State(
+                settings, metrics, drain, intake, versions, batcher, recognizer, key_hashes
+            )
+        }
         watch.cancel()
         await batcher.close()
         await recognizer.close()

@@ -36,8 +36,8 @@ INK_SIDE = 20
 FINDING_SIDE = 180
 """Pixels of the longer side, at most, of the picture that the ink is found on."""
 ENOUGH_SIDE = 80
-"""Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for each
-of the digit's, and less grain."""
+"""Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
+each of the digit's, and less grain."""
 CALM = 80
 """Connected parts from which on a picture is too grainy to be looked at without blurring it."""
 NEAR = 0.22

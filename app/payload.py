@@ -53,8 +53,14 @@ class Intake:
         self.max_held_bytes = max_held_bytes
         self.held_bytes = 0
 
-    def open(self) -> Hold:
-        return Hold(self)
+    def has_room(self, count: int) -> bool:
+        return self.held_bytes + count <= self.max_held_bytes
+
+    def open(self, count: int = 0) -> Hold:
+        """A hold of `count` bytes. Raises QueueFull as `Hold.grow`."""
+        hold = Hold(self)
+        hold.grow(count)
+        return hold
 
 
 class Hold:
@@ -66,17 +72,20 @@ class Hold:
 
     def grow(self, count: int) -> None:
         """Raises QueueFull where there is no room for `count` bytes more."""
-        if self.intake.held_bytes + count > self.intake.max_held_bytes:
+        if not self.intake.has_room(count):
             raise QueueFull("Too many bytes are being worked on; try again shortly.")
         self.intake.held_bytes += count
         self.held_bytes += count
+
+    def release(self) -> None:
+        self.intake.held_bytes -= self.held_bytes
+        self.held_bytes = 0
 
     def __enter__(self) -> Hold:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.intake.held_bytes -= self.held_bytes
-        self.held_bytes = 0
+        self.release()
 
 
 async def read(request: Request, hold: Hold, *, max_body_bytes: int) -> bytes:
@@ -105,13 +114,13 @@ async def read(request: Request, hold: Hold, *, max_body_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def parse(body: bytes, content_type: str, *, max_images: int, max_pixels: int) -> list[RawImage]:
+def parse(body: bytes, content_type: bytes, *, max_images: int, max_pixels: int) -> list[RawImage]:
     """The images in a body, at least one, in order.
 
     Raises UnsupportedContentType, MalformedBody, EmptyBatch, TooManyImages, BadPixels,
     ImageTooLarge.
     """
-    kind, options = _header(content_type.encode("latin-1"))
+    kind, options = _header(content_type)
     images: list[RawImage]
     if kind == b"multipart/form-data":
         images = [*_multipart(body, options.get(b"boundary", b""), max_images)]

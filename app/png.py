@@ -83,15 +83,10 @@ def plane_of(picture: Plain) -> Plane | None:
     """[h,w]: the levels of a grey picture, or the opacity of one that is black everywhere. None
     where it is neither, is filtered otherwise, is large, or can't be inflated.
     """
-    mode, width, height, deflated = picture
-    if mode == "RGB" or width * height > PLANE_PIXELS:
-        return None
+    mode, width, height, _ = picture
     stride = 1 + width * len(mode)
-    try:
-        inflated = deflate.zlib_decompress(deflated, height * stride)
-    except deflate.DeflateError:
-        return None
-    if len(inflated) != height * stride:
+    inflated = _inflated(picture, height * stride)
+    if inflated is None:
         return None
     rows = np.frombuffer(inflated, np.uint8).reshape(height, stride)
     filtered = np.ascontiguousarray(rows[:, 1:])
@@ -106,6 +101,16 @@ def plane_of(picture: Plain) -> Plane | None:
     if kinds == SUB:
         return _summed_along_rows(filtered)
     return np.add.accumulate(filtered, axis=0, dtype=np.uint8) if kinds == UP else None
+
+
+def _inflated(picture: Plain, size: int) -> bytearray | None:
+    if picture.mode == "RGB" or picture.width * picture.height > PLANE_PIXELS:
+        return None
+    try:
+        inflated: bytearray = deflate.zlib_decompress(picture.deflated, size)
+    except deflate.DeflateError:
+        return None
+    return inflated if len(inflated) == size else None
 
 
 def _summed_along_rows(steps: Plane) -> Plane:

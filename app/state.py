@@ -24,6 +24,7 @@ class State:
     versions: Versions
     batcher: Batcher
     recognizer: Recognizer
+    key_hashes: frozenset[str] = frozenset()
 
     def ailment(self) -> str | None:
         """Why this process can't answer correctly now, or None where it can."""

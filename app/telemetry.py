@@ -9,7 +9,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -124,7 +124,7 @@ class Telemetry:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
-        request_id = _request_id(scope)
+        request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status = 0
 
@@ -150,16 +150,20 @@ class Telemetry:
                 raise
             await _problem(STOPPED, request_id)(scope, receive, send_with_id)
         finally:
-            self._record(scope, status, time.perf_counter() - began)
+            # An unknown path is one label, or a scanner would make thousands.
+            route = getattr(scope.get("route"), "path", "other")
+            seconds = time.perf_counter() - began
+            record(self.metrics, route, status, seconds, told=self.log_requests)
 
-    def _record(self, scope: Scope, status: int, seconds: float) -> None:
-        # An unknown path is one label, or a scanner would make thousands.
-        route = getattr(scope.get("route"), "path", "other")
-        self.metrics.count_request(route, status, seconds)
-        # Refusals are counted, not told one by one: a line each cost more than the refusal itself.
-        if self.log_requests or status == 500:
-            level = logging.WARNING if status >= 500 else logging.INFO
-            log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
+
+def record(metrics: Metrics, route: str, status: int, seconds: float, *, told: bool) -> None:
+    """Count an answer, and log it where it is `told` or failed here. Refusals are counted, not told
+    one by one: a line each cost more than the refusal itself.
+    """
+    metrics.count_request(route, status, seconds)
+    if told or status == 500:
+        level = logging.WARNING if status >= 500 else logging.INFO
+        log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
 
 
 def _problem(problem: Problem, request_id: bytes) -> Response:
@@ -173,8 +177,9 @@ def new_request_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-def _request_id(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The caller's `X-Request-ID` where that is sane, else a new one."""
+    for name, value in headers:
         if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
             return bytes(value)
     return new_request_id().encode()

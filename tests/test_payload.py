@@ -34,7 +34,7 @@ FORM = "multipart/form-data; boundary=xx"
 
 
 def images_in(body: bytes, content_type: str = JSON) -> list[RawImage]:
-    return parse(body, content_type, max_images=4, max_pixels=1000)
+    return parse(body, content_type.encode("latin-1"), max_images=4, max_pixels=1000)
 
 
 def form(*parts: tuple[str, bytes]) -> bytes:
@@ -330,7 +330,7 @@ SPACE = b" " * JSON_AT_ONCE_BYTES
 def test_large_documents_are_read_as_small_ones(
     body: bytes, expected: list[Any], pad: bytes
 ) -> None:
-    images = parse(body + pad, JSON, max_images=4, max_pixels=10**6)
+    images = parse(body + pad, JSON.encode(), max_images=4, max_pixels=10**6)
     assert [np.asarray(image).tolist() for image in images] == [
         np.asarray(image).tolist() for image in expected
     ]

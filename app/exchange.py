@@ -1,0 +1,194 @@
+"""A plain `POST /predict`, answered on its connection: the way that nearly all requests go.
+
+ASGI's layers, messages and copies of headers took longer than all that is done for a small image.
+Plain is a body of declared length that fits what a connection holds at once, without headers that
+ask for something. What is not plain, or would be turned away before its body is looked at, takes
+the application's way, which has the same answers and problems: `api.predict` reads with the same
+parts.
+
+    plain headers ──▶ body … whole ──▶ task: parse, read, answer ──▶ response
+         └ not plain: ASGI    └ client gone: forgotten    └ client gone: abandoned
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+from starlette.datastructures import Headers
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from app import payload
+from app.answers import answer
+from app.batcher import Job
+from app.doors import knows
+from app.errors import (
+    INTERNAL_ERROR,
+    PROBLEMS,
+    ClientGone,
+    DeadlineExceeded,
+    DigitsError,
+    Draining,
+    Problem,
+    Unavailable,
+    problem_for,
+    problem_json,
+)
+from app.state import State
+from app.telemetry import record, request_id_of
+
+if TYPE_CHECKING:
+    from app.connection import Connection
+
+log = structlog.get_logger()
+
+ROUTE = "/predict"
+TARGETS = {b"/predict": False, b"/predict?normalize=false": True}
+"""Addresses, and whether images are taken as they are."""
+JSON = b"application/json"
+PROBLEM_JSON = b"application/problem+json"
+PARTICULAR = frozenset(
+    (
+        b"content-encoding",
+        b"expect",
+        b"origin",
+        b"transfer-encoding",
+        b"upgrade",
+        b"x-deadline-seconds",
+    )
+)
+"""Headers that ask for something of their own."""
+
+RequestHeaders = list[tuple[bytes, bytes]]
+
+
+def plain_length(headers: RequestHeaders, here: State) -> int | None:
+    """The length of the body that such headers announce; None where the request is not plain."""
+    length = None
+    for name, value in headers:
+        if name in PARTICULAR:
+            return None
+        if name == b"content-length":
+            length = int(value)  # the parser has seen to it that it is a number
+    if length is None or length > min(HIGH_WATER_LIMIT, here.settings.max_body_bytes):
+        return None
+    if here.key_hashes and not knows(Headers(raw=headers), here.key_hashes):
+        return None
+    return length
+
+
+class Exchange:
+    """One request and its response. Stands where uvicorn's connection has its own cycle, so it has
+    the attributes of that which the connection reads and writes, and is its `message_event`, too.
+    """
+
+    response_started = False
+    response_complete = False
+    disconnected = False
+    more_body = True
+
+    def __init__(
+        self,
+        connection: Connection,
+        here: State,
+        headers: RequestHeaders,
+        hold: payload.Hold,
+        *,
+        as_is: bool,
+        keep_alive: bool,
+    ) -> None:
+        self.connection = connection
+        self.here = here
+        self.headers = headers
+        self.hold = hold
+        self.as_is = as_is
+        self.keep_alive = keep_alive
+        self.body = b""
+        self.message_event = self
+        self.began = time.perf_counter()
+        self.request_id = request_id_of(headers)
+        self.task: asyncio.Task[None] | None = None
+        self.job: Job | None = None
+
+    def set(self) -> None:
+        """Something has come: of the body, its end, or the end of the connection."""
+        if self.disconnected:
+            self._forget()
+        elif not self.more_body and self.task is None:
+            tasks = self.connection.tasks
+            self.task = self.connection.loop.create_task(self._run())
+            tasks.add(self.task)
+            self.task.add_done_callback(tasks.discard)
+
+    def _forget(self) -> None:
+        if self.job:
+            self.job.abandon(ClientGone("The client went away before its answer."))
+        elif self.task is None and not self.response_complete:
+            self._complete(499)
+
+    async def _run(self) -> None:
+        try:
+            body = await self._read()
+        except DigitsError as error:
+            self._refuse(problem_for(error), str(error), again=isinstance(error, Unavailable))
+        except asyncio.CancelledError:  # the drain's time is over, or a second signal came
+            self._refuse(PROBLEMS[Draining], PROBLEMS[Draining].remedy, again=True)
+        except Exception:
+            log.exception("failed", request_id=self.request_id.decode())
+            self._refuse(INTERNAL_ERROR, INTERNAL_ERROR.remedy)
+        else:
+            self._respond(200, JSON, body)
+
+    async def _read(self) -> bytes:
+        here, settings, loop = self.here, self.here.settings, self.connection.loop
+        here.batcher.admit(1)  # before it is parsed in vain
+        content_type = next((v for n, v in self.headers if n == b"content-type"), b"")
+        images = payload.parse(
+            self.body,
+            content_type,
+            max_images=settings.max_images,
+            max_pixels=settings.max_pixels,
+        )
+        with here.batcher.reserve(len(images)) as self.job:
+            late = DeadlineExceeded("The deadline passed before the images were looked at.")
+            timer = loop.call_later(settings.deadline_seconds, self.job.abandon, late)
+            try:
+                classifier, readings = await here.recognizer.read(
+                    images, self.job, as_is=self.as_is
+                )
+            finally:
+                timer.cancel()
+        here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
+        return answer(classifier, readings)
+
+    def _refuse(self, problem: Problem, detail: str, *, again: bool = False) -> None:
+        body = problem_json(problem, detail, request_id=self.request_id.decode())
+        retry = b"retry-after: %d\r\n" % self.here.settings.retry_after_seconds if again else b""
+        self._respond(problem.status, PROBLEM_JSON, body, retry)
+
+    def _respond(self, status: int, kind: bytes, body: bytes, more: bytes = b"") -> None:
+        """`more` headers are whole lines."""
+        transport = self.connection.transport
+        if not transport.is_closing():
+            for name, value in self.connection.server_state.default_headers:
+                more += name + b": " + value + b"\r\n"
+            if not self.keep_alive:
+                more += b"connection: close\r\n"
+            transport.write(
+                b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+                b"x-content-type-options: nosniff\r\n%b\r\n%b"
+                % (STATUS_LINE[status], kind, len(body), self.request_id, more, body)
+            )
+            if not self.keep_alive:
+                transport.close()
+        self._complete(status)
+
+    def _complete(self, status: int) -> None:
+        self.hold.release()
+        self.response_started = self.response_complete = True
+        seconds = time.perf_counter() - self.began
+        record(self.here.metrics, ROUTE, status, seconds, told=self.here.settings.log_requests)
+        self.connection.on_response_complete()
