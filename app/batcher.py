@@ -30,6 +30,7 @@ from app.errors import Draining, ModelError, QueueFull
 
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
+NO_IMAGES: Images = np.empty((0, 28, 28), np.uint8)
 Model = Callable[[Images], Rows]
 """Images [n,28,28] in, one row of figures an image out."""
 
@@ -41,7 +42,7 @@ class Job:
         self.batcher = batcher
         self.places = places
         self.future = future
-        self.images: Images = np.empty((0, 28, 28), np.uint8)
+        self.images: Images = NO_IMAGES
         self.rows: dict[int, Rows] = {}  # by the index of their first image: batches may overtake
         self.queued = False
         self.taken = 0  # images that threads have taken so far
@@ -102,7 +103,8 @@ class Batcher:
         self._on_batch = on_batch
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Job] = deque()
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._closed = False
         self._waking = False
         self._call_began: dict[str, float] = {}
@@ -146,7 +148,7 @@ class Batcher:
 
     def enqueue(self, job: Job) -> None:
         """Raises Draining after `close`: there may be no thread left."""
-        with self._changed:
+        with self._lock:
             if self._closed:
                 raise Draining("The service is stopping; send the request again.")
             self._queue.append(job)
@@ -163,7 +165,7 @@ class Batcher:
 
     def withdraw(self, job: Job) -> bool:
         """Take a job out of the queue; False where a thread has begun it."""
-        with self._changed:
+        with self._lock:
             if not job.taken:
                 self._unqueue(job)
             return not job.taken
@@ -171,8 +173,9 @@ class Batcher:
     def leave(self, job: Job) -> None:
         """The asker goes; what no thread has taken of its images is not computed."""
         job.left = True
-        with self._changed:
-            self._unqueue(job)
+        if job.queued:
+            with self._lock:
+                self._unqueue(job)
         self._give_back(job)
 
     def _unqueue(self, job: Job) -> None:
@@ -226,8 +229,7 @@ class Batcher:
                 if isinstance(outcome, Exception):
                     job.future.set_exception(outcome)
                 else:
-                    job.rows[start] = outcome[first : first + stop - start]
-                    _answer(job)
+                    _collect(job, start, outcome[first : first + stop - start])
             first += stop - start
             self._give_back(job)
         self._on_batch(first, seconds)
@@ -245,6 +247,11 @@ def _call(batch: list[Slice]) -> Rows | Exception:
         return error
 
 
-def _answer(job: Job) -> None:
-    if sum(map(len, job.rows.values())) == len(job.images):
-        job.future.set_result(np.concatenate([job.rows[start] for start in sorted(job.rows)]))
+def _collect(job: Job, start: int, rows: Rows) -> None:
+    """Those of the images from `start` on; the answer where that makes it whole."""
+    if len(rows) < len(job.images):
+        job.rows[start] = rows
+        if sum(map(len, job.rows.values())) < len(job.images):
+            return
+        rows = np.concatenate([job.rows[first] for first in sorted(job.rows)])
+    job.future.set_result(rows)

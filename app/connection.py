@@ -53,6 +53,8 @@ class Connection(HttpToolsProtocol):
         self.parsing = False
         self.refusal = BAD_REQUEST
         self.refused = False
+        self.idle_since: float | None = None
+        self.idle_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -60,12 +62,15 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unlimit()
+        if self.idle_timer:
+            self.idle_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
         self.parsing = True
+        self.idle_since = None
         if self.limit is None and self._is_idle():
             self._limit(self.header_seconds)
         self.header_bytes += len(data)
@@ -93,10 +98,11 @@ class Connection(HttpToolsProtocol):
             raise ValueError("trailers too large")  # as for headers, below
 
     def on_headers_complete(self) -> None:
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-        if size > self.max_header_bytes:
-            self.refusal = HEADERS_TOO_LARGE
-            raise ValueError("headers too large")  # the parser stops, and send_400_response follows
+        if self.header_bytes > self.max_header_bytes:  # a body may have come with them
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > self.max_header_bytes:
+                self.refusal = HEADERS_TOO_LARGE
+                raise ValueError("headers too large")  # the parser stops: send_400_response follows
         exchange = self._exchange()
         if exchange:
             self.cycle = exchange  # type: ignore[assignment]
@@ -120,9 +126,27 @@ class Connection(HttpToolsProtocol):
             self._limit(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if self.in_body and not self.transport.is_closing():
-            self._limit(LINGER_SECONDS)
+        if self.pipeline or self.in_body or self.transport.is_closing():
+            super().on_response_complete()
+            if self.in_body and not self.transport.is_closing():
+                self._limit(LINGER_SECONDS)
+            return
+        # As uvicorn does, but with one timer a connection instead of one a response.
+        self.server_state.total_requests += 1
+        self.flow.resume_reading()
+        self.idle_since = self.loop.time()
+        if self.idle_timer is None:
+            self.idle_timer = self.loop.call_later(self.timeout_keep_alive, self._on_idle)
+
+    def _on_idle(self) -> None:
+        self.idle_timer = None
+        if self.idle_since is None:
+            return  # not now; the next response sets the timer again
+        end = self.idle_since + self.timeout_keep_alive
+        if self.loop.time() < end:
+            self.idle_timer = self.loop.call_at(end, self._on_idle)
+        else:
+            self.timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(self.refusal)
@@ -134,13 +158,14 @@ class Connection(HttpToolsProtocol):
             return None
         if not self._is_idle() or self.flow.write_paused:
             return None  # ASGI waits for either
-        length = plain_length(self.headers, here)
+        headers = dict(self.headers)
+        length = plain_length(headers, here)
         if length is None or not here.intake.has_room(length):
             return None
         return Exchange(
             self,
             here,
-            self.headers,
+            headers,
             here.intake.open(length),
             as_is=TARGETS[self.url],
             keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),

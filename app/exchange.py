@@ -29,7 +29,6 @@ from app.errors import (
     INTERNAL_ERROR,
     PROBLEMS,
     ClientGone,
-    DeadlineExceeded,
     DigitsError,
     Draining,
     Problem,
@@ -62,20 +61,17 @@ PARTICULAR = frozenset(
 )
 """Headers that ask for something of their own."""
 
-RequestHeaders = list[tuple[bytes, bytes]]
+RequestHeaders = dict[bytes, bytes]
 
 
 def plain_length(headers: RequestHeaders, here: State) -> int | None:
     """The length of the body that such headers announce; None where the request is not plain."""
-    length = None
-    for name, value in headers:
-        if name in PARTICULAR:
-            return None
-        if name == b"content-length":
-            length = int(value)  # the parser has seen to it that it is a number
-    if length is None or length > min(HIGH_WATER_LIMIT, here.settings.max_body_bytes):
+    if not PARTICULAR.isdisjoint(headers) or b"content-length" not in headers:
         return None
-    if here.key_hashes and not knows(Headers(raw=headers), here.key_hashes):
+    length = int(headers[b"content-length"])  # the parser has seen to it that it is a number
+    if length > min(HIGH_WATER_LIMIT, here.settings.max_body_bytes):
+        return None
+    if here.key_hashes and not knows(Headers(raw=[*headers.items()]), here.key_hashes):
         return None
     return length
 
@@ -109,7 +105,7 @@ class Exchange:
         self.body = b""
         self.message_event = self
         self.began = time.perf_counter()
-        self.request_id = request_id_of(headers)
+        self.request_id = request_id_of(headers.items())
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None
 
@@ -143,24 +139,22 @@ class Exchange:
             self._respond(200, JSON, body)
 
     async def _read(self) -> bytes:
-        here, settings, loop = self.here, self.here.settings, self.connection.loop
+        here, settings = self.here, self.here.settings
         here.batcher.admit(1)  # before it is parsed in vain
-        content_type = next((v for n, v in self.headers if n == b"content-type"), b"")
         images = payload.parse(
             self.body,
-            content_type,
+            self.headers.get(b"content-type", b""),
             max_images=settings.max_images,
             max_pixels=settings.max_pixels,
         )
         with here.batcher.reserve(len(images)) as self.job:
-            late = DeadlineExceeded("The deadline passed before the images were looked at.")
-            timer = loop.call_later(settings.deadline_seconds, self.job.abandon, late)
+            here.deadlines.add(self.job)
             try:
                 classifier, readings = await here.recognizer.read(
                     images, self.job, as_is=self.as_is
                 )
             finally:
-                timer.cancel()
+                here.deadlines.discard(self.job)
         here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
         return answer(classifier, readings)
 
@@ -174,7 +168,7 @@ class Exchange:
         transport = self.connection.transport
         if not transport.is_closing():
             for name, value in self.connection.server_state.default_headers:
-                more += name + b": " + value + b"\r\n"
+                more += b"%b: %b\r\n" % (name, value)
             if not self.keep_alive:
                 more += b"connection: close\r\n"
             transport.write(

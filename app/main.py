@@ -19,6 +19,7 @@ from app import memory, openapi
 from app.api import WEB, Predictions, problem_response, refusal, routes
 from app.batcher import Batcher
 from app.classifier import load
+from app.deadlines import Deadlines
 from app.doors import BrowserRules, Keys, read_key_hashes
 from app.drain import Drain
 from app.errors import (
@@ -54,6 +55,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = Settings()
         sys.setswitchinterval(SWITCH_SECONDS)
         memory.keep_freed()
+        memory.seldom_collect()
         configure_logging(json=settings.log_json)
     metrics = Metrics()
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
@@ -118,15 +120,18 @@ async def lifespan(
         )
         recognizer = Recognizer(versions, batcher, settings)
         watch = asyncio.create_task(versions.watch(settings.reload_seconds))
+        settling = asyncio.create_task(metrics.keep_settled())
         drain.started = True
         log.info("ready", model=versions.live.name, version=versions.live.version)
         intake = Intake(settings.max_held_bytes)
-        yield {
-            "digits": State(
-                settings, metrics, drain, intake, versions, batcher, recognizer, key_hashes
-            )
-        }
+        deadlines = Deadlines(settings.deadline_seconds)
+        state = State(
+            settings, metrics, drain, intake, versions, batcher, recognizer, deadlines, key_hashes
+        )
+        yield {"digits": state}
+        deadlines.close()
         watch.cancel()
+        settling.cancel()
         await batcher.close()
         await recognizer.close()
 

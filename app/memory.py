@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from contextlib import suppress
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BYTES = 32 * 2**20
 LARGE_BYTES = 4 * 2**20
+
+
+YOUNG_OBJECTS = 20_000
+"""Objects that may come to be before the collector looks for cycles among them. Python's 700 are
+fewer than wait at full load, so that it looked after every few requests, and found nothing."""
+
+
+def seldom_collect() -> None:
+    gc.set_threshold(YOUNG_OBJECTS)
 
 
 def keep_freed() -> None:

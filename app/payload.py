@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -178,9 +179,10 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, slice]]:
         at = end + len(edge)
 
 
+@lru_cache(maxsize=64)
 def _field_name(head: bytes) -> bytes | None:
     """The name that a part's headers give it: what is left of its boundary's line, then a line
-    each."""
+    each. Kept, for whoever sends one form sends another like it."""
     padding, *lines = head.split(b"\r\n")
     if padding.strip(b" \t"):
         raise MalformedBody("The body is not the multipart it says it is.")

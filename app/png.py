@@ -22,12 +22,13 @@ Plane = NDArray[np.uint8]
 Chunks = list[tuple[bytes, bytes]]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
+HEAD, SIZE = struct.Struct(">I4s"), struct.Struct(">II")
 KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
 PLAIN = {bytes((8, kind, 0, 0, 0)): mode for kind, mode in ((0, "L"), (2, "RGB"), (6, "RGBA"))}
 """By what is in the header behind the size: eight bits, the kind of colour, no interlacing."""
 PLANE_PIXELS = 2**20
 """Larger pictures are Pillow's: a running sum over all pixels is to stay within 32 bits."""
-NONE, SUB, UP = (frozenset((kind,)) for kind in range(3))
+NONE, SUB, UP = ({kind} for kind in range(3))
 """Filters of rows: as they are, less the pixel to the left, less the pixel above."""
 
 
@@ -49,11 +50,11 @@ def chunks_of(data: bytes) -> Chunks:
     and it does not look at the checksums of the pixels.
     """
     kept = []
-    at = len(MAGIC)
-    while at + 12 <= len(data):
-        length, name = struct.unpack_from(">I4s", data, at)
+    at, size = len(MAGIC), len(data)
+    while at + 12 <= size:
+        length, name = HEAD.unpack_from(data, at)
         end = at + 12 + length
-        if end > len(data):
+        if end > size:
             break
         if name in KEPT:
             if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
@@ -67,16 +68,18 @@ def chunks_of(data: bytes) -> Chunks:
 
 def plain(chunks: Chunks) -> Plain | None:
     """None where it has more than a header, pixels and an end, or another kind of pixels."""
-    (name, header), *pixels, _ = chunks
+    names = [name for name, _ in chunks]
+    header = chunks[0][1]
     mode = PLAIN.get(header[16:21])
-    if mode is None or name != b"IHDR" or len(header) != 25:
+    if mode is None or len(header) != 25:
         return None
-    if any(name != b"IDAT" for name, _ in pixels):
+    if names != [b"IHDR", *[b"IDAT"] * (len(chunks) - 2), b"IEND"]:
         return None
-    width, height = struct.unpack_from(">II", header, 8)
+    width, height = SIZE.unpack_from(header, 8)
     if not width * height:
         raise BrokenImage("The PNG has no pixels.")
-    return Plain(mode, width, height, b"".join([chunk[8:-4] for _, chunk in pixels]))
+    pixels = b"".join([chunk[8:-4] for _, chunk in chunks[1:-1]])
+    return Plain(mode, width, height, pixels)
 
 
 def plane_of(picture: Plain) -> Plane | None:
@@ -88,14 +91,14 @@ def plane_of(picture: Plain) -> Plane | None:
     inflated = _inflated(picture, height * stride)
     if inflated is None:
         return None
-    rows = np.frombuffer(inflated, np.uint8).reshape(height, stride)
-    filtered = np.ascontiguousarray(rows[:, 1:])
+    filtered = np.frombuffer(inflated, np.uint8).reshape(height, stride)[:, 1:]
     if mode == "RGBA":
+        filtered = np.ascontiguousarray(filtered)
         pixels = filtered.view(np.uint32)
         if np.bitwise_or.reduce(pixels, axis=None).tobytes()[:3] != bytes(3):
             return None
         filtered = np.asarray(cv2.extractChannel(filtered.reshape(height, width, 4), 3), np.uint8)
-    kinds = frozenset(inflated[::stride])
+    kinds = set(inflated[::stride])
     if kinds == NONE:
         return filtered
     if kinds == SUB:

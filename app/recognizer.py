@@ -59,7 +59,7 @@ class Recognizer:
         and BadPixels with the image's index, and what the job raises.
         """
         classifier = self.versions.live
-        size = sum(_size(one, as_is) for one in images)
+        size = sum([_size(one, as_is) for one in images])
         if size <= self.inline_image_bytes:
             seen = self._prepare(images, job, as_is)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.batcher import Batcher
+from app.deadlines import Deadlines
 from app.drain import Drain
 from app.payload import Intake
 from app.recognizer import Recognizer
@@ -24,6 +25,7 @@ class State:
     versions: Versions
     batcher: Batcher
     recognizer: Recognizer
+    deadlines: Deadlines
     key_hashes: frozenset[str] = frozenset()
 
     def ailment(self) -> str | None:

@@ -9,10 +9,11 @@ import random
 import re
 import sys
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from functools import cache
 from typing import Any
 
+import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -29,9 +30,27 @@ SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
 
+SETTLE_SECONDS = 0.5
+"""How often what was tallied goes to where other workers can read it."""
+
+
+class Tallied(Histogram):
+    """A histogram that takes many observations at once."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        places = np.searchsorted(self._upper_bounds, amounts)
+        for bucket, count in zip(self._buckets, np.bincount(places), strict=False):
+            if count:
+                bucket.inc(int(count))
+        self._sum.inc(sum(amounts))
+
+
 class Metrics:
     """Everything that is counted, in a registry of its own. With several workers the figures are
     summed over them, through files in `PROMETHEUS_MULTIPROC_DIR`.
+
+    What is counted for every request is tallied here and settled now and then: in those files, it
+    took longer than parsing the request.
     """
 
     def __init__(self) -> None:
@@ -39,7 +58,7 @@ class Metrics:
         self.requests = Counter(
             "digits_requests", "Requests answered.", ["route", "status"], registry=r
         )
-        self.request_seconds = Histogram(
+        self.request_seconds = Tallied(
             "digits_request_seconds",
             "From headers to last byte.",
             ["route"],
@@ -77,29 +96,45 @@ class Metrics:
             registry=r,
         )
 
-        # Looking a label up takes longer than counting, and there are few of them.
-        self._requests = cache(self.requests.labels)
-        self._request_seconds = cache(self.request_seconds.labels)
-        self._predictions = cache(self.predictions.labels)
+        self._tallies: defaultdict[tuple[Counter, str, str], int] = defaultdict(int)
+        self._seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
-        self._requests(route, str(status)).inc()
-        self._request_seconds(route).observe(seconds)
+        self._tallies[self.requests, route, str(status)] += 1
+        self._seconds[route].append(seconds)
 
     def count_batch(self, images: int, seconds: float) -> None:
         self.batch_images.observe(images)
         self.batch_seconds.observe(seconds)
 
     def count_predictions(self, version: str, rejected: Sequence[str | None]) -> None:
-        for reason in set(rejected):
-            count = rejected.count(reason)
-            self._predictions(version, reason or "accepted").inc(count)
+        for reason in rejected:
+            self._tallies[self.predictions, version, reason or "accepted"] += 1
 
     def count_reload(self, succeeded: bool) -> None:
         self.reloads.labels(str(succeeded).lower()).inc()
 
+    def settle(self) -> None:
+        """Put what was tallied where it is read."""
+        tallies, self._tallies = self._tallies, defaultdict(int)
+        for (counter, *labels), count in tallies.items():
+            counter.labels(*labels).inc(count)
+        spans, self._seconds = self._seconds, defaultdict(list)
+        for route, seconds in spans.items():
+            self.request_seconds.labels(route).observe_all(seconds)
+
+    async def keep_settled(self) -> None:
+        """Settle until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(SETTLE_SECONDS)
+                self.settle()
+        finally:
+            self.settle()
+
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""
+        self.settle()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         summed = CollectorRegistry()
