@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from training import calibrate, export, model
+from training import calibrate, cascade, export, model
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -75,6 +75,42 @@ def test_what_is_saved_answers_as_what_was_trained(arch: str, tmp_path: Path) ->
         answers["probabilities"], calibrate.softmax(logits[:, :10] / 2), atol=1e-5
     )
     assert answers["digit_score"].shape == (33,)
+
+
+@pytest.fixture(scope="module")
+def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version to stand behind another."""
+    folder = tmp_path_factory.mktemp("careful")
+    export.save(network("slim"), 1.0, folder)
+    return folder
+
+
+@pytest.mark.parametrize("sure", [0.0, 0.3, 1.1], ids=["never asked", "asked of some", "of all"])
+def test_a_careful_version_answers_what_the_network_is_not_sure_of(
+    sure: float, careful: Path, tmp_path: Path
+) -> None:
+    quick, images = (
+        network("glance"),
+        np.random.default_rng(2).integers(0, 256, (9, 28, 28), np.uint8),
+    )
+    export.save(quick, 1.0, tmp_path / "alone")
+    export.save(quick, 1.0, tmp_path / "both", export.Careful(careful, sure))
+    alone, behind = (export.reader(folder) for folder in (tmp_path / "alone", careful))
+    if sure == 0.3:
+        sure = float(np.median(cascade.surety_of(alone(images))))
+        export.save(quick, 1.0, tmp_path / "both", export.Careful(careful, sure))
+    expected = cascade.both(alone, behind, sure)(images)
+    for found, wanted in zip(export.reader(tmp_path / "both")(images), expected, strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
+def test_golden_inputs_are_not_where_a_careful_version_is_just_asked(careful: Path) -> None:
+    quick, images = network("glance"), export.golden_images()
+    surety = cascade.surety_of([t.numpy() for t in export.Classifier(quick, 1.0).first(images)])
+    asked_below = float(surety[3])
+    clear = export.Classifier(quick, 1.0, export.Careful(careful, asked_below)).is_clear_cut(images)
+    assert not clear[3]
+    assert (clear == (np.abs(surety - asked_below) > export.CLEARANCE)).all()
 
 
 def test_one_image(version: export.Version) -> None:

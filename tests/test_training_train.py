@@ -112,6 +112,25 @@ def test_a_network_learns_from_the_whole_mixture(small_data: Path, tmp_path: Pat
     assert sure > 0.2
 
 
+def test_a_network_learns_from_a_version_and_asks_it(small_data: Path, tmp_path: Path) -> None:
+    with np.load(small_data) as digits:
+        test, labels = digits["x_test"], digits["y_test"]
+    first = arguments(small_data, tmp_path, "--arch", "slim", "--epochs", "3")
+    assert train.main(first) == 0
+    teacher = tmp_path / "models" / "1"
+    words = ["--arch", "glance", "--epochs", "4", "--teacher", str(teacher)]
+    assert train.main(arguments(small_data, tmp_path, *words)) == 0
+    card = json.loads((tmp_path / "models" / "2" / "model_card.json").read_text())
+    behind = json.loads((teacher / "model_card.json").read_text())
+    assert card["training"]["arguments"]["teacher"] == "1"
+    assert card["thresholds"] == behind["thresholds"]
+    assert card["careful"]["version"] == "1"
+    assert card["careful"]["asked_below"] >= max(card["thresholds"].values())
+    assert 0 < card["careful"]["asked_again"]["test"] <= 1
+    answers = evaluate.Folder(tmp_path / "models" / "2").arrays(test)
+    assert card["figures"]["test_accuracy"] == pytest.approx(np.mean(answers.labels == labels))
+
+
 @pytest.mark.parametrize(
     "choice",
     [

@@ -67,13 +67,11 @@ class Folder:
     """A version on disk, asked in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.answer = export.load(folder)
+        self.read = export.reader(folder)
         self.thresholds = json.loads((folder / "model_card.json").read_text())["thresholds"]
 
     def arrays(self, images: NDArray[np.uint8]) -> Answers:
-        parts = [self.answer(images[i : i + 250]) for i in range(0, len(images), 250)]
-        probabilities = np.concatenate([part["probabilities"] for part in parts])
-        score = np.concatenate([part["digit_score"] for part in parts])
+        probabilities, score = self.read(images)
         return Answers(probabilities, accepted(probabilities, score, self.thresholds))
 
     def files(self, images: Sequence[bytes]) -> Answers:

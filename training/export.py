@@ -26,7 +26,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from training import cascade
+
 Card = dict[str, Any]
+
+CLEARANCE = 0.005
+"""Golden inputs are not as near as this to where a careful network is asked: its answer differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,18 @@ class Version:
     folder: Path
 
 
-def export(network: Any, temperature: float, card: Card, models: Path) -> Version:
+@dataclass(frozen=True, slots=True)
+class Careful:
+    """Whom a network leaves to answer what it is not `sure` enough of: a version's folder."""
+
+    folder: Path
+    sure: float
+    """From here on, both the greatest probability and the digit score, its own answer stands."""
+
+
+def export(
+    network: Any, temperature: float, card: Card, models: Path, careful: Careful | None = None
+) -> Version:
     """Write the next version of `network` under `models`; all of it, or, if stopped, nothing.
 
     `card` lacks only name and version. The folder is made under a name that no server looks
@@ -49,8 +65,9 @@ def export(network: Any, temperature: float, card: Card, models: Path) -> Versio
     models.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models))
     try:
-        save(network, temperature, draft)
-        write_golden(draft)
+        classifier = save(network, temperature, draft, careful)
+        images = golden_images()
+        write_golden(draft, images[classifier.is_clear_cut(images)])
         number = next_version(models)
         write_card(draft, {"name": "digits", "version": str(number), **card})
         draft.chmod(0o755)
@@ -65,29 +82,63 @@ def next_version(models: Path) -> int:
     return max(taken, default=0) + 1
 
 
-def save(network: Any, temperature: float, folder: Path) -> None:
+def save(
+    network: Any, temperature: float, folder: Path, careful: Careful | None = None
+) -> "Classifier":
     """Write the SavedModel alone."""
-    classifier = Classifier(network, temperature)
+    classifier = Classifier(network, temperature, careful)
     tf.saved_model.save(classifier, str(folder), signatures={"serving_default": classifier.answer})
+    return classifier
 
 
 class Classifier(tf.Module):  # type: ignore[misc]
-    """What is served: a network with constant weights between scaling and softmax."""
+    """What is served: a network with constant weights between scaling and softmax, and behind it,
+    for the images that it is not sure of, a careful one: a cascade (Viola and Jones 2001; of
+    networks, Bolukbasi et al. 2017, arXiv 1702.07811).
+    """
 
-    def __init__(self, network: Any, temperature: float) -> None:
+    def __init__(self, network: Any, temperature: float, careful: Careful | None = None) -> None:
         super().__init__()
         self._steps = frozen(network)
         self._temperature = temperature
+        self._sure = careful.sure if careful else 0.0
+        self._careful: Any = tf.saved_model.load(str(careful.folder)) if careful else None
 
     @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
     def answer(self, images: Any) -> dict[str, Any]:
+        probabilities, score = self.first(images)
+        if self._careful:
+            best = tf.reduce_max(probabilities, axis=1)
+            unsure = tf.where(tf.minimum(best, score) < self._sure)  # [k,1], where they are
+            probabilities, score = tf.cond(
+                tf.size(unsure) > 0,  # some processors' kernels refuse an empty batch
+                lambda: self._look_again(images, unsure, probabilities, score),
+                lambda: (probabilities, score),
+            )
+        return {"probabilities": probabilities, "digit_score": score}
+
+    def first(self, images: Any) -> tuple[Any, Any]:
+        """The network's own probabilities [n,10] and digit score [n]."""
         x = tf.cast(images, tf.float32)[..., None] / 255.0  # [n,28,28,1] in 0–1
         for step in self._steps:
             x = step(x)
-        probabilities = tf.nn.softmax(x[:, :10] / self._temperature)  # [n,10]
+        probabilities = tf.nn.softmax(x[:, :10] / self._temperature)
         trained = x.shape[1] == 11
-        score = tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, axis=1)  # [n]
-        return {"probabilities": probabilities, "digit_score": score}
+        return probabilities, tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, 1)
+
+    def is_clear_cut(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """[n]: would the same network answer on a processor that sums in another order?"""
+        surety = cascade.surety_of([tensor.numpy() for tensor in self.first(tf.constant(images))])
+        clear: NDArray[np.bool_] = np.abs(surety - self._sure) > CLEARANCE
+        return clear
+
+    def _look_again(self, images: Any, unsure: Any, probabilities: Any, score: Any) -> Any:
+        careful = self._careful.signatures["serving_default"]
+        said = careful(images=tf.gather_nd(images, unsure))
+        return (
+            tf.tensor_scatter_nd_update(probabilities, unsure, said["probabilities"]),
+            tf.tensor_scatter_nd_update(score, unsure, said["digit_score"]),
+        )
 
 
 Step = Callable[[Any], Any]
@@ -148,9 +199,22 @@ def load(folder: Path) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.flo
     return answer
 
 
-def write_golden(folder: Path) -> None:
-    """Draw the golden inputs and keep what the saved model in `folder` answers to them."""
-    images = golden_images()
+def reader(folder: Path, size: int = 250) -> cascade.Reader:
+    """A version, asked `size` images at a time."""
+    answer = load(folder)
+
+    def read(images: NDArray[np.uint8]) -> cascade.Answer:
+        parts = [answer(images[i : i + size]) for i in range(0, len(images), size)]
+        return (
+            np.concatenate([part["probabilities"] for part in parts]),
+            np.concatenate([part["digit_score"] for part in parts]),
+        )
+
+    return read
+
+
+def write_golden(folder: Path, images: NDArray[np.uint8]) -> None:
+    """Keep the golden inputs, and what the saved model in `folder` answers to them."""
     np.savez(folder / "golden.npz", images=images, **load(folder)(images))  # type: ignore[arg-type]
 
 

@@ -4,8 +4,11 @@
     python -m training.train --arch mlp      the tutorial's baseline
     python -m training.train --arch slim --epochs 48 --batch-size 64 \\
         --scenes scenes.npz --outliers outliers.npz
-                                             the network that ships; the README has the
+                                             version 2's network; the README has the
                                              pools and what follows
+    python -m training.train --arch glance --epochs 30 --teacher models/digits/2 \\
+        --scenes scenes.npz --outliers outliers.npz
+                                             a quick one ahead of it: what ships
 
 A run of the defaults should reach, on the 5,000 held-back training images, about 99.6%, and
 on the test set, opened once at the end, 99.6–99.7%; the baseline reaches about 98%. Fourteen
@@ -34,6 +37,7 @@ from numpy.typing import NDArray
 from training import (
     augment,
     calibrate,
+    cascade,
     corrupt,
     data,
     evaluate,
@@ -43,10 +47,10 @@ from training import (
     plots,
     progress,
 )
-from training.calibrate import Floats
 
 Figures = dict[str, Any]
 History = list[dict[str, float]]
+Thresholds = dict[str, float]
 
 WEIGHTS = "model.weights.h5"
 
@@ -66,6 +70,7 @@ class Arguments:
     seed: int = 1
     scenes: str = ""
     outliers: str = ""
+    teacher: str = ""
 
 
 def epoch_of(digits: data.Digits, how: Arguments, epoch: int) -> Any:
@@ -104,6 +109,25 @@ def loss_of(kind: str, labels: Any, logits: Any) -> Any:
         return loss
     doubt = tf.nn.sigmoid_cross_entropy_with_logits(digit, logits[:, 10])
     return loss + 0.3 * tf.reduce_mean(doubt)
+
+
+SOFTENING = 2.0  # temperature at which a teacher's answers are learnt
+
+
+def taught(teacher: Any, images: Any, logits: Any) -> Any:
+    """Loss of a batch against what `teacher`, a version's signature, answers to it: images float32
+    [n,28,28,1] in 0–1, logits [n,11] → [].
+
+    Softened answers tell which digits an image also looks like (Hinton, Vinyals and Dean 2015,
+    arXiv 1503.02531); how much it looks like one at all is learnt as it is.
+    """
+    said = teacher(images=tf.cast(tf.round(images[..., 0] * 255), tf.uint8))
+    known = tf.math.log(tf.maximum(said["probabilities"], 1e-9))
+    soft = tf.nn.softmax(known / SOFTENING)
+    wrong = tf.nn.softmax_cross_entropy_with_logits(soft, logits[:, :10] / SOFTENING)
+    doubt = tf.nn.sigmoid_cross_entropy_with_logits(said["digit_score"], logits[:, 10])
+    sure = said["digit_score"]  # of what is no digit, nothing is to be learnt about digits
+    return SOFTENING**2 * tf.reduce_mean(sure * wrong) + 0.3 * tf.reduce_mean(doubt)
 
 
 def optimizer_of(how: Arguments, steps: int) -> Any:
@@ -195,12 +219,16 @@ def fit(split: data.Split, how: Arguments, run: Path) -> Any:
     optimizer = optimizer_of(how, steps * how.epochs)
     optimizer.build(network.trainable_variables)
     average = Average(network)
+    teacher = tf.saved_model.load(how.teacher) if how.teacher else None
     kernels = [weight for weight in network.trainable_variables if weight.path.endswith("kernel")]
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
-            loss = loss_of(how.loss, labels, network(images, training=True))
+            logits = network(images, training=True)
+            loss = loss_of(how.loss, labels, logits)
+            if teacher:
+                loss += taught(teacher.signatures["serving_default"], images, logits)
             for kernel in kernels:
                 loss += how.l1 * tf.reduce_sum(tf.abs(kernel)) if how.l1 else 0.0
                 loss += how.l2 * tf.reduce_sum(kernel**2) if how.l2 else 0.0
@@ -245,34 +273,89 @@ def altered_validation(split: data.Split) -> data.Digits:
     return data.Digits(images, split.validation.labels)
 
 
-def calibrated(network: Any, split: data.Split) -> tuple[float, dict[str, float], Figures]:
-    """Temperature, thresholds and figures, all from the held-back training images.
+def temperature_of(network: Any, split: data.Split) -> float:
+    """From the held-back training images.
 
     A network that learnt from altered digits gets its temperature from clean and altered
     ones, half and half: fitted on clean digits alone it would be too sure of the others.
     """
     labels = split.validation.labels
     logits = logits_of(network, split.validation.images)
+    if not knows_digits(network):
+        return calibrate.temperature(logits, labels)
     altered = logits_of(network, altered_validation(split).images)
-    if knows_digits(network):
-        both = np.concatenate([logits, altered])[:, :10]
-        temperature = calibrate.temperature(both, np.concatenate([labels, labels]))
-    else:
-        temperature = calibrate.temperature(logits, labels)
-    probabilities, score = outputs(logits, temperature)
-    thresholds = {
+    both = np.concatenate([logits, altered])[:, :10]
+    return calibrate.temperature(both, np.concatenate([labels, labels]))
+
+
+def thresholds_for(read: cascade.Reader, split: data.Split) -> Thresholds:
+    """From where on an answer is accepted, by the held-back training images."""
+    probabilities, score = read(split.validation.images)
+    return {
         "digit_score": calibrate.threshold(score, accepted=0.9975),
         "confidence": calibrate.threshold(probabilities.max(axis=1), accepted=0.995),
     }
+
+
+def on_validation(read: cascade.Reader, thresholds: Thresholds, split: data.Split) -> Figures:
+    labels = split.validation.labels
+    probabilities, score = read(split.validation.images)
+    altered, _ = read(altered_validation(split).images)
     accepted = evaluate.accepted(probabilities, score, thresholds)
-    figures: Figures = {
+    return {
         "validation_accuracy": evaluate.share(probabilities.argmax(axis=1) == labels),
-        "validation_altered_accuracy": evaluate.share(altered[:, :10].argmax(axis=1) == labels),
+        "validation_altered_accuracy": evaluate.share(altered.argmax(axis=1) == labels),
         "validation_ece": round(calibrate.reliability(probabilities, labels).ece, 6),
         "validation_accepted": evaluate.share(accepted),
-        "temperature": round(temperature, 4),
     }
-    return temperature, thresholds, figures
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How images are read by what is exported, and from where on it is accepted."""
+
+    read: cascade.Reader
+    thresholds: Thresholds
+    careful: export.Careful | None = None
+
+
+def alone(network: Any, temperature: float, split: data.Split) -> Reading:
+    def read(images: NDArray[np.uint8]) -> cascade.Answer:
+        return outputs(logits_of(network, images), temperature)
+
+    return Reading(read, thresholds_for(read, split))
+
+
+def ahead_of(folder: Path, quick: cascade.Reader, split: data.Split) -> Reading:
+    """`quick` ahead of the version in `folder`, whose thresholds stay: what it is asked is judged
+    as it was, and where the quick one is sure is above them.
+    """
+    thresholds: Thresholds = _card(folder)["thresholds"]
+    careful = export.reader(folder)
+    held_back = split.validation, altered_validation(split)
+    sure = cascade.enough(quick, careful, held_back, least=max(thresholds.values()))
+    return Reading(cascade.both(quick, careful, sure), thresholds, export.Careful(folder, sure))
+
+
+def _card(folder: Path) -> export.Card:
+    card: export.Card = json.loads((folder / "model_card.json").read_text())
+    return card
+
+
+def asked_again(quick: cascade.Reader, careful: export.Careful, split: data.Split) -> Figures:
+    """What the card says of the careful version, and how often it is asked."""
+    card = _card(careful.folder)
+    sets = {
+        "validation": split.validation,
+        "altered_validation": altered_validation(split),
+        "test": split.test,
+    }
+    shares = {
+        name: evaluate.share(cascade.surety_of(quick(one.images)) < careful.sure)
+        for name, one in sets.items()
+    }
+    known = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
+    return known | {"asked_below": careful.sure, "asked_again": shares}
 
 
 def knows_digits(network: Any) -> bool:
@@ -280,7 +363,7 @@ def knows_digits(network: Any) -> bool:
     return bool(network.output_shape[1] == 11)
 
 
-def outputs(logits: NDArray[np.float32], temperature: float) -> tuple[Floats, Floats]:
+def outputs(logits: NDArray[np.float32], temperature: float) -> cascade.Answer:
     """Logits [n,10 or 11] → probabilities [n,10] and digit_score [n], as the export has them."""
     probabilities = calibrate.softmax(logits[:, :10] / temperature)
     if logits.shape[1] == 11:
@@ -296,7 +379,7 @@ def card_of(network: Any, split: data.Split, how: Arguments, history: History) -
         "multiply_adds": model.multiply_adds(network),
         "training": {
             "arguments": asdict(how)
-            | {"scenes": Path(how.scenes).name, "outliers": Path(how.outliers).name},
+            | {name: Path(getattr(how, name)).name for name in ("scenes", "outliers", "teacher")},
             "seconds": round(sum(entry["seconds"] for entry in history)),
             "images": len(split.train),
             "held_back": len(split.validation),
@@ -320,19 +403,26 @@ def finish(trained: dict[Path, tuple[Arguments, Any]], split: data.Split, models
     run = max(trained, key=lambda run: standing(trained[run][1], split))
     how, network = trained[run]
     history = json.loads((run / "history.json").read_text())
-    temperature, thresholds, figures = calibrated(network, split)
-    probabilities, score = outputs(logits_of(network, split.test.images), temperature)
-    accepted = evaluate.accepted(probabilities, score, thresholds)
+    temperature = temperature_of(network, split)
+    quick = reading = alone(network, temperature, split)
+    if how.teacher:
+        reading = ahead_of(Path(how.teacher), quick.read, split)
+    figures = on_validation(reading.read, reading.thresholds, split)
+    probabilities, score = reading.read(split.test.images)
+    accepted = evaluate.accepted(probabilities, score, reading.thresholds)
     answers = evaluate.Answers(probabilities, accepted)
-    figures |= evaluate.of_answers(answers, split.test)
+    figures |= {"temperature": round(temperature, 4)} | evaluate.of_answers(answers, split.test)
     if len(trained) > 1:
         figures["seeds"] = over_seeds([other for _, other in trained.values()], split.test)
-    card = card_of(network, split, how, history) | {"figures": figures, "thresholds": thresholds}
+    card = card_of(network, split, how, history)
+    if reading.careful:
+        card["careful"] = asked_again(quick.read, reading.careful, split)
+    card |= {"figures": figures, "thresholds": reading.thresholds}
     (run / "card.json").write_text(json.dumps(card, indent=2))
     plots.learning_curves(history, run / "learning.png")
     evaluate.pictures(split.test, answers, run)
     print(f"Test accuracy: {figures['test_accuracy']:.4f}")
-    return export.export(network, temperature, card, models).folder
+    return export.export(network, temperature, card, models, reading.careful).folder
 
 
 def standing(network: Any, split: data.Split) -> float:
@@ -366,6 +456,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=defaults.seed)
     add("--scenes", default=defaults.scenes, help="a pool that training.scenes wrote")
     add("--outliers", default=defaults.outliers, help="a pool that training.outliers wrote")
+    add("--teacher", default=defaults.teacher, help="a version's folder, to learn from and to ask")
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--models", type=Path, default=Path("models/digits"), help="where versions are")
