@@ -275,7 +275,7 @@ def _pixels(value: Any, index: int, max_pixels: int) -> Pixels:
     if len(rows) * len(rows[0]) > max_pixels:
         raise ImageTooLarge(f"Image {index} has more than {max_pixels:,} pixels.")
     try:  # whole numbers of the right range, far the fastest way
-        data = b"".join([bytes(row) for row in rows])
+        data = b"".join(map(bytes, rows))
         levels = np.frombuffer(data, np.uint8).reshape(len(rows), -1)
         return levels if data.strip(b"\0\1") else levels * np.uint8(255)
     except (TypeError, ValueError):

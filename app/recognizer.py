@@ -21,6 +21,7 @@ from app.settings import Settings
 from app.versions import Versions
 
 DIGIT_SHAPE = (28, 28)
+PIXELS_A_BYTE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +103,12 @@ class Recognizer:
 
 
 def _size(one: RawImage, as_is: bool) -> int:
-    """The bytes that are to be worked on: none of an array that is taken as it is."""
+    """The encoded bytes that are to be worked on. A pixel that comes as a number has the worst of
+    it behind it, and of an array that is taken as it is nothing is left to do.
+    """
     if isinstance(one, bytes):
         return len(one)
-    return 0 if as_is else one.size
+    return 0 if as_is else one.size // PIXELS_A_BYTE
 
 
 def _as_it_is(grey: NDArray[np.uint8]) -> Normalized:

@@ -1,7 +1,8 @@
 """The compute floor: TensorFlow and a SavedModel, nothing of the service and no other import.
 
 Says `loaded`, and then answers lines of `threads batch seconds` with images a second and core
-milliseconds an image of the bare signature, called by so many threads with so many images.
+milliseconds an image of the bare signature, called by so many threads with so many images of the
+file that is named second.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import os
 import sys
 import threading
 import time
-from pathlib import Path
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": "1"}
 
@@ -25,8 +25,7 @@ signature = model.signatures["serving_default"]
 def measure(threads: int, batch: int, seconds: float) -> tuple[float, float]:
     import numpy as np  # noqa: PLC0415 -- with TensorFlow anyway
 
-    with np.load(Path(sys.argv[1], "golden.npz")) as golden:
-        images = np.resize(golden["images"], (batch, 28, 28))
+    images = np.resize(np.load(sys.argv[2]), (batch, 28, 28))
     done = [0] * threads
     began, spent = time.perf_counter(), time.process_time()
 

@@ -19,6 +19,7 @@ from app.normalize import normalize
 
 BOUNDARY = "digits-benchmark"
 SURE = 0.9
+HOLES = 0.3
 Image = NDArray[np.uint8]
 
 
@@ -32,10 +33,15 @@ class Body:
 
 def digits(model: Path) -> NDArray[np.uint8]:
     """A version's golden inputs [n,28,28] less those that are no digits, as MNIST would have them:
-    so the service and those who take an image as it is should give the same answers."""
+    so the service and those who take an image as it is should give the same answers. The last is
+    the second again, with holes: a model that looks twice at what it is not sure of does so at one
+    in some twenty, as of MNIST's test digits."""
     with np.load(model / "golden.npz") as golden:
-        images = golden["images"][golden["digit_score"] > SURE]
-    return np.stack([normalize(image).digit for image in images])
+        drawn = golden["digit_score"] > SURE
+        images = [image for image in golden["images"][drawn] if image.any()]
+    holes = np.random.default_rng(0).random((28, 28)) < HOLES
+    seen = [normalize(image).digit for image in images]
+    return np.stack([*seen, normalize(np.where(holes, 0, seen[1])).digit])
 
 
 def png(image: Image) -> bytes:

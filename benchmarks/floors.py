@@ -1,54 +1,76 @@
-"""The HTTP floor: the same server stack with a route that reads the same body, parses it the same
-way and answers a constant. The compute floor is `bare.py`.
+"""The HTTP floor: the same server, from the socket to the answer's last byte, but that no image is
+looked at: all readings are the same. The compute floor is `bare.py`.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, cast
 
+import numpy as np
 import uvicorn
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 
-from app import payload
+from app.batcher import Batcher, Job
+from app.classifier import Classifier, Thresholds
+from app.connection import Connection
+from app.deadlines import Deadlines
+from app.drain import Drain
+from app.normalize import Normalized
+from app.payload import Intake, RawImage
+from app.recognizer import Reading, Recognizer
 from app.settings import Settings
-from app.telemetry import Metrics, Telemetry
+from app.state import State
+from app.telemetry import Metrics
 
-ANSWER = (
-    b'{"model":{"name":"digits","version":"0"},"predictions":[{"label":7,"confidence":0.9987,'
-    b'"probabilities":[0.0001,0.0001,0.0001,0.0001,0.0001,0.0001,0.0001,0.9987,0.0001,0.0001],'
-    b'"rejected":null}]}'
-)
+PROBABILITIES = np.array([*[1e-4] * 7, 0.9991, 1e-4, 1e-4], np.float32)
+DIGIT = Normalized(np.zeros((28, 28), np.uint8), False, (0, 0, 28, 28), ())
+READING = Reading(7, PROBABILITIES[7], PROBABILITIES, None, DIGIT)
 
 
-def http_floor() -> FastAPI:
-    """`POST /predict` that parses and answers a constant."""
+class Constant:
+    """A recognizer that looks at nothing."""
+
+    classifier = Classifier("digits", "0", {}, Thresholds(0, 0), lambda images: [])
+
+    async def read(
+        self, images: Sequence[RawImage], job: Job, *, as_is: bool
+    ) -> tuple[Classifier, list[Reading]]:
+        return self.classifier, [READING] * len(images)
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
     settings = Settings()
-    app = FastAPI()
-    app.add_middleware(Telemetry, metrics=Metrics(), log_requests=False)
-    intake = payload.Intake(settings.max_held_bytes)
-
-    @app.post("/predict")
-    async def predict(request: Request) -> Response:
-        with intake.open() as hold:
-            body = await payload.read(request, hold, max_body_bytes=settings.max_body_bytes)
-            payload.parse(
-                body,
-                request.headers.get("content-type", ""),
-                max_images=settings.max_images,
-                max_pixels=settings.max_pixels,
-            )
-        return Response(ANSWER, media_type="application/json")
-
-    return app
+    metrics = Metrics()
+    batcher = Batcher(threads=1, max_batch=1, max_images=settings.max_waiting_images)
+    yield {
+        "digits": State(
+            settings,
+            metrics,
+            Drain(0),
+            Intake(settings.max_held_bytes),
+            cast("Any", None),  # no versions
+            batcher,
+            cast("Recognizer", Constant()),
+            Deadlines(settings.deadline_seconds),
+        )
+    }
+    await batcher.close()
 
 
 if __name__ == "__main__":
     uvicorn.run(
-        "benchmarks.floors:http_floor",
-        factory=True,
+        FastAPI(lifespan=lifespan),
         port=int(os.environ["DIGITS_PORT"]),
-        http="httptools",
+        http=cast(
+            "Any", partial(Connection, max_header_bytes=16384, header_seconds=10, body_seconds=60)
+        ),
         loop="uvloop",
-        log_level="error",
+        log_config=None,
         access_log=False,
+        server_header=False,
     )

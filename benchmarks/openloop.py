@@ -12,8 +12,10 @@ import selectors
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -69,12 +71,12 @@ def is_whole(head: bytes, body: bytes) -> bool:
 
 
 class OpenLoop:
-    """One run at a constant rate against one server."""
+    """One run at a constant rate against one server, the bodies in turn."""
 
     def __init__(
         self,
         url: str,
-        body: Body,
+        sent: Sequence[Body],
         *,
         connections: int = CONNECTIONS,
         tick_seconds: float = TICK_SECONDS,
@@ -82,7 +84,7 @@ class OpenLoop:
         self.tick_seconds = tick_seconds
         address = urlsplit(url)
         target = f"{address.path or '/'}?{address.query}".removesuffix("?")
-        self.request = _request(address.netloc, target, body)
+        self.requests = cycle([_request(address.netloc, target, body) for body in sent])
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()  # due, and no connection was idle
         self.answers: list[Answer] = []
@@ -140,7 +142,7 @@ class OpenLoop:
     def _send_on(self, connection: Connection, due: float) -> None:
         connection.due, connection.sent = due, time.perf_counter()
         with suppress(OSError):  # the receiver sees it too
-            connection.socket.sendall(self.request)
+            connection.socket.sendall(next(self.requests))
 
     def _take(self, connection: Connection) -> None:
         data = b""

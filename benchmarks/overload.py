@@ -47,7 +47,7 @@ def batch() -> Body:
 
 def lone_request_ms(url: str) -> float:
     """The median of 20 in a second, which meet nobody."""
-    return OpenLoop(url, batch(), connections=1).run(rate=20, seconds=1)["p50_ms"]
+    return OpenLoop(url, [batch()], connections=1).run(rate=20, seconds=1)["p50_ms"]
 
 
 def is_right(body: bytes, expected: bytes) -> bool:
@@ -61,9 +61,9 @@ def is_right(body: bytes, expected: bytes) -> bool:
 def run(url: str, seconds: float) -> dict[str, Any]:
     url += "/predict?normalize=false"
     before = lone_request_ms(url)
-    closed = wrk.drive(url, batch(), connections=IN_FLIGHT, seconds=PEAK_SECONDS)
+    closed = wrk.drive(url, [batch()], connections=IN_FLIGHT, seconds=PEAK_SECONDS)
     peak = closed["requests_per_second"]
-    load = OpenLoop(url, batch(), connections=OPEN, tick_seconds=TICK_SECONDS)
+    load = OpenLoop(url, [batch()], connections=OPEN, tick_seconds=TICK_SECONDS)
     sent, _ = load.send(2 * peak, seconds)
     after = lone_request_ms(url)
     outcomes = Counter(one.status for one in load.answers)

@@ -91,7 +91,7 @@ class Run:
         with (
             self._sitting(version, peers) as started,
             servers.floor(self.file) as floor,
-            servers.bare(self.models / version) as bare,
+            servers.bare(self.models / version, self.images) as bare,
         ):
             for _ in range(self.rounds):
                 for server in (*started, floor):
@@ -109,7 +109,7 @@ class Run:
         """Memory and start, of one worker of the service and of bare TensorFlow, each alone."""
         version = self.version
         for _ in range(self.rounds):
-            with servers.bare(self.models / version) as bare:
+            with servers.bare(self.models / version, self.images) as bare:
                 figures = {"seconds": bare.loaded_seconds, "megabytes": bare.megabytes()}
                 self.record(cell("bare", version, "process"), figures)
             alone = {"DIGITS_WORKERS": "1"}
@@ -138,21 +138,26 @@ class Run:
         """Its answers, before it is timed; and it is warm."""
         with server.awake():
             answers = servers.answers(server, self.images)
-            body = self._upload(server, "png-28")
-            wrk.drive(server.url, body, connections=BUSY, seconds=1)
+            sent = self._upload(server, "png-28")
+            wrk.drive(server.url, sent, connections=BUSY, seconds=1)
             return answers
 
-    def _upload(self, server: Server, case: str) -> Body:
-        digit = self.images[0]
-        return server.form(bodies.png(bodies.canvas(digit) if case == "canvas-280" else digit))
+    def _upload(self, server: Server, case: str) -> list[Body]:
+        shown = map(bodies.canvas, self.images) if case == "canvas-280" else self.images
+        return [server.form(bodies.png(image)) for image in shown]
 
     def _closed(
-        self, server: Server, version: str, case: str, connections: int, body: Body | None = None
+        self,
+        server: Server,
+        version: str,
+        case: str,
+        connections: int,
+        sent: list[Body] | None = None,
     ) -> None:
-        body = body or self._upload(server, case)
+        sent = sent or self._upload(server, case)
         with server.awake():
             spent = -server.core_seconds()
-            figures = wrk.drive(server.url, body, connections=connections, seconds=self.seconds)
+            figures = wrk.drive(server.url, sent, connections=connections, seconds=self.seconds)
             spent += server.core_seconds()
         requests = max(1.0, figures[RATE] * self.seconds)
         figures["core_ms"] = 1000 * spent / requests
@@ -167,7 +172,7 @@ class Run:
         if server.json_path:
             body = bodies.arrays(self.images, JSON_IMAGES)
             asked = replace(server, path=server.json_path)
-            self._closed(asked, version, "json-64", JSON_CONNECTIONS, body)
+            self._closed(asked, version, "json-64", JSON_CONNECTIONS, [body])
 
     def _memory(self, server: Server, version: str) -> None:
         self.record(cell(server.name, version, "memory"), {"megabytes": server.megabytes()})

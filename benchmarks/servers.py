@@ -214,15 +214,23 @@ class Bare:
 
 
 @contextlib.contextmanager
-def bare(model: Path) -> Iterator[Bare]:
-    command = [sys.executable, "-m", "benchmarks.bare", str(model)]
+def bare(model: Path, images: NDArray[np.uint8]) -> Iterator[Bare]:
+    """It computes batches of these images."""
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, images)
+        file.flush()
+        yield from _bare([str(model), file.name])
+
+
+def _bare(arguments: list[str]) -> Iterator[Bare]:
+    command = [sys.executable, "-m", "benchmarks.bare", *arguments]
     began = time.perf_counter()
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
         assert process.stdout  # noqa: S101 -- a pipe was asked for
         if process.stdout.readline() != "loaded\n":
-            raise OSError(f"TensorFlow does not load {model}.")
+            raise OSError(f"TensorFlow does not load {arguments[0]}.")
         yield Bare(process, time.perf_counter() - began)
         process.terminate()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bodies import Body
@@ -12,21 +13,34 @@ from benchmarks.bodies import Body
 Figures = dict[str, float]
 
 SCRIPT = """
-local file = io.open("{path}", "rb")
 wrk.method = "POST"
-wrk.body = file:read("*a")
 {headers}
+local requests, last = {{}}, 0
+init = function()
+   for number = 1, {count} do
+      local file = io.open("{folder}/" .. number, "rb")
+      requests[number] = wrk.format(nil, nil, nil, file:read("*a"))
+      file:close()
+   end
+end
+request = function()
+   last = last % {count} + 1
+   return requests[last]
+end
 """
 UNITS = {"us": 0.001, "ms": 1.0, "s": 1000.0, "m": 60_000.0}
 
 
-def drive(url: str, body: Body, *, connections: int, seconds: int) -> Figures:
-    """Requests a second, median and 99th percentile in milliseconds, and how many failed."""
+def drive(url: str, sent: Sequence[Body], *, connections: int, seconds: int) -> Figures:
+    """Requests a second, median and 99th percentile in milliseconds, and how many failed. The
+    bodies are sent in turn; they have their headers in common.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        data, script = Path(folder, "body"), Path(folder, "post.lua")
-        data.write_bytes(body.data)
-        headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in body.headers.items())
-        script.write_text(SCRIPT.format(path=data, headers=headers))
+        script = Path(folder, "post.lua")
+        for number, body in enumerate(sent, 1):
+            Path(folder, str(number)).write_bytes(body.data)
+        headers = "\n".join(f'wrk.headers["{k}"] = "{v}"' for k, v in sent[0].headers.items())
+        script.write_text(SCRIPT.format(folder=folder, headers=headers, count=len(sent)))
         said = subprocess.run(
             ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout=20s", "--latency",
              f"-s{script}", url],

@@ -108,7 +108,7 @@ MEDIANS: Medians = {
     "mosec/2/png-28/1": rates(p50_ms=4.0),
     "HTTP floor/2/png-28/64": rates(core_ms=0.2),
     "bare/2/compute/16": {"images_per_second": 6_000, "core_ms": 0.3},
-    "digits/2/json-64/4": rates(requests_per_second=90, failed=3),
+    "digits/2/json-64/8": rates(requests_per_second=90, failed=3),
     "bare/2/compute/64": {"images_per_second": 5_000, "core_ms": 0.4},
 }
 
@@ -178,7 +178,7 @@ REFUSED = b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno"
 )
 def test_open_loop_counts_every_request(answer: bytes, failed: int) -> None:
     with answering(answer) as url:
-        figures = OpenLoop(url, ASK, connections=4).run(rate=100, seconds=0.2)
+        figures = OpenLoop(url, [ASK], connections=4).run(rate=100, seconds=0.2)
     assert figures["failed"] == failed
     assert figures["offered_per_second"] == 100
     assert figures["p50_ms"] <= figures["p99_ms"]
@@ -186,7 +186,7 @@ def test_open_loop_counts_every_request(answer: bytes, failed: int) -> None:
 
 def test_open_loop_counts_the_wait_for_a_slow_server() -> None:
     with answering(LENGTH, pause_seconds=0.1) as url:
-        figures = OpenLoop(url, ASK, connections=1).run(rate=50, seconds=0.4)
+        figures = OpenLoop(url, [ASK], connections=1).run(rate=50, seconds=0.4)
     # Twenty are due in 0.4 s and each takes 0.1 s: whoever comes last waits for all the others, and
     # some for longer than is waited for them.
     assert figures["failed"] >= 5
