@@ -11,7 +11,8 @@ CONNECTIONS = (1, 4, 16, 64, 256)
 BUSY = 64
 JSON_IMAGES = 64
 JSON_CONNECTIONS = 8
-"""Enough to keep every worker busy, however the kernel deals them out; the service refuses what exceeds `DIGITS_MAX_WAITING_IMAGES`."""
+"""Enough to keep every worker busy, however the kernel deals them out; the service refuses what
+exceeds `DIGITS_MAX_WAITING_IMAGES`."""
 BATCHES = (1, 16, 64)
 
 Medians = dict[str, Figures]
