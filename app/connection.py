@@ -158,7 +158,7 @@ class Connection(HttpToolsProtocol):
             return None
         if not self._is_idle() or self.flow.write_paused:
             return None  # ASGI waits for either
-        headers = dict(self.headers)
+        headers = dict(reversed(self.headers))  # of one that comes twice, the first, as elsewhere
         length = plain_length(headers, here)
         if length is None or not here.intake.has_room(length):
             return None

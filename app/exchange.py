@@ -182,6 +182,7 @@ class Exchange:
 
     def _complete(self, status: int) -> None:
         self.hold.release()
+        self.body, self.job = b"", None  # the connection keeps its last exchange
         self.response_started = self.response_complete = True
         seconds = time.perf_counter() - self.began
         record(self.here.metrics, ROUTE, status, seconds, told=self.here.settings.log_requests)

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
     decode_group_bytes: PositiveInt = Field(
         256 * 1024,
         description="Bytes of images that a thread takes at once, if they wait: ten canvases, in "
-        "15 ms. Their digits then share a model call.",
+        "10 ms. Their digits then share a model call.",
     )
     inline_image_bytes: int = Field(
         1024,

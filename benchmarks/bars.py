@@ -49,14 +49,14 @@ class Bar:
 def best_peer(
     medians: Medians, version: str, case: str, connections: int | str, figure: str
 ) -> tuple[str, float] | None:
-    """Name and figure of the best peer whose every request was answered."""
+    """Name and figure of the best peer that answered, and answered every request."""
     more = figure == "requests_per_second"
     found = []
     for name, figures in medians.items():
         server, of, what, at = f"{name}///".split("/")[:4]
         mine = server in {"digits", "HTTP floor", "bare"}
         asked = (of, what, at) == (version, case, str(connections))
-        if asked and not mine and not figures["failed"]:
+        if asked and not mine and not figures["failed"] and figures["p50_ms"]:
             found.append((server, figures[figure]))
     if not found:
         return None

@@ -142,6 +142,14 @@ def test_table_says_which_bars_are_held() -> None:
     assert Bar("less", None, 0.8, 0.5).verdict == "not measured"
 
 
+def test_a_peer_that_answers_nothing_is_not_the_quickest() -> None:
+    medians = {
+        "slow/1/png-28/1": rates(requests_per_second=0, p50_ms=0.0),
+        "other/1/png-28/1": rates(requests_per_second=500, p50_ms=1.7),
+    }
+    assert bars.best_peer(medians, "1", "png-28", 1, "p50_ms") == ("other", 1.7)
+
+
 @contextmanager
 def answering(answer: bytes, *, pause_seconds: float = 0.0) -> Iterator[str]:
     """A server that gives every request with the body `ask` the same answer, in two pieces."""

@@ -90,6 +90,14 @@ def test_without_a_content_type(server: Server) -> None:
     assert ask(server, GOLDEN, {}).problem == "unsupported-content-type"
 
 
+def test_of_two_content_types_the_first_counts(server: Server) -> None:
+    head = b"POST %b HTTP/1.1\r\nhost: digits\r\ncontent-length: %d\r\n"
+    head %= AS_IS.encode(), len(GOLDEN)
+    both = b"content-type: image/png\r\ncontent-type: text/plain\r\n"
+    for more in (b"", b"x-deadline-seconds: 9\r\n"):
+        assert server.exchange(head + both + more + b"\r\n" + GOLDEN).status == 200
+
+
 def test_it_is_counted_as_its_route(server: Server) -> None:
     def count(status: int) -> float:
         text = server.get("/metrics").body.decode()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
-from app.telemetry import Metrics, Telemetry
+from app.telemetry import SECONDS, Metrics, Telemetry
 from tests.conftest import ROOT
 
 
@@ -44,6 +45,7 @@ def watched(metrics: Metrics, *, log_requests: bool = False) -> TestClient:
 
 
 def figure(metrics: Metrics, name: str, **labels: str) -> float | None:
+    metrics.settle()
     return metrics.registry.get_sample_value(name, labels)
 
 
@@ -126,6 +128,42 @@ def test_figures_of_the_work() -> None:
     assert figure(metrics, "digits_reloads_total", succeeded="true") == 1
     assert figure(metrics, "digits_reloads_total", succeeded="false") == 1
     assert b"digits_batch_images_sum 3.0" in metrics.exposition()
+
+
+def test_many_observations_are_those_one_by_one() -> None:
+    seconds = [0.0005, 0.001, 0.0011, 0.3, 10, 11, 0.02]
+    at_once, one_by_one = Metrics(), Metrics()
+    for one in seconds:
+        at_once.count_request("/predict", 200, one)
+        one_by_one.request_seconds.labels("/predict").observe(one)
+    name = "digits_request_seconds"
+    for bound in (*SECONDS, "+Inf"):
+        le = str(float(bound)) if bound != "+Inf" else "+Inf"
+        labels = {"route": "/predict", "le": le}
+        expected = figure(one_by_one, f"{name}_bucket", **labels)
+        assert expected is not None
+        assert figure(at_once, f"{name}_bucket", **labels) == expected
+    assert figure(at_once, f"{name}_sum", route="/predict") == pytest.approx(sum(seconds))
+
+
+def test_tallies_are_settled_now_and_then_and_at_the_end() -> None:
+    metrics = Metrics()
+
+    def settled() -> float | None:
+        labels = {"route": "/predict", "status": "200"}
+        return metrics.registry.get_sample_value("digits_requests_total", labels)
+
+    async def main() -> None:
+        settling = asyncio.create_task(metrics.keep_settled())
+        metrics.count_request("/predict", 200, 0.1)
+        while settled() is None:
+            await asyncio.sleep(0.01)
+        metrics.count_request("/predict", 200, 0.1)
+        settling.cancel()
+        await asyncio.gather(settling, return_exceptions=True)
+
+    asyncio.run(main())
+    assert settled() == 2
 
 
 def run(code: str, **environment: str) -> str:
