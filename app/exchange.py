@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import structlog
 from starlette.datastructures import Headers
@@ -103,11 +103,16 @@ class Exchange:
         self.as_is = as_is
         self.keep_alive = keep_alive
         self.body = b""
-        self.message_event = self
         self.began = time.perf_counter()
         self.request_id = request_id_of(headers.items())
         self.task: asyncio.Task[None] | None = None
         self.job: Job | None = None
+
+    @property
+    def message_event(self) -> Self:
+        # Not an attribute: that would be a circle, and nothing of it freed until the collector
+        # came, for 20 ms at a time.
+        return self
 
     def set(self) -> None:
         """Something has come: of the body, its end, or the end of the connection."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import re
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from app.exchange import Exchange
+from app.payload import Intake
+from app.telemetry import Metrics
 from tests.conftest import export_stand_in, png, spoken
 from tests.faults.conftest import slow_stand_in
 from tests.faults.server import (
@@ -197,6 +204,23 @@ def test_chunks_are_read(server: Server) -> None:
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOLDEN), GOLDEN)
     reply = server.exchange(head + b"transfer-encoding: chunked\r\n\r\n" + chunks)
     assert reply.json["predictions"][0]["label"] == 7
+
+
+def test_an_answered_exchange_is_no_circle() -> None:
+    connection: Any = SimpleNamespace(on_response_complete=lambda: None)
+    here: Any = SimpleNamespace(metrics=Metrics(), settings=SimpleNamespace(log_requests=False))
+    hold = Intake(100).open(3)
+    exchange = Exchange(connection, here, {}, hold, as_is=True, keep_alive=True)
+    gone = weakref.ref(exchange)
+    exchange.disconnected = True
+    exchange.message_event.set()
+    assert hold.held_bytes == 0
+    gc.disable()
+    try:
+        del exchange
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_who_goes_before_the_body_is_whole_leaves_nothing_behind(server: Server) -> None:
