@@ -18,7 +18,6 @@ from uvicorn.supervisors import Multiprocess
 
 from app.connection import Connection
 from app.doors import read_key_hashes
-from app.port import alone_at
 from app.settings import Settings
 from app.telemetry import configure_logging
 
@@ -87,10 +86,7 @@ def _run(config: uvicorn.Config) -> bool:
 
 
 def _run_workers(config: uvicorn.Config) -> bool:
-    port: Any = config.bind_socket()
-    if sys.platform == "linux":
-        port = alone_at(port)
-    workers = Workers(config, [port])
+    workers = Workers(config, [config.bind_socket()])
     workers.run()
     return all(process.exitcode != STARTUP_FAILURE for process in workers.processes)
 
