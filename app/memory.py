@@ -11,7 +11,6 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 KEPT_BYTES = 32 * 2**20
 LARGE_BYTES = 4 * 2**20
 
-
 YOUNG_OBJECTS = 5_000
 """Objects that may come to be before the collector looks for cycles among them. Python's 700 are
 fewer than wait at full load, so that it looked after every few requests, and found nothing."""

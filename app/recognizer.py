@@ -22,6 +22,7 @@ from app.versions import Versions
 
 DIGIT_SHAPE = (28, 28)
 PIXELS_A_BYTE = 64
+"""Pixels that come as numbers and count as one encoded byte: 64 times 28×28 stay on the loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=-]{1,128}")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
 
-
 SETTLE_SECONDS = 0.5
 """How often what was tallied goes to where other workers can read it."""
 
