@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from training import calibrate, cascade, export, model
 
@@ -49,6 +50,9 @@ def test_the_manifest_has_every_file_and_its_sum(version: export.Version) -> Non
     }
     assert files == on_disk
     assert {"saved_model.pb", "model_card.json", "golden.npz"} <= set(files)
+    assert "assets.extra/serving_default.tflite" in files
+    card = json.loads((version.folder / "model_card.json").read_text())
+    assert card["compiled_from"] == files["saved_model.pb"]
 
 
 def test_golden_answers_hold(version: export.Version) -> None:
@@ -102,11 +106,21 @@ def test_a_careful_version_answers_what_the_network_is_not_sure_of(
     expected = cascade.both(alone, behind, sure)(images)
     for found, wanted in zip(export.reader(tmp_path / "both")(images), expected, strict=True):
         np.testing.assert_allclose(found, wanted, atol=1e-5)
+    export.write_compiled(tmp_path / "both")
+    programs = {path.name for path in (tmp_path / "both" / "assets.extra").iterdir()}
+    assert programs == {"quick.tflite", "careful.tflite"}
+    signatures = tf.saved_model.load(str(tmp_path / "both")).signatures
+    for name, half in (("quick", alone), ("careful", behind)):
+        answer, (probabilities, score) = signatures[name](images=images), half(images)
+        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
+        np.testing.assert_allclose(answer["digit_score"], score, atol=1e-5)
 
 
 def test_golden_inputs_are_not_where_a_careful_version_is_just_asked(careful: Path) -> None:
     quick, images = network("glance"), export.golden_images()
-    surety = cascade.surety_of([t.numpy() for t in export.Classifier(quick, 1.0).first(images)])
+    alone = export.Classifier(quick, 1.0)
+    answer = alone.quick(images)
+    surety = cascade.surety_of([answer[name].numpy() for name in ("probabilities", "digit_score")])
     asked_below = float(surety[3])
     clear = export.Classifier(quick, 1.0, export.Careful(careful, asked_below)).is_clear_cut(images)
     assert not clear[3]

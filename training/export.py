@@ -2,6 +2,7 @@
 
     models/digits/<integer>/
         saved_model.pb, variables/, fingerprint.pb    signature serving_default
+        assets.extra/*.tflite   the same, or its halves, as TensorFlow Lite runs them
         model_card.json   what it was trained on and how, every measured figure, thresholds
         golden.npz        drawn inputs and what this model answers to them
         manifest.json     SHA-256 of every other file
@@ -29,6 +30,9 @@ from numpy.typing import NDArray
 from training import cascade
 
 Card = dict[str, Any]
+Answer = dict[str, Any]
+"""Tensors by their names in the signature: probabilities [n,10], digit_score [n]."""
+IMAGES = [tf.TensorSpec([None, 28, 28], tf.uint8, name="images")]
 
 CLEARANCE = 0.005
 """Golden inputs are not as near as this to where a careful network is asked: its answer differs."""
@@ -68,6 +72,7 @@ def export(
         classifier = save(network, temperature, draft, careful)
         images = golden_images()
         write_golden(draft, images[classifier.is_clear_cut(images)])
+        write_compiled(draft)
         number = next_version(models)
         write_card(draft, {"name": "digits", "version": str(number), **card})
         draft.chmod(0o755)
@@ -85,9 +90,12 @@ def next_version(models: Path) -> int:
 def save(
     network: Any, temperature: float, folder: Path, careful: Careful | None = None
 ) -> "Classifier":
-    """Write the SavedModel alone."""
+    """Write the SavedModel alone. Of a cascade, its two halves are signatures, too."""
     classifier = Classifier(network, temperature, careful)
-    tf.saved_model.save(classifier, str(folder), signatures={"serving_default": classifier.answer})
+    signatures = {"serving_default": classifier.answer}
+    if careful:
+        signatures |= {"quick": classifier.quick, "careful": classifier.careful}
+    tf.saved_model.save(classifier, str(folder), signatures=signatures)
     return classifier
 
 
@@ -102,43 +110,51 @@ class Classifier(tf.Module):  # type: ignore[misc]
         self._steps = frozen(network)
         self._temperature = temperature
         self._sure = careful.sure if careful else 0.0
-        self._careful: Any = tf.saved_model.load(str(careful.folder)) if careful else None
-
-    @tf.function(input_signature=[tf.TensorSpec([None, 28, 28], tf.uint8, name="images")])  # type: ignore[untyped-decorator]
-    def answer(self, images: Any) -> dict[str, Any]:
-        probabilities, score = self.first(images)
-        if self._careful:
-            best = tf.reduce_max(probabilities, axis=1)
-            unsure = tf.where(tf.minimum(best, score) < self._sure)  # [k,1], where they are
-            probabilities, score = tf.cond(
-                tf.size(unsure) > 0,  # some processors' kernels refuse an empty batch
-                lambda: self._look_again(images, unsure, probabilities, score),
-                lambda: (probabilities, score),
+        self.careful: Any = None
+        if careful:
+            self._behind = tf.saved_model.load(str(careful.folder)).signatures["serving_default"]
+            self.careful = tf.function(
+                lambda images: self._behind(images=images), input_signature=IMAGES
             )
-        return {"probabilities": probabilities, "digit_score": score}
 
-    def first(self, images: Any) -> tuple[Any, Any]:
-        """The network's own probabilities [n,10] and digit score [n]."""
+    @tf.function(input_signature=IMAGES)  # type: ignore[untyped-decorator]
+    def answer(self, images: Any) -> Answer:
+        first = self.quick(images)
+        if not self.careful:
+            return first  # type: ignore[no-any-return]
+        best = tf.reduce_max(first["probabilities"], axis=1)
+        unsure = tf.where(tf.minimum(best, first["digit_score"]) < self._sure)  # [k,1], where
+        answer: Answer = tf.cond(
+            tf.size(unsure) > 0,  # some processors' kernels refuse an empty batch
+            lambda: self._look_again(images, unsure, first),
+            lambda: first,
+        )
+        return answer
+
+    @tf.function(input_signature=IMAGES)  # type: ignore[untyped-decorator]
+    def quick(self, images: Any) -> Answer:
+        """The network's own answer."""
         x = tf.cast(images, tf.float32)[..., None] / 255.0  # [n,28,28,1] in 0–1
         for step in self._steps:
             x = step(x)
         probabilities = tf.nn.softmax(x[:, :10] / self._temperature)
         trained = x.shape[1] == 11
-        return probabilities, tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, 1)
+        score = tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, 1)
+        return {"probabilities": probabilities, "digit_score": score}
 
     def is_clear_cut(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
         """[n]: would the same network answer on a processor that sums in another order?"""
-        surety = cascade.surety_of([tensor.numpy() for tensor in self.first(tf.constant(images))])
+        first = self.quick(tf.constant(images))
+        names = "probabilities", "digit_score"
+        surety = cascade.surety_of([first[name].numpy() for name in names])
         clear: NDArray[np.bool_] = np.abs(surety - self._sure) > CLEARANCE
         return clear
 
-    def _look_again(self, images: Any, unsure: Any, probabilities: Any, score: Any) -> Any:
-        careful = self._careful.signatures["serving_default"]
-        said = careful(images=tf.gather_nd(images, unsure))
-        return (
-            tf.tensor_scatter_nd_update(probabilities, unsure, said["probabilities"]),
-            tf.tensor_scatter_nd_update(score, unsure, said["digit_score"]),
-        )
+    def _look_again(self, images: Any, unsure: Any, first: Answer) -> Answer:
+        said = self.careful(tf.gather_nd(images, unsure))
+        return {
+            name: tf.tensor_scatter_nd_update(first[name], unsure, said[name]) for name in first
+        }
 
 
 Step = Callable[[Any], Any]
@@ -218,17 +234,35 @@ def write_golden(folder: Path, images: NDArray[np.uint8]) -> None:
     np.savez(folder / "golden.npz", images=images, **load(folder)(images))  # type: ignore[arg-type]
 
 
+def write_compiled(folder: Path) -> None:
+    """Convert the signature of a saved model, or, of a cascade, its halves: TensorFlow Lite has no
+    condition on how many images there are."""
+    signatures = tf.saved_model.load(str(folder)).signatures.keys()
+    extra = folder / "assets.extra"
+    extra.mkdir(exist_ok=True)
+    for name in {"quick", "careful"} & signatures or {"serving_default"}:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), [name])
+        (extra / f"{name}.tflite").write_bytes(converter.convert())
+
+
 def write_card(folder: Path, card: Card) -> None:
-    """Write the card, then the manifest over everything in `folder`."""
+    """Write the card, then the manifest over everything in `folder`. The card says which graph
+    was compiled: another one beside its programs would not be what they run."""
+    if (folder / "assets.extra").exists():
+        card |= {"compiled_from": sha256(folder / "saved_model.pb")}
     text = json.dumps(card, indent=2, ensure_ascii=False)
     (folder / "model_card.json").write_text(text + "\n", encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        path.relative_to(folder).as_posix(): sha256(path)
         for path in files
         if path.name != "manifest.json"
     }
     (folder / "manifest.json").write_text(json.dumps({"files": sums}, indent=2) + "\n")
+
+
+def sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 STROKES: dict[str, list[list[tuple[int, int]]]] = {
