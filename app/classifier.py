@@ -8,26 +8,32 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import importlib
 import json
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
+from app.compiled import SIZES, Answer, Compute, Program, cascade
 from app.errors import ModelError
 
+log = structlog.get_logger()
+
 SIGNATURE = "serving_default"
+QUICK, CAREFUL = "quick", "careful"
+"""Signatures of a cascade's two networks; in its card it says when the second is asked."""
 TENSORS = {"images": ("uint8", 3), "probabilities": ("float32", 2), "digit_score": ("float32", 1)}
 """What the signature takes and gives: each tensor's type and rank."""
-
-Compute = Callable[[NDArray[np.uint8]], Sequence[NDArray[np.float32]]]
-"""Images [n,28,28] in; out, by their names, the digit score [n] and the probabilities [n,10]."""
 
 GOLDEN_TOLERANCE = 1e-3
 """Largest difference from a golden output: processors sum in different orders, models differ by
@@ -51,6 +57,8 @@ class Classifier:
     card: Mapping[str, Any]
     thresholds: Thresholds
     compute: Compute
+    lone_seconds: float = math.inf
+    """What an image takes that goes alone; without end where batches are what makes it cheap."""
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Ten probabilities and the digit score of each image.
@@ -79,10 +87,19 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     except Exception as error:  # TensorFlow raises what it likes
         raise ModelError(f"{folder}: TensorFlow can't load it ({type(error).__name__}).") from error
     _check_signature(folder, saved_model)
-    classifier = Classifier(name, folder.name, card, thresholds, _compute(tf, saved_model))
-    _self_test(folder, classifier)
-    _warm_up(folder, classifier, max_batch)
-    return classifier
+
+    def ready(compute: Compute, sizes: Iterable[int]) -> Classifier:
+        classifier = Classifier(name, folder.name, card, thresholds, compute)
+        _self_test(folder, classifier)
+        _warm_up(folder, classifier, sizes)
+        return classifier
+
+    try:
+        classifier = ready(_compiled(tf, folder, card, intra_op_threads), SIZES)
+        return replace(classifier, lone_seconds=_lone_seconds(folder, classifier))
+    except ModelError as error:
+        log.info("not compiled", version=folder.name, reason=str(error))
+        return ready(_as_it_is(tf, saved_model), range(1, max_batch + 1))
 
 
 def verify(folder: Path) -> None:
@@ -117,27 +134,54 @@ def _card(folder: Path) -> tuple[str, Thresholds, Mapping[str, Any]]:
 def _tensorflow(intra_op_threads: int) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OMP_NUM_THREADS", str(intra_op_threads))
-    is_new = "tensorflow" not in sys.modules
+    if "tensorflow" not in sys.modules:
+        _import_quickly()
     import tensorflow as tf  # noqa: PLC0415
 
-    if is_new:
-        # What there is by now, 400,000 objects, stays. The collector would look through them again
-        # and again, and hold every request up for a tenth of a second each time.
-        gc.freeze()
     with suppress(RuntimeError):  # in use in this process already: it keeps the threads it has
         tf.config.threading.set_intra_op_parallelism_threads(intra_op_threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     return tf
 
 
-def _compute(tf: Any, saved_model: Any) -> Compute:
+def _import_quickly() -> None:
+    """400,000 objects come to be that stay. The collector would look through them again and again:
+    now, for a sixth of the time that the import takes, and later, for a tenth of a second each
+    time, while requests wait.
+    """
+    gc.disable()
+    try:
+        importlib.import_module("tensorflow")
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
+def _compiled(tf: Any, folder: Path, card: Mapping[str, Any], threads: int) -> Compute:
+    """Raises ModelError where it was not compiled from this very graph, or can't be run."""
+    graph = hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
+    if card.get("compiled_from") != graph:
+        raise ModelError("The card names no compilation of this graph.")
+    programs = {
+        path.stem: Program(tf, path.read_bytes(), threads=threads)
+        for path in (folder / "assets.extra").glob("*.tflite")
+    }
+    try:
+        if SIGNATURE in programs:
+            return programs[SIGNATURE]
+        return cascade(programs[QUICK], programs[CAREFUL], card["careful"]["asked_below"])
+    except KeyError as error:
+        raise ModelError(f"The card or a program lacks {error}.") from error
+
+
+def _as_it_is(tf: Any, saved_model: Any) -> Compute:
     """The signature's graph. The signature itself looks at its arguments again, in Python, for
     longer than the graph takes for one image.
     """
     signature = saved_model.signatures[SIGNATURE]
     graph, captured = signature.inference_fn.call_flat, signature.captured_inputs
 
-    def compute(images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def compute(images: NDArray[np.uint8]) -> Answer:
         assert saved_model  # noqa: S101 -- held here: a signature holds its variables weakly
         return [tensor.numpy() for tensor in graph(tf.constant(images), *captured)]
 
@@ -171,9 +215,19 @@ def _self_test(folder: Path, classifier: Classifier) -> None:
         raise ModelError(f"{folder}: the model does not answer its golden inputs as recorded.")
 
 
-def _warm_up(folder: Path, classifier: Classifier, max_batch: int) -> None:
-    for size in range(1, max_batch + 1):
+def _warm_up(folder: Path, classifier: Classifier, sizes: Iterable[int]) -> None:
+    for size in sizes:
         try:
             classifier(np.zeros((size, 28, 28), np.uint8))
         except Exception as error:
             raise ModelError(f"{folder}: the model fails on a batch of {size}.") from error
+
+
+def _lone_seconds(folder: Path, classifier: Classifier) -> float:
+    """The least over the golden inputs: others keep the machine busy while it starts."""
+    spans = []
+    for image in np.load(folder / "golden.npz")["images"]:
+        began = time.perf_counter()
+        classifier(image[None])
+        spans.append(time.perf_counter() - began)
+    return min(spans)

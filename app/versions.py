@@ -53,7 +53,8 @@ def _stamp(folder: Path) -> Stamp:
 
 
 def _give_memory_back() -> None:
-    """The version before holds itself in circles, and glibc would keep what is freed."""
+    """What a load needed, and the version before, hold themselves in circles, and glibc would keep
+    what is freed."""
     gc.collect()
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
@@ -92,6 +93,7 @@ class Versions:
         """Load the newest version. Raises ModelError where it may not be served."""
         folder = newest(self.models_dir, self.pinned)
         self._live = await asyncio.to_thread(self._load, folder)
+        await asyncio.to_thread(_give_memory_back)
 
     async def watch(self, seconds: float) -> None:
         """Look for another newest version every so many seconds, until cancelled."""

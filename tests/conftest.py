@@ -7,6 +7,8 @@ An image's first row of pixels says what the stand-in answers:
     [0, 11]    at 255 the call fails
     [0, 12]    at 255 the digit score is not a number
 
+It is not compiled: TensorFlow Lite would not fail there. `plain_stand_in` can be.
+
 Its thresholds are 0.5 for both. With `normalize=false` an image reaches it as it is.
 """
 
@@ -64,7 +66,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def export_stand_in(
-    folder: Path, serve: Callable[[Any, Any], dict[str, Any]] | None = None
+    folder: Path,
+    serve: Callable[[Any, Any], dict[str, Any]] | None = None,
+    *,
+    compiled: bool = False,
 ) -> Path:
     """A version folder of the stand-in, or of `serve(tf, images)` in its place."""
     import tensorflow as tf  # noqa: PLC0415 -- takes seconds, and most tests do without
@@ -82,21 +87,32 @@ def export_stand_in(
         images=images,
         **{name: tensor.numpy() for name, tensor in signature(tf.constant(images)).items()},
     )
-    card = {
+    card: dict[str, Any] = {
         "name": "digits",
         "version": folder.name,
         "thresholds": {"digit_score": 0.5, "confidence": 0.5},
         "figures": {},
     }
+    if compiled:
+        (folder / "assets.extra").mkdir()
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+        (folder / "assets.extra" / "serving_default.tflite").write_bytes(converter.convert())
+        graph = (folder / "saved_model.pb").read_bytes()
+        card["compiled_from"] = hashlib.sha256(graph).hexdigest()
     (folder / "model_card.json").write_text(json.dumps(card))
     write_manifest(folder)
     return folder
 
 
 def _stand_in(tf: Any, images: Any) -> dict[str, Any]:
+    fails = tf.debugging.assert_less(tf.cast(images[:, 0, 11], tf.float32), 255.0)
+    with tf.control_dependencies([fails]):
+        return plain_stand_in(tf, tf.identity(images))
+
+
+def plain_stand_in(tf: Any, images: Any) -> dict[str, Any]:
     row = tf.cast(images[:, 0], tf.float32)
-    with tf.control_dependencies([tf.debugging.assert_less(row[:, 11], 255.0)]):
-        weights = row[:, :10] + 1e-6
+    weights = row[:, :10] + 1e-6
     nan = tf.where(row[:, 12] < 255, 0.0, float("nan"))
     return {
         "probabilities": weights / tf.reduce_sum(weights, 1, keepdims=True),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from app.classifier import Classifier, load, verify
 from app.errors import ModelError
-from tests.conftest import export_stand_in, spoken, write_manifest
+from app.settings import Settings
+from app.versions import newest
+from tests.conftest import export_stand_in, plain_stand_in, spoken, write_manifest
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +51,24 @@ def test_figures_that_are_not_finite_are_no_answer(loaded: Classifier) -> None:
         loaded(image[None])
 
 
+def test_what_is_compiled_answers_as_its_signature() -> None:
+    import tensorflow as tf  # noqa: PLC0415 -- see conftest.py
+
+    version = newest(Settings().models_dir)
+    classifier = load(version)
+    assert classifier.lone_seconds < math.inf
+    images = np.load(version / "golden.npz")["images"]
+    unclear = images // 2 + np.roll(images, 1, axis=0) // 2  # the careful half is asked of some
+    signature = tf.saved_model.load(str(version)).signatures["serving_default"](images=unclear)
+    rows = classifier(unclear)
+    assert rows[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=1e-5)
+    assert rows[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=1e-5)
+
+
+def test_what_is_run_as_it_is_goes_by_batches(loaded: Classifier) -> None:
+    assert loaded.lone_seconds == math.inf
+
+
 def delete(name: str) -> Callable[[Path], object]:
     return lambda folder: (folder / name).unlink()
 
@@ -67,6 +88,58 @@ def flip_a_bit(name: str) -> Callable[[Path], object]:
         (folder / name).write_bytes(data)
 
     return flip
+
+
+def with_card(**entries: Any) -> Callable[[Path], object]:
+    def change(folder: Path) -> None:
+        path = folder / "model_card.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+    return change
+
+
+def of_another_graph(folder: Path) -> None:
+    """A program that answers otherwise than the graph that the card says it is of."""
+    export_stand_in(folder / "other", all_alike, compiled=True)
+    program = Path("assets.extra", "serving_default.tflite")
+    shutil.copy(folder / "other" / program, folder / program)
+    shutil.rmtree(folder / "other")
+
+
+def all_alike(tf: Any, images: Any) -> dict[str, Any]:
+    count = tf.shape(images)[0]
+    return {"probabilities": tf.fill([count, 10], 0.1), "digit_score": tf.fill([count], 0.5)}
+
+
+PROGRAM = "assets.extra/serving_default.tflite"
+
+
+@pytest.mark.parametrize(
+    ("alter", "is_compiled"),
+    [
+        (lambda folder: None, True),
+        (with_card(compiled_from="0" * 64), False),
+        (write(PROGRAM, "no program"), False),
+        (of_another_graph, False),
+        (delete(PROGRAM), False),
+    ],
+    ids=["as exported", "the card names another graph", "none", "another's", "gone"],
+)
+def test_a_program_is_run_if_it_is_that_of_the_graph(
+    plain: Path, tmp_path: Path, alter: Callable[[Path], object], is_compiled: bool
+) -> None:
+    folder = Path(shutil.copytree(plain, tmp_path / "7"))
+    alter(folder)
+    write_manifest(folder)
+    classifier = load(folder, max_batch=2)
+    assert (classifier.lone_seconds < math.inf) == is_compiled
+    assert classifier(spoken(4)[None])[0, :10].argmax() == 4
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version that is compiled; to be copied."""
+    return export_stand_in(tmp_path_factory.mktemp("plain") / "1", plain_stand_in, compiled=True)
 
 
 MISSING, DIFFER, ALTERED = "missing or can't be read", "differ in", "is not the file"
