@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from app import payload, schemas
 from app.answers import answer
 from app.batcher import Job
+from app.deadlines import EXPIRED
 from app.errors import (
     PROBLEMS_BY_SLUG,
     ClientGone,
@@ -28,6 +29,7 @@ from app.errors import (
     problem_json,
 )
 from app.openapi import PREDICT_BODY, problems
+from app.recognizer import Asked
 from app.state import State
 
 PATIENCE_SECONDS = 0.05
@@ -128,7 +130,8 @@ async def predict(
                 x_deadline_seconds or settings.deadline_seconds, settings.deadline_seconds
             )
             with Attendance(request, job, deadline):
-                classifier, readings = await here.recognizer.read(images, job, as_is=not normalize)
+                asked = Asked(images, as_is=not normalize)
+                classifier, readings = await here.recognizer.read(asked, job)
     here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
     body = answer(classifier, readings, seen="seen" in include)
     return Response(body, media_type="application/json")
@@ -169,7 +172,7 @@ class Attendance:
 
     def _look(self) -> None:
         self.watch = self.loop.create_task(_until_gone(self.request, self.job))
-        expired = DeadlineExceeded("The deadline passed before the images were looked at.")
+        expired = DeadlineExceeded(EXPIRED)
         self.timer = self.loop.call_at(self.deadline, self.job.abandon, expired)
 
 

@@ -121,8 +121,9 @@ class Connection(HttpToolsProtocol):
         self.in_body = False
         self.header_bytes = 0
         self._unlimit()
+        is_answered = self._is_idle()
         super().on_message_complete()
-        if self._is_idle():  # answered early, and the rest of the body has stopped uvicorn's timer
+        if is_answered:  # and the rest of the body has stopped uvicorn's timer
             self._limit(self.timeout_keep_alive)
 
     def on_response_complete(self) -> None:

@@ -7,6 +7,8 @@ import asyncio
 from app.batcher import Job
 from app.errors import DeadlineExceeded
 
+EXPIRED = "The deadline passed before the images were looked at."
+
 
 class Deadlines:
     """Gives jobs up that still wait `seconds` after they were added. Made and used on one loop."""
@@ -38,4 +40,4 @@ class Deadlines:
                 self._timer = self._loop.call_at(due, self._on_due)
                 return
             self.discard(job)
-            job.abandon(DeadlineExceeded("The deadline passed before the images were looked at."))
+            job.abandon(DeadlineExceeded(EXPIRED))

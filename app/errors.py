@@ -289,7 +289,7 @@ OUTSIDE = (
 PROBLEMS_BY_SLUG = {problem.slug: problem for problem in (*PROBLEMS.values(), *OUTSIDE)}
 
 
-def problem_for(error: Exception) -> Problem:
+def problem_for(error: BaseException) -> Problem:
     """The problem of an exception; what is not one of ours is an internal error."""
     return PROBLEMS.get(type(error), INTERNAL_ERROR)  # type: ignore[arg-type]
 

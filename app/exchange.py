@@ -6,8 +6,8 @@ ask for something. What is not plain, or would be turned away before its body is
 the application's way, which has the same answers and problems: `api.predict` reads with the same
 parts.
 
-    plain headers ──▶ body … whole ──▶ task: parse, read, answer ──▶ response
-         └ not plain: ASGI    └ client gone: forgotten    └ client gone: abandoned
+    plain headers ──▶ body … whole ──▶ its turn: parse, read, answer ──▶ response
+         └ not plain: ASGI    └ client gone: forgotten    └ client gone: not read, or abandoned
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from app import payload
 from app.answers import answer
 from app.batcher import Job
+from app.classifier import Classifier
+from app.deadlines import EXPIRED
 from app.doors import knows
 from app.errors import (
-    INTERNAL_ERROR,
     PROBLEMS,
     ClientGone,
+    DeadlineExceeded,
     DigitsError,
     Draining,
     Problem,
@@ -36,6 +38,7 @@ from app.errors import (
     problem_for,
     problem_json,
 )
+from app.recognizer import Asked, Reading
 from app.state import State
 from app.telemetry import record, request_id_of
 
@@ -60,6 +63,8 @@ PARTICULAR = frozenset(
     )
 )
 """Headers that ask for something of their own."""
+
+GONE = "The client went away before its answer."
 
 RequestHeaders = dict[bytes, bytes]
 
@@ -105,7 +110,7 @@ class Exchange:
         self.body = b""
         self.began = time.perf_counter()
         self.request_id = request_id_of(headers.items())
-        self.task: asyncio.Task[None] | None = None
+        self.is_whole = False
         self.job: Job | None = None
 
     @property
@@ -118,50 +123,88 @@ class Exchange:
         """Something has come: of the body, its end, or the end of the connection."""
         if self.disconnected:
             self._forget()
-        elif not self.more_body and self.task is None:
-            tasks = self.connection.tasks
-            self.task = self.connection.loop.create_task(self._run())
-            tasks.add(self.task)
-            self.task.add_done_callback(tasks.discard)
+        elif not self.more_body and not self.is_whole:
+            self.is_whole = True
+            self.here.turn.add(self)
 
     def _forget(self) -> None:
         if self.job:
-            self.job.abandon(ClientGone("The client went away before its answer."))
-        elif self.task is None and not self.response_complete:
+            self.job.abandon(ClientGone(GONE))
+        elif not self.is_whole and not self.response_complete:
             self._complete(499)
 
-    async def _run(self) -> None:
-        try:
-            body = await self._read()
-        except DigitsError as error:
-            self._refuse(problem_for(error), str(error), again=isinstance(error, Unavailable))
-        except asyncio.CancelledError:  # the drain's time is over, or a second signal came
-            self._refuse(PROBLEMS[Draining], PROBLEMS[Draining].remedy, again=True)
-        except Exception:
-            log.exception("failed", request_id=self.request_id.decode())
-            self._refuse(INTERNAL_ERROR, INTERNAL_ERROR.remedy)
-        else:
-            self._respond(200, JSON, body)
-
-    async def _read(self) -> bytes:
+    def parse(self) -> Asked | None:
+        """What is asked; None where that failed and is answered."""
         here, settings = self.here, self.here.settings
-        here.batcher.admit(1)  # before it is parsed in vain
-        images = payload.parse(
-            self.body,
-            self.headers.get(b"content-type", b""),
-            max_images=settings.max_images,
-            max_pixels=settings.max_pixels,
-        )
-        with here.batcher.reserve(len(images)) as self.job:
-            here.deadlines.add(self.job)
-            try:
-                classifier, readings = await here.recognizer.read(
-                    images, self.job, as_is=self.as_is
-                )
-            finally:
-                here.deadlines.discard(self.job)
-        here.metrics.count_predictions(classifier.version, [one.rejected for one in readings])
-        return answer(classifier, readings)
+        try:
+            here.batcher.admit(1)  # before it is parsed in vain
+            images = payload.parse(
+                self.body,
+                self.headers.get(b"content-type", b""),
+                max_images=settings.max_images,
+                max_pixels=settings.max_pixels,
+            )
+        except Exception as error:  # noqa: BLE001 -- told apart there
+            self.fail(error)
+            return None
+        return Asked(images, self.as_is)
+
+    def is_over(self) -> bool:
+        """Whether it is too late to read it; it is answered then."""
+        if self.disconnected:
+            self.fail(ClientGone(GONE))
+        elif time.perf_counter() - self.began > self.here.settings.deadline_seconds:
+            self.fail(DeadlineExceeded(EXPIRED))
+        return self.response_complete
+
+    def wait_for(self, asked: Asked) -> None:
+        """Have it read by threads, and answer then."""
+        try:
+            self.job = self.here.batcher.reserve(len(asked.images))
+        except Unavailable as error:
+            self.fail(error)
+            return
+        tasks = self.connection.tasks
+        task = self.connection.loop.create_task(self._read(asked, self.job))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def _read(self, asked: Asked, job: Job) -> None:
+        here = self.here
+        try:
+            with job:
+                here.deadlines.add(job)
+                try:
+                    classifier, readings = await here.recognizer.read(asked, job)
+                finally:
+                    here.deadlines.discard(job)
+        except BaseException as error:  # noqa: BLE001 -- told apart there
+            self.fail(error)
+        else:
+            self.succeed(classifier, readings)
+
+    def succeed(self, classifier: Classifier, readings: list[Reading]) -> None:
+        try:
+            body = answer(classifier, readings)
+        except Exception as error:  # noqa: BLE001 -- others wait behind this one
+            self.fail(error)
+            return
+        metrics = self.here.metrics
+        metrics.count_predictions(classifier.version, [one.rejected for one in readings])
+        self._respond(200, JSON, body)
+
+    def fail(self, error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError):  # the drain's time is over, or its patience
+            error = Draining(PROBLEMS[Draining].remedy)
+        problem, request_id = problem_for(error), self.request_id.decode()
+        if isinstance(error, DigitsError):
+            detail = str(error)
+            if problem.status == 500:
+                log.error("failed", request_id=request_id, reason=detail)
+        else:
+            detail = problem.remedy
+            log.error("failed", request_id=request_id, exc_info=error)
+        self._refuse(problem, detail, again=isinstance(error, Unavailable))
 
     def _refuse(self, problem: Problem, detail: str, *, again: bool = False) -> None:
         body = problem_json(problem, detail, request_id=self.request_id.decode())

@@ -34,6 +34,7 @@ from app.recognizer import Recognizer
 from app.settings import Settings
 from app.state import State
 from app.telemetry import Metrics, Telemetry, configure_logging
+from app.turn import Turn
 from app.versions import Versions
 
 log = structlog.get_logger()
@@ -124,9 +125,19 @@ async def lifespan(
         drain.started = True
         log.info("ready", model=versions.live.name, version=versions.live.version)
         intake = Intake(settings.max_held_bytes)
+        turn = Turn(batcher, recognizer, max_images=settings.max_batch)
         deadlines = Deadlines(settings.deadline_seconds)
         state = State(
-            settings, metrics, drain, intake, versions, batcher, recognizer, deadlines, key_hashes
+            settings,
+            metrics,
+            drain,
+            intake,
+            versions,
+            batcher,
+            recognizer,
+            turn,
+            deadlines,
+            key_hashes,
         )
         yield {"digits": state}
         deadlines.close()

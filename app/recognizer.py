@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -13,12 +14,15 @@ from numpy.typing import NDArray
 from app.batcher import Batcher, Job
 from app.classifier import Classifier, Thresholds
 from app.errors import BadPixels, ImageError
-from app.image import decode
+from app.image import Picture, decode
 from app.normalize import Normalized, normalize
 from app.payload import RawImage
 from app.pool import Pool
 from app.settings import Settings
 from app.versions import Versions
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 DIGIT_SHAPE = (28, 28)
 PIXELS_A_BYTE = 64
@@ -36,6 +40,13 @@ class Reading:
     seen: Normalized
 
 
+class Asked(NamedTuple):
+    """A request's images, and whether they are 28×28 and to be taken as they are."""
+
+    images: Sequence[RawImage]
+    as_is: bool
+
+
 class Recognizer:
     """Reads images with the live version. Little work is done where it is asked for, the rest in
     threads, so that no image holds up the event loop.
@@ -46,76 +57,132 @@ class Recognizer:
         self.batcher = batcher
         self.max_pixels = settings.max_pixels
         self.inline_image_bytes = settings.inline_image_bytes
+        self.inline_call_seconds = settings.inline_call_seconds
         self._pool = Pool(threads=settings.decode_threads, max_weight=settings.decode_group_bytes)
         cv2.setNumThreads(1)  # the pool's threads are the parallelism; OpenCV's would be on top
 
     async def close(self) -> None:
         await self._pool.close()
 
-    async def read(
-        self, images: Sequence[RawImage], job: Job, *, as_is: bool
-    ) -> tuple[Classifier, list[Reading]]:
-        """A reading for each image, in order, and the classifier that gave them all.
+    def is_little(self, asked: Asked) -> bool:
+        """Would handing it to threads take longer than to read it?"""
+        seconds = len(asked.images) * self.versions.live.lone_seconds
+        return seconds <= self.inline_call_seconds and _size(asked) <= self.inline_image_bytes
 
-        `job` holds their places; `as_is` takes 28×28 images without normalizing. Raises ImageError
-        and BadPixels with the image's index, and what the job raises.
+    def read_together(
+        self, requests: Sequence[Asked]
+    ) -> tuple[Classifier, list[list[Reading] | Exception]]:
+        """For each request what `read` would give, or raise, and the classifier that gave them all:
+        at once, on the event loop. Each step is done for all of them before the next.
         """
         classifier = self.versions.live
-        size = sum([_size(one, as_is) for one in images])
+        pictures = _each(self._decode, requests)
+        seen = _each(_normalize, pictures)
+        digits = _digits(one for some in seen if isinstance(some, list) for one in some)
+        try:
+            rows = iter(self.batcher.call(classifier, np.array(digits)) if digits else ())
+        except Exception as error:  # noqa: BLE001 -- the askers' to raise
+            return classifier, [error] * len(requests)
+        return classifier, _each(lambda some: _judged(some, rows, classifier.thresholds), seen)
+
+    async def read(self, asked: Asked, job: Job) -> tuple[Classifier, list[Reading]]:
+        """A reading for each image, in order, and the classifier that gave them all.
+
+        `job` holds their places. Raises ImageError and BadPixels with the image's index, and what
+        the job raises.
+        """
+        classifier = self.versions.live
+        size = _size(asked)
         if size <= self.inline_image_bytes:
-            seen = self._prepare(images, job, as_is)
+            seen = self._prepare(asked, job)
         else:
-            seen = await self._pool.run(partial(self._prepare, images, job, as_is), size)
+            seen = await self._pool.run(partial(self._prepare, asked, job), size)
         if job.future.done():  # abandoned meanwhile; its future says why
             await job.future
-        digits = [one.digit for one in seen if one.box is not None]
+        digits = _digits(seen)
         rows = iter(await job.run(classifier, np.array(digits)) if digits else ())
-        return classifier, [
-            _judge(one, next(rows), classifier.thresholds) if one.box else _blank(one)
-            for one in seen
-        ]
+        return classifier, _judged(seen, rows, classifier.thresholds)
 
-    def _prepare(self, images: Sequence[RawImage], job: Job, as_is: bool) -> list[Normalized]:
+    def _prepare(self, asked: Asked, job: Job) -> list[Normalized]:
         seen: list[Normalized] = []
-        for index, one in enumerate(images):
+        for index, image in enumerate(asked.images):
             if job.future.done():  # abandoned while it waited for this thread
                 return seen
-            try:
-                seen.append(self._see(one, as_is))
-            except ImageError as error:
-                error.index = index
-                raise
-            except BadPixels as error:
-                raise BadPixels(f"Image {index}: {error}") from error
+            seen.append(_see(index, self._picture(index, image), asked.as_is))
         return seen
 
-    def _see(self, one: RawImage, as_is: bool) -> Normalized:
-        scale = 1.0
-        if isinstance(one, bytes):
-            picture = decode(one, max_pixels=self.max_pixels)
-            one, scale = picture.grey, picture.scale
-        if as_is:
-            return _as_it_is(one)
-        seen = normalize(one)
-        if scale == 1 or seen.box is None:
-            return seen
-        left, top, right, bottom = (round(edge * scale) for edge in seen.box)
-        return seen._replace(box=(left, top, right, bottom))
+    def _decode(self, asked: Asked) -> tuple[list[Picture], bool]:
+        return [self._picture(*one) for one in enumerate(asked.images)], asked.as_is
+
+    def _picture(self, index: int, image: RawImage) -> Picture:
+        if not isinstance(image, bytes):
+            return Picture(image, 1.0)
+        try:
+            return decode(image, max_pixels=self.max_pixels)
+        except ImageError as error:
+            error.index = index
+            raise
 
 
-def _size(one: RawImage, as_is: bool) -> int:
+def _each(step: Callable[[T], U], of: Iterable[T | Exception]) -> list[U | Exception]:
+    """The step's result for each; where there was an exception, or it raises one, that."""
+
+    def outcome(one: T | Exception) -> U | Exception:
+        if isinstance(one, Exception):
+            return one
+        try:
+            return step(one)
+        except Exception as error:  # noqa: BLE001 -- its asker's to raise
+            return error
+
+    return [outcome(one) for one in of]
+
+
+def _normalize(decoded: tuple[list[Picture], bool]) -> list[Normalized]:
+    pictures, as_is = decoded
+    return [_see(index, picture, as_is) for index, picture in enumerate(pictures)]
+
+
+def _see(index: int, picture: Picture, as_is: bool) -> Normalized:
+    if as_is:
+        return _as_it_is(index, picture.grey)
+    seen = normalize(picture.grey)
+    if picture.scale == 1 or seen.box is None:
+        return seen
+    left, top, right, bottom = (round(edge * picture.scale) for edge in seen.box)
+    return seen._replace(box=(left, top, right, bottom))
+
+
+def _size(asked: Asked) -> int:
     """The encoded bytes that are to be worked on. A pixel that comes as a number has the worst of
     it behind it, and of an array that is taken as it is nothing is left to do.
     """
-    if isinstance(one, bytes):
-        return len(one)
-    return 0 if as_is else one.size // PIXELS_A_BYTE
+    size = 0
+    for one in asked.images:
+        if isinstance(one, bytes):
+            size += len(one)
+        elif not asked.as_is:
+            size += one.size // PIXELS_A_BYTE
+    return size
 
 
-def _as_it_is(grey: NDArray[np.uint8]) -> Normalized:
+def _digits(seen: Iterable[Normalized]) -> list[NDArray[np.uint8]]:
+    return [one.digit for one in seen if one.box is not None]
+
+
+def _judged(
+    seen: Iterable[Normalized], rows: Iterator[NDArray[np.float32]], thresholds: Thresholds
+) -> list[Reading]:
+    """`rows` has one for each that is not blank."""
+    return [_judge(one, next(rows), thresholds) if one.box else _blank(one) for one in seen]
+
+
+def _as_it_is(index: int, grey: NDArray[np.uint8]) -> Normalized:
     if grey.shape != DIGIT_SHAPE:
         height, width = grey.shape
-        raise BadPixels(f"with normalize=false an image is 28×28, not {width}×{height}.")
+        raise BadPixels(
+            f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
+        )
     box = None if grey.min() == grey.max() else (0, 0, *DIGIT_SHAPE)
     return Normalized(grey, inverted=False, box=box, warnings=())
 

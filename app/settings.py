@@ -51,6 +51,10 @@ def threads_per_worker(settings: dict[str, Any]) -> int:
     return max(1, min(available_cores() // workers, 8))
 
 
+def worth_a_thread(settings: dict[str, Any]) -> float:
+    return 0.001 if settings["inference_threads"] == 1 else 0.0001
+
+
 class Settings(BaseSettings):
     """What can be set. `Settings()` reads the environment; tests pass values."""
 
@@ -134,8 +138,8 @@ class Settings(BaseSettings):
     )
     max_batch: PositiveInt = Field(
         32,
-        description="Images in one model call. 64 would cost a tenth less an image, and a quarter "
-        "of a second more at the start, where each size runs once.",
+        description="Images in one model call of a thread, and those that the event loop reads "
+        "together before it looks what else has come.",
     )
     decode_threads: PositiveInt = Field(
         default_factory=threads_per_worker,
@@ -151,6 +155,13 @@ class Settings(BaseSettings):
         ge=0,
         description="Encoded images up to this size are decoded on the event loop: a thread's "
         "hand-over would cost more than the 28×28 PNG itself.",
+    )
+    inline_call_seconds: float = Field(
+        default_factory=worth_a_thread,
+        ge=0,
+        description="Seconds that a request's images may take in the model on the event loop; "
+        "longer, they go to an inference thread. Default: 0.0001, less than a hand-over takes; "
+        "0.001 with one inference thread, which has no core of its own.",
     )
     stall_seconds: PositiveFloat = Field(
         30.0, description="A model call that runs longer makes `/healthz` say 503."

@@ -11,6 +11,7 @@ from app.payload import Intake
 from app.recognizer import Recognizer
 from app.settings import Settings
 from app.telemetry import Metrics
+from app.turn import Turn
 from app.versions import Versions
 
 
@@ -25,6 +26,7 @@ class State:
     versions: Versions
     batcher: Batcher
     recognizer: Recognizer
+    turn: Turn
     deadlines: Deadlines
     key_hashes: frozenset[str] = frozenset()
 

@@ -67,10 +67,10 @@ class Metrics:
         self.predictions = Counter(
             "digits_predictions", "Images answered.", ["version", "outcome"], registry=r
         )
-        self.batch_images = Histogram(
+        self.batch_images = Tallied(
             "digits_batch_images", "Images in a model call.", buckets=BATCH_SIZES, registry=r
         )
-        self.batch_seconds = Histogram(
+        self.batch_seconds = Tallied(
             "digits_batch_seconds", "A model call's duration.", buckets=SECONDS, registry=r
         )
         self.waiting_images = Gauge(
@@ -96,6 +96,7 @@ class Metrics:
         )
 
         self._tallies: defaultdict[tuple[Counter, str, str], int] = defaultdict(int)
+        self._batches: list[tuple[int, float]] = []
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
 
     def count_request(self, route: str, status: int, seconds: float) -> None:
@@ -103,8 +104,7 @@ class Metrics:
         self._seconds[route].append(seconds)
 
     def count_batch(self, images: int, seconds: float) -> None:
-        self.batch_images.observe(images)
-        self.batch_seconds.observe(seconds)
+        self._batches.append((images, seconds))
 
     def count_predictions(self, version: str, rejected: Sequence[str | None]) -> None:
         for reason in rejected:
@@ -121,6 +121,10 @@ class Metrics:
         spans, self._seconds = self._seconds, defaultdict(list)
         for route, seconds in spans.items():
             self.request_seconds.labels(route).observe_all(seconds)
+        batches, self._batches = self._batches, []
+        if batches:
+            self.batch_images.observe_all([images for images, _ in batches])
+            self.batch_seconds.observe_all([seconds for _, seconds in batches])
 
     async def keep_settled(self) -> None:
         """Settle until cancelled, and then once more."""

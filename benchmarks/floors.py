@@ -14,17 +14,18 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
-from app.batcher import Batcher, Job
+from app.batcher import Batcher
 from app.classifier import Classifier, Thresholds
 from app.connection import Connection
 from app.deadlines import Deadlines
 from app.drain import Drain
 from app.normalize import Normalized
-from app.payload import Intake, RawImage
-from app.recognizer import Reading, Recognizer
+from app.payload import Intake
+from app.recognizer import Asked, Reading, Recognizer
 from app.settings import Settings
 from app.state import State
 from app.telemetry import Metrics
+from app.turn import Turn
 
 PROBABILITIES = np.array([*[1e-4] * 7, 0.9991, 1e-4, 1e-4], np.float32)
 DIGIT = Normalized(np.zeros((28, 28), np.uint8), False, (0, 0, 28, 28), ())
@@ -36,16 +37,20 @@ class Constant:
 
     classifier = Classifier("digits", "0", {}, Thresholds(0, 0), lambda images: [])
 
-    async def read(
-        self, images: Sequence[RawImage], job: Job, *, as_is: bool
-    ) -> tuple[Classifier, list[Reading]]:
-        return self.classifier, [READING] * len(images)
+    def is_little(self, asked: Asked) -> bool:
+        return True
+
+    def read_together(
+        self, requests: Sequence[Asked]
+    ) -> tuple[Classifier, list[list[Reading] | Exception]]:
+        return self.classifier, [[READING] * len(asked.images) for asked in requests]
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
     settings = Settings()
     metrics = Metrics()
+    recognizer = cast("Recognizer", Constant())
     batcher = Batcher(threads=1, max_batch=1, max_images=settings.max_waiting_images)
     yield {
         "digits": State(
@@ -55,7 +60,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
             Intake(settings.max_held_bytes),
             cast("Any", None),  # no versions
             batcher,
-            cast("Recognizer", Constant()),
+            recognizer,
+            Turn(batcher, recognizer, max_images=settings.max_batch),
             Deadlines(settings.deadline_seconds),
         )
     }

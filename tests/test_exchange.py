@@ -19,8 +19,9 @@ import pytest
 
 from app.exchange import Exchange
 from app.payload import Intake
+from app.settings import Settings
 from app.telemetry import Metrics
-from tests.conftest import export_stand_in, png, spoken
+from tests.conftest import export_stand_in, plain_stand_in, png, spoken
 from tests.faults.conftest import slow_stand_in
 from tests.faults.server import (
     GOLDEN,
@@ -38,15 +39,21 @@ ROUNDABOUT = {"x-deadline-seconds": "9"}
 """A header that only the application understands."""
 KIND = {"content-type": "image/png"}
 AS_IS = "/predict?normalize=false"
-FAILING = png(np.pad(np.full((1, 1), 255, np.uint8), ((0, 27), (11, 16))))
+FAILING = png(np.pad(np.full((1, 2), 255, np.uint8), ((0, 27), (11, 15))))
+"""At one of its two pixels the call fails, at the other its figures are none."""
 FORM, FORM_KIND = multipart(file_part(GOLDEN), file_part(png(spoken(3, score=0.1))))
 
 
-@pytest.fixture(scope="module")
-def server(stand_in_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    log_file = tmp_path_factory.mktemp("exchange") / "log"
+@pytest.fixture(scope="module", params=[False, True], ids=["by threads", "at once"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """With a model that is run as it is, in a thread, and with one that is compiled."""
+    models = tmp_path_factory.mktemp("exchange")
+    compiled: bool = request.param
+    export_stand_in(models / "1", plain_stand_in if compiled else None, compiled=compiled)
     limits = {"max_body_bytes": 50_000, "max_images": 4, "max_held_bytes": 100_000}
-    with serving(stand_in_models, log_file, **limits) as server:
+    with serving(models, models / "log", inference_threads=1, **limits) as server:
         yield server
 
 
@@ -204,6 +211,39 @@ def test_chunks_are_read(server: Server) -> None:
     chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOLDEN), GOLDEN)
     reply = server.exchange(head + b"transfer-encoding: chunked\r\n\r\n" + chunks)
     assert reply.json["predictions"][0]["label"] == 7
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    """One of a client that has gone, so that nobody reads the answer."""
+    transport = SimpleNamespace(is_closing=lambda: True)
+    connection: Any = SimpleNamespace(transport=transport, on_response_complete=lambda: None)
+    settings = Settings(deadline_seconds=0.5)
+    here: Any = SimpleNamespace(metrics=Metrics(), settings=settings)
+    return Exchange(connection, here, {}, Intake(100).open(3), as_is=True, keep_alive=True)
+
+
+@pytest.mark.parametrize(
+    ("missed", "status"),
+    [({"disconnected": True}, "499"), ({"began": time.perf_counter() - 9}, "504")],
+    ids=["gone", "too late"],
+)
+def test_who_missed_its_turn_is_not_read(
+    exchange: Exchange, missed: dict[str, Any], status: str
+) -> None:
+    for name, value in missed.items():
+        setattr(exchange, name, value)
+    assert exchange.is_over()
+    assert exchange.hold.held_bytes == 0
+    counted = exchange.here.metrics.exposition().decode()
+    assert f'digits_requests_total{{route="/predict",status="{status}"}} 1.0' in counted
+
+
+def test_what_can_not_be_written_is_a_failure_of_ours(exchange: Exchange) -> None:
+    nothing: Any = None
+    exchange.succeed(nothing, [])
+    counted = exchange.here.metrics.exposition().decode()
+    assert 'digits_requests_total{route="/predict",status="500"} 1.0' in counted
 
 
 def test_an_answered_exchange_is_no_circle() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from app.batcher import Batcher
 from app.classifier import Classifier, Thresholds
 from app.errors import BadPixels, BrokenImage, DeadlineExceeded, ImageError, NotAnImage
 from app.payload import RawImage
-from app.recognizer import Reading, Recognizer
+from app.recognizer import Asked, Reading, Recognizer
 from app.settings import Settings
 from app.versions import Versions
 from tests.conftest import Image, png, spoken
@@ -29,7 +30,7 @@ def speaking(version: str) -> Classifier:
         weights = row[:, :10] + 1e-6
         return [row[:, 10] / 255, weights / weights.sum(axis=1, keepdims=True)]
 
-    return Classifier("digits", version, {}, Thresholds(0.5, 0.5), compute)
+    return Classifier("digits", version, {}, Thresholds(0.5, 0.5), compute, lone_seconds=0.0001)
 
 
 @asynccontextmanager
@@ -50,7 +51,7 @@ def read(models: Path, images: Sequence[RawImage], *, as_is: bool, **options: An
     async def scene() -> list[Reading]:
         async with recognizer(models, **options) as reader:
             with reader.batcher.reserve(len(images)) as job:
-                classifier, readings = await reader.read(images, job, as_is=as_is)
+                classifier, readings = await reader.read(Asked(images, as_is), job)
             assert classifier.version == "1"
             return readings
 
@@ -156,7 +157,7 @@ def test_an_abandoned_job_is_neither_decoded_nor_answered(
             with reader.batcher.reserve(2) as job:
                 job.abandon(DeadlineExceeded("too late"))
                 with pytest.raises(DeadlineExceeded, match="too late"):
-                    await reader.read([b"would not decode", spoken(1)], job, as_is=True)
+                    await reader.read(Asked([b"would not decode", spoken(1)], True), job)
 
     asyncio.run(scene())
 
@@ -167,7 +168,7 @@ def test_a_job_abandoned_while_it_is_decoded(tmp_path: Path) -> None:
             busy = threading.Event()
             held = asyncio.create_task(reader._pool.run(busy.wait, 1))
             with reader.batcher.reserve(1) as job:
-                reading = asyncio.create_task(reader.read([spoken(1)], job, as_is=True))
+                reading = asyncio.create_task(reader.read(Asked([spoken(1)], True), job))
                 await asyncio.sleep(0)
                 job.abandon(DeadlineExceeded("too late"))
                 busy.set()
@@ -178,13 +179,86 @@ def test_a_job_abandoned_while_it_is_decoded(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+FORM = [GOOD, png(spoken(2)), GOOD]
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds", "bytes_", "is_little"),
+    [
+        (Asked(FORM, True), 0.00031, 10**6, True),
+        (Asked(FORM, True), 0.00029, 10**6, False),
+        (Asked(FORM, True), 1.0, sum(map(len, FORM)), True),
+        (Asked(FORM, True), 1.0, sum(map(len, FORM)) - 1, False),
+        (Asked([spoken(1)], False), 1.0, 12, True),
+        (Asked([spoken(1)], False), 1.0, 11, False),
+        (Asked([spoken(1)], True), 1.0, 0, True),
+        (Asked([spoken(1)], True), 0.0, 0, False),
+    ],
+    ids=[
+        "soon computed", "too long in the model", "soon decoded", "too long to decode",
+        "few numbers", "too many numbers", "nothing to normalize", "never",
+    ],
+)  # fmt: skip
+def test_what_is_little(
+    tmp_path: Path, asked: Asked, seconds: float, bytes_: int, is_little: bool
+) -> None:
+    async def scene() -> None:
+        options = {"inline_call_seconds": seconds, "inline_image_bytes": bytes_}
+        async with recognizer(tmp_path, **options) as reader:
+            assert reader.is_little(asked) == is_little
+
+    asyncio.run(scene())
+
+
+def test_requests_are_read_together_and_fail_alone(tmp_path: Path) -> None:
+    line = np.zeros((60, 40), np.uint8)
+    cv2.line(line, (20, 10), (20, 50), 255, 4)
+    requests = [
+        Asked([png(spoken(3)), np.zeros((28, 28), np.uint8), spoken(1)], True),
+        Asked([GOOD, b"text"], True),
+        Asked([spoken(4), np.zeros((2, 1), np.uint8)], True),
+        Asked([line, png(line)], False),
+        Asked([np.zeros((9, 9), np.uint8)], False),
+    ]
+
+    async def scene() -> None:
+        async with recognizer(tmp_path) as reader:
+            classifier, found = reader.read_together(requests)
+            assert classifier.version == "1"
+            for asked, outcome in zip(requests, found, strict=True):
+                with reader.batcher.reserve(len(asked.images)) as job:
+                    if isinstance(outcome, Exception):
+                        with pytest.raises(type(outcome), match=str(outcome)):
+                            await reader.read(asked, job)
+                        continue
+                    _, alone = await reader.read(asked, job)
+                    assert [one.label for one in outcome] == [one.label for one in alone]
+                    assert [one.seen.box for one in outcome] == [one.seen.box for one in alone]
+            assert [type(outcome).__name__ for outcome in found] == [
+                "list", "NotAnImage", "BadPixels", "list", "list"
+            ]  # fmt: skip
+
+    asyncio.run(scene())
+
+
+def test_a_call_that_fails_fails_all_that_were_in_it(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recognizer(tmp_path) as reader:
+            image = spoken(1)
+            reader.versions._live = replace(reader.versions.live, compute=lambda images: [])
+            _, found = reader.read_together([Asked([image], True), Asked([b""], True)])
+            assert [type(outcome).__name__ for outcome in found] == ["ValueError", "ValueError"]
+
+    asyncio.run(scene())
+
+
 def test_every_answer_is_of_one_version(tmp_path: Path) -> None:
     async def scene() -> None:
         async with recognizer(tmp_path, inline_image_bytes=0) as reader:
             busy = threading.Event()
             held = asyncio.create_task(reader._pool.run(busy.wait, 1))
             with reader.batcher.reserve(1) as job:
-                reading = asyncio.create_task(reader.read([spoken(1)], job, as_is=True))
+                reading = asyncio.create_task(reader.read(Asked([spoken(1)], True), job))
                 await asyncio.sleep(0)
                 (tmp_path / "2").mkdir()
                 await reader.versions.refresh()
@@ -193,7 +267,7 @@ def test_every_answer_is_of_one_version(tmp_path: Path) -> None:
             await held
             assert classifier.version == "1"
             with reader.batcher.reserve(1) as job:
-                classifier, _ = await reader.read([spoken(1)], job, as_is=True)
+                classifier, _ = await reader.read(Asked([spoken(1)], True), job)
             assert classifier.version == "2"
 
     asyncio.run(scene())

@@ -16,7 +16,7 @@ UNUSED = cast("Any", None)
 
 
 def state(batcher: Batcher, settings: Settings) -> State:
-    return State(settings, UNUSED, UNUSED, UNUSED, UNUSED, batcher, UNUSED, UNUSED)
+    return State(settings, UNUSED, UNUSED, UNUSED, UNUSED, batcher, UNUSED, UNUSED, UNUSED)
 
 
 def test_a_call_that_does_not_return_is_an_ailment() -> None:
