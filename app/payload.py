@@ -41,6 +41,8 @@ MAX_JSON_LISTS = 200_000
 """Rows and images in a larger body. Lists of one number each take 20 times their JSON in memory."""
 ROW = re.compile(rb"\[[^\[\]]{0,%d}+\]" % JSON_AT_ONCE_BYTES)
 ROW_MARK = b'""'
+DIGITS_AND_SPACE = b"0123456789 \t\r\n"
+BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
 MAX_PART_HEADER_BYTES = 4096
 MAX_BOUNDARY_BYTES = 256
 PARAMETER = re.compile(rb""";[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^\s;]*)""")
@@ -207,6 +209,9 @@ def _header(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
 
 
 def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:
+    regular = _regular(body) if len(body) <= JSON_AT_ONCE_BYTES else None
+    if regular is not None and len(regular) <= max_images and regular[0].size <= max_pixels:
+        return [*regular]
     try:
         document = _document(body)
     except orjson.JSONDecodeError as error:
@@ -228,6 +233,36 @@ def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:
     if len(values) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images.")
     return [_pixels(value, index, max_pixels) for index, value in enumerate(values)]
+
+
+def _regular(body: bytes) -> NDArray[np.uint8] | None:
+    """`{"images": […]}` where all are rows of whole numbers and of one size, as uint8 [n,h,w]: read
+    as one list, in half the time. None where it is anything else, right or wrong.
+    """
+    start, end = body.find(b"["), body.rfind(b"]") + 1
+    lists = body[start:end]
+    marks = lists.translate(None, DIGITS_AND_SPACE)
+    row = b"[%b]" % (b"," * (marks.find(b"]") - 3))
+    image = marks[1 : marks.find(b"]]") + 2]
+    height, width = len(image) // (len(row) + 1), len(row) - 1
+    count = len(marks) // (len(image) + 1)
+    if image != _list(row, height) or marks != _list(image, count):
+        return None
+    try:
+        if orjson.loads(body[:start] + b"0" + body[end:]) != {"images": 0}:
+            return None
+        data = bytes(orjson.loads(b"[%b]" % lists.translate(BRACKETS_TO_SPACES)))
+    except ValueError:
+        return None
+    if len(data) != count * height * width:
+        return None
+    levels = np.frombuffer(data, np.uint8).reshape(count, height, width)
+    scale = np.where(levels.reshape(count, -1).max(axis=1) > 1, 1, 255)
+    return levels if scale.max() == 1 else levels * scale.astype(np.uint8)[:, None, None]
+
+
+def _list(item: bytes, count: int) -> bytes:
+    return b"[%b]" % b",".join([item] * count)
 
 
 def _document(body: bytes) -> Any:

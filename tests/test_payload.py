@@ -27,7 +27,16 @@ from app.errors import (
     UnsupportedContentType,
     UnsupportedEncoding,
 )
-from app.payload import JSON_AT_ONCE_BYTES, MAX_JSON_LISTS, MAX_PARTS, Intake, RawImage, parse, read
+from app.payload import (
+    JSON_AT_ONCE_BYTES,
+    MAX_JSON_LISTS,
+    MAX_PARTS,
+    Intake,
+    RawImage,
+    _regular,
+    parse,
+    read,
+)
 
 JSON = "application/json"
 FORM = "multipart/form-data; boundary=xx"
@@ -408,3 +417,37 @@ def test_any_document_is_images_or_our_errors(key: str, value: object) -> None:
             assert isinstance(image, np.ndarray)
             assert image.ndim == 2
             assert image.dtype == np.uint8
+
+
+@st.composite
+def regular_batches(draw: st.DrawFn) -> bytes:
+    """`{"images": […]}` of one size, with some white space, and now and then something odd."""
+    count, height, width = (draw(st.integers(1, most)) for most in (3, 4, 4))
+    values = st.sampled_from([0, 1, 2, 255])
+    rows = st.lists(values, min_size=width, max_size=width)
+    image = st.lists(rows, min_size=height, max_size=height)
+    images = draw(st.lists(image, min_size=count, max_size=count))
+    body = orjson.dumps({"images": images}, option=draw(st.sampled_from([0, orjson.OPT_INDENT_2])))
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(body)))
+        odd = draw(st.sampled_from([b"", *(b"%c" % byte for byte in b'[], 0913-.e"tx{}\n')]))
+        body = body[:at] + odd + body[at + draw(st.integers(0, 2)) :]
+    return body
+
+
+@given(regular_batches())
+def test_a_regular_batch_is_read_as_any_other(body: bytes) -> None:
+    def outcome(body: bytes) -> object:
+        try:
+            return [np.asarray(image).tolist() for image in images_in(body)]
+        except DigitsError as error:
+            return type(error), str(error)
+
+    # A large one is read row by row.
+    assert outcome(body) == outcome(body + SPACE)
+
+
+def test_what_is_regular_is_read_as_one_list() -> None:
+    body = orjson.dumps({"images": np.stack([LARGE[:28, :28]] * 3).tolist()})
+    assert np.array_equal(np.array(_regular(body)), np.stack([LARGE[:28, :28]] * 3))
+    assert _regular(body.replace(b"]]]", b"]]],[[1]]")) is None
