@@ -228,7 +228,11 @@ def usual_level(ink: Plane, peak: float) -> float:
     step = max(1, int((ink.size / 10_000) ** 0.5))
     some = ink[::step, ::step]
     strong = some[some > 0.6 * peak]
-    return float(np.median(strong)) if strong.size else peak
+    if not strong.size:
+        return peak
+    low, high = (strong.size - 1) // 2, strong.size // 2
+    # As np.median does, which looks for what is no number first, and takes four times as long.
+    return float(np.partition(strong, (low, high))[low : high + 1].mean())
 
 
 def thickened(ink: Plane) -> Plane:

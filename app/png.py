@@ -28,6 +28,7 @@ PLAIN = {bytes((8, kind, 0, 0, 0)): mode for kind, mode in ((0, "L"), (2, "RGB")
 """By what is in the header behind the size: eight bits, the kind of colour, no interlacing."""
 PLANE_PIXELS = 2**20
 """Larger pictures are Pillow's: a running sum over all pixels is to stay within 32 bits."""
+FEW_PIXELS = 2**12
 NONE, SUB, UP = ({kind} for kind in range(3))
 """Filters of rows: as they are, less the pixel to the left, less the pixel above."""
 
@@ -117,8 +118,11 @@ def _inflated(picture: Plain, size: int) -> bytearray | None:
 
 
 def _summed_along_rows(steps: Plane) -> Plane:
-    """Each pixel the sum, modulo 256, of those up to it in its row [h,w]: the sum up to it in the
-    whole picture, which OpenCV is quick at, less that at the end of the row before."""
+    """Each pixel the sum, modulo 256, of those up to it in its row [h,w]. Where there are many: the
+    sum up to it in the whole picture, which OpenCV is quick at, less that at the end of the row
+    before."""
+    if steps.size <= FEW_PIXELS:
+        return np.add.accumulate(steps, axis=1, dtype=np.uint8)
     height, width = steps.shape
     sums = np.asarray(cv2.integral(steps.reshape(1, -1))[1]).astype(np.uint8)
     return sums[1:].reshape(height, width) - sums[:-1:width, None]
