@@ -82,7 +82,8 @@ def bars(medians: Medians, first: str, newest: str, cores: int) -> list[Bar]:
     alone = cell("digits", newest, "png-28", 1)
     steady = cell("digits", newest, "open", "half")
     bare = [cell("bare", newest, "compute", batch) for batch in BATCHES]
-    http = get(cell("HTTP floor", newest, "png-28", BUSY), "core_ms")
+    floor = cell("HTTP floor", newest, "png-28", BUSY)
+    http, driver = get(floor, "core_ms"), get(floor, "driver_ms")
     compute = min((ms for key in bare if (ms := get(key, "core_ms"))), default=None)
     json = get(cell("digits", newest, "json-64", JSON_CONNECTIONS))
     return [
@@ -118,7 +119,12 @@ def bars(medians: Medians, first: str, newest: str, cores: int) -> list[Bar]:
         ),
         Bar(
             "throughput ÷ what the two floors allow",
-            ratio(get(busy), allowed(http, compute, cores)),
+            ratio(get(busy), allowed(cores, http, compute)),
+            0.8, 0.95,
+        ),
+        Bar(
+            "… where the driver has its share of the cores, too",
+            ratio(get(busy), allowed(cores, http, compute, driver)),
             0.8, 0.95,
         ),
         Bar(
@@ -154,10 +160,11 @@ def ratio(mine: float | None, other: float | None) -> float | None:
     return mine / other if mine and other else None
 
 
-def allowed(http_ms: float | None, compute_ms: float | None, cores: int) -> float | None:
-    """Requests a second that the two floors allow together: the cores over what a request costs
-    of a core in both."""
-    return 1000 * cores / (http_ms + compute_ms) if http_ms and compute_ms else None
+def allowed(cores: int, *milliseconds: float | None) -> float | None:
+    """Requests a second that floors allow together: the cores over what a request costs of a core
+    in all of them."""
+    known = [one for one in milliseconds if one]
+    return 1000 * cores / sum(known) if len(known) == len(milliseconds) else None
 
 
 def fall(rates: list[float | None]) -> float | None:
