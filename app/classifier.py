@@ -31,7 +31,7 @@ log = structlog.get_logger()
 
 SIGNATURE = "serving_default"
 QUICK, CAREFUL = "quick", "careful"
-"""Signatures of a cascade's two networks; in its card it says when the second is asked."""
+"""Programs of a cascade's two networks; in its card it says when the second is asked."""
 TENSORS = {"images": ("uint8", 3), "probabilities": ("float32", 2), "digit_score": ("float32", 1)}
 """What the signature takes and gives: each tensor's type and rank."""
 
@@ -76,10 +76,10 @@ class Classifier:
 def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Classifier:
     """The model in `folder`, after its manifest, signature and golden outputs were found right.
 
-    Every batch size up to `max_batch` has run once, so that no request pays for being the first
-    of its size. Raises ModelError, with one line that says what is wrong.
+    Every batch size that there are calls of, `max_batch` at most, has run once, so that no request
+    pays for being the first of its size. Raises ModelError, with one line that says what is wrong.
     """
-    verify(folder)
+    sums = verify(folder)
     name, thresholds, card = _card(folder)
     tf = _tensorflow(intra_op_threads)
     try:
@@ -87,25 +87,30 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     except Exception as error:  # TensorFlow raises what it likes
         raise ModelError(f"{folder}: TensorFlow can't load it ({type(error).__name__}).") from error
     _check_signature(folder, saved_model)
+    images, expected = _golden(folder)
 
     def ready(compute: Compute, sizes: Iterable[int]) -> Classifier:
         classifier = Classifier(name, folder.name, card, thresholds, compute)
-        _self_test(folder, classifier)
+        _self_test(folder, classifier, images, expected)
         _warm_up(folder, classifier, sizes)
         return classifier
 
     try:
+        if card.get("compiled_from") != sums.get("saved_model.pb", ""):
+            raise ModelError("The card names no compilation of this graph.")
         classifier = ready(_compiled(tf, folder, card, intra_op_threads), SIZES)
-        return replace(classifier, lone_seconds=_lone_seconds(folder, classifier))
+        return replace(classifier, lone_seconds=_lone_seconds(classifier, images))
     except ModelError as error:
         log.info("not compiled", version=folder.name, reason=str(error))
         return ready(_as_it_is(tf, saved_model), range(1, max_batch + 1))
 
 
-def verify(folder: Path) -> None:
-    """Hold the folder against its manifest: the same files, byte for byte. Raises ModelError."""
+def verify(folder: Path) -> dict[str, str]:
+    """Hold the folder against its manifest: the same files, byte for byte. Returns their SHA-256 by
+    their paths. Raises ModelError.
+    """
     try:
-        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
+        listed: dict[str, str] = json.loads((folder / "manifest.json").read_bytes())["files"]
         found = {
             path.relative_to(folder).as_posix(): path
             for path in folder.rglob("*")
@@ -117,6 +122,7 @@ def verify(folder: Path) -> None:
         for name, path in found.items():
             if hashlib.sha256(path.read_bytes()).hexdigest() != listed[name]:
                 raise ModelError(f"{folder}: {name} is not the file that the manifest lists.")
+        return listed
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{folder}: manifest.json is missing or can't be read.") from error
 
@@ -158,10 +164,7 @@ def _import_quickly() -> None:
 
 
 def _compiled(tf: Any, folder: Path, card: Mapping[str, Any], threads: int) -> Compute:
-    """Raises ModelError where it was not compiled from this very graph, or can't be run."""
-    graph = hashlib.sha256((folder / "saved_model.pb").read_bytes()).hexdigest()
-    if card.get("compiled_from") != graph:
-        raise ModelError("The card names no compilation of this graph.")
+    """Raises ModelError where a program, or a word of the card, is missing, or one can't be run."""
     programs = {
         path.stem: Program(tf, path.read_bytes(), threads=threads)
         for path in (folder / "assets.extra").glob("*.tflite")
@@ -199,15 +202,27 @@ def _check_signature(folder: Path, saved_model: Any) -> None:
         raise ModelError(f"{folder}: signature {SIGNATURE!r} takes or gives other tensors.")
 
 
-def _self_test(folder: Path, classifier: Classifier) -> None:
+def _golden(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Inputs [n,28,28], and the rows [n,11] that a classifier is to answer."""
     try:
         with np.load(folder / "golden.npz", allow_pickle=False) as golden:
-            images = golden["images"]
             expected = np.column_stack([golden["probabilities"], golden["digit_score"]])
+            return golden["images"], expected
+    except Exception as error:  # a damaged archive raises what it likes
+        raise ModelError(f"{folder}: the self-test failed ({type(error).__name__}).") from error
+
+
+def _self_test(
+    folder: Path,
+    classifier: Classifier,
+    images: NDArray[np.uint8],
+    expected: NDArray[np.float32],
+) -> None:
+    try:
         answer = classifier(images)
     except ModelError:
         raise
-    except Exception as error:  # a damaged archive or a model that fails: neither may be served
+    except Exception as error:  # a model that fails may not be served
         raise ModelError(f"{folder}: the self-test failed ({type(error).__name__}).") from error
     if not len(images) or answer.shape != expected.shape:
         raise ModelError(f"{folder}: golden.npz does not fit the model.")
@@ -223,10 +238,10 @@ def _warm_up(folder: Path, classifier: Classifier, sizes: Iterable[int]) -> None
             raise ModelError(f"{folder}: the model fails on a batch of {size}.") from error
 
 
-def _lone_seconds(folder: Path, classifier: Classifier) -> float:
-    """The least over the golden inputs: others keep the machine busy while it starts."""
+def _lone_seconds(classifier: Classifier, images: NDArray[np.uint8]) -> float:
+    """The least over these: others keep the machine busy while it starts."""
     spans = []
-    for image in np.load(folder / "golden.npz")["images"]:
+    for image in images:
         began = time.perf_counter()
         classifier(image[None])
         spans.append(time.perf_counter() - began)
