@@ -28,6 +28,7 @@ from app.errors import (
     problem_for,
     problem_json,
 )
+from app.exchange import GONE
 from app.openapi import PREDICT_BODY, problems
 from app.recognizer import Asked
 from app.state import State
@@ -179,7 +180,7 @@ class Attendance:
 async def _until_gone(request: Request, job: Job) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    job.abandon(ClientGone("The client went away before its answer."))
+    job.abandon(ClientGone(GONE))
 
 
 @routes.get(

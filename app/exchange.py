@@ -33,7 +33,6 @@ from app.errors import (
     DeadlineExceeded,
     DigitsError,
     Draining,
-    Problem,
     Unavailable,
     problem_for,
     problem_json,
@@ -110,7 +109,6 @@ class Exchange:
         self.body = b""
         self.began = time.perf_counter()
         self.request_id = request_id_of(headers.items())
-        self.is_whole = False
         self.job: Job | None = None
 
     @property
@@ -123,14 +121,13 @@ class Exchange:
         """Something has come: of the body, its end, or the end of the connection."""
         if self.disconnected:
             self._forget()
-        elif not self.more_body and not self.is_whole:
-            self.is_whole = True
+        elif not self.more_body:  # told once
             self.here.turn.add(self)
 
     def _forget(self) -> None:
         if self.job:
             self.job.abandon(ClientGone(GONE))
-        elif not self.is_whole and not self.response_complete:
+        elif self.more_body and not self.response_complete:
             self._complete(499)
 
     def parse(self) -> Asked | None:
@@ -204,11 +201,10 @@ class Exchange:
         else:
             detail = problem.remedy
             log.error("failed", request_id=request_id, exc_info=error)
-        self._refuse(problem, detail, again=isinstance(error, Unavailable))
-
-    def _refuse(self, problem: Problem, detail: str, *, again: bool = False) -> None:
-        body = problem_json(problem, detail, request_id=self.request_id.decode())
-        retry = b"retry-after: %d\r\n" % self.here.settings.retry_after_seconds if again else b""
+        retry = b""
+        if isinstance(error, Unavailable):
+            retry = b"retry-after: %d\r\n" % self.here.settings.retry_after_seconds
+        body = problem_json(problem, detail, request_id=request_id)
         self._respond(problem.status, PROBLEM_JSON, body, retry)
 
     def _respond(self, status: int, kind: bytes, body: bytes, more: bytes = b"") -> None:
