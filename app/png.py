@@ -29,6 +29,7 @@ PLAIN = {bytes((8, kind, 0, 0, 0)): mode for kind, mode in ((0, "L"), (2, "RGB")
 PLANE_PIXELS = 2**20
 """Larger pictures are Pillow's: a running sum over all pixels is to stay within 32 bits."""
 FEW_PIXELS = 2**12
+"""Up to here NumPy has summed a plane's rows before OpenCV is called."""
 NONE, SUB, UP = ({kind} for kind in range(3))
 """Filters of rows: as they are, less the pixel to the left, less the pixel above."""
 

@@ -94,11 +94,10 @@ def export_stand_in(
         "figures": {},
     }
     if compiled:
-        (folder / "assets.extra").mkdir()
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
-        (folder / "assets.extra" / "serving_default.tflite").write_bytes(converter.convert())
-        graph = (folder / "saved_model.pb").read_bytes()
-        card["compiled_from"] = hashlib.sha256(graph).hexdigest()
+        from training import export  # noqa: PLC0415 -- takes as long
+
+        export.write_compiled(folder)
+        card["compiled_from"] = export.sha256(folder / "saved_model.pb")
     (folder / "model_card.json").write_text(json.dumps(card))
     write_manifest(folder)
     return folder

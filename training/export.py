@@ -249,7 +249,7 @@ def write_card(folder: Path, card: Card) -> None:
     """Write the card, then the manifest over everything in `folder`. The card says which graph
     was compiled: another one beside its programs would not be what they run."""
     if (folder / "assets.extra").exists():
-        card |= {"compiled_from": sha256(folder / "saved_model.pb")}
+        card = card | {"compiled_from": sha256(folder / "saved_model.pb")}
     text = json.dumps(card, indent=2, ensure_ascii=False)
     (folder / "model_card.json").write_text(text + "\n", encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
