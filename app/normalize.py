@@ -33,6 +33,8 @@ Box = tuple[int, int, int, int]
 
 SIDE = 28
 INK_SIDE = 20
+MIDDLE = 14.5
+"""Where the centre of mass is put, rounded down: 15, and the middle of a pixel is at 0.5."""
 FINDING_SIDE = 180
 """Pixels of the longer side, at most, of the picture that the ink is found on."""
 ENOUGH_SIDE = 80
@@ -304,9 +306,9 @@ def centre(ink: Grey) -> Grey:
     height, width = ink.shape
     moments = cv2.moments(ink)
     mass = max(moments["m00"], 1.0)
-    x, y = moments["m10"] / mass + 0.5, moments["m01"] / mass + 0.5  # a pixel's middle is at 0.5
-    left = min(max(int(15 - x), 0), SIDE - width)
-    top = min(max(int(15 - y), 0), SIDE - height)
+    x, y = moments["m10"] / mass, moments["m01"] / mass
+    left = min(max(int(MIDDLE - x), 0), SIDE - width)
+    top = min(max(int(MIDDLE - y), 0), SIDE - height)
     digit = np.zeros((SIDE, SIDE), np.uint8)
     digit[top : top + height, left : left + width] = ink
     return digit

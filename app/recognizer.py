@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -15,6 +14,7 @@ from app.batcher import Batcher, Job
 from app.classifier import Classifier, Thresholds
 from app.errors import BadPixels, ImageError
 from app.image import Picture, decode
+from app.mnist import digits_among
 from app.normalize import Normalized, normalize
 from app.payload import RawImage
 from app.pool import Pool
@@ -29,8 +29,7 @@ PIXELS_A_BYTE = 64
 """Pixels that come as numbers and count as one encoded byte: 64 times 28×28 stay on the loop."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One image's answer: `probabilities` float32 [10], and the reason not to use it, if any."""
 
     label: int | None
@@ -44,6 +43,13 @@ class Asked(NamedTuple):
     """A request's images, and whether they are 28×28 and to be taken as they are."""
 
     images: Sequence[RawImage]
+    as_is: bool
+
+
+class Told(NamedTuple):
+    """The same, but that those which are as MNIST made them are normalized already."""
+
+    images: Sequence[RawImage | Normalized]
     as_is: bool
 
 
@@ -76,7 +82,7 @@ class Recognizer:
         at once, on the event loop. Each step is done for all of them before the next.
         """
         classifier = self.versions.live
-        pictures = _each(self._decode, requests)
+        pictures = _each(self._decode, _told(requests))
         seen = _each(_normalize, pictures)
         digits = _digits(one for some in seen if isinstance(some, list) for one in some)
         try:
@@ -105,16 +111,19 @@ class Recognizer:
 
     def _prepare(self, asked: Asked, job: Job) -> list[Normalized]:
         seen: list[Normalized] = []
-        for index, image in enumerate(asked.images):
+        (told,) = _told([asked])
+        for index, image in enumerate(told.images):
             if job.future.done():  # abandoned while it waited for this thread
                 return seen
             seen.append(_see(index, self._picture(index, image), asked.as_is))
         return seen
 
-    def _decode(self, asked: Asked) -> tuple[list[Picture], bool]:
-        return [self._picture(*one) for one in enumerate(asked.images)], asked.as_is
+    def _decode(self, told: Told) -> tuple[list[Picture | Normalized], bool]:
+        return [self._picture(*one) for one in enumerate(told.images)], told.as_is
 
-    def _picture(self, index: int, image: RawImage) -> Picture:
+    def _picture(self, index: int, image: RawImage | Normalized) -> Picture | Normalized:
+        if isinstance(image, Normalized):
+            return image
         if not isinstance(image, bytes):
             return Picture(image, 1.0)
         try:
@@ -138,12 +147,25 @@ def _each(step: Callable[[T], U], of: Iterable[T | Exception]) -> list[U | Excep
     return [outcome(one) for one in of]
 
 
-def _normalize(decoded: tuple[list[Picture], bool]) -> list[Normalized]:
+def _told(requests: Sequence[Asked]) -> list[Told]:
+    images = [image for asked in requests if not asked.as_is for image in asked.images]
+    found = iter(digits_among(images))
+    return [
+        Told(asked.images, True)
+        if asked.as_is
+        else Told([next(found) or image for image in asked.images], False)
+        for asked in requests
+    ]
+
+
+def _normalize(decoded: tuple[list[Picture | Normalized], bool]) -> list[Normalized]:
     pictures, as_is = decoded
     return [_see(index, picture, as_is) for index, picture in enumerate(pictures)]
 
 
-def _see(index: int, picture: Picture, as_is: bool) -> Normalized:
+def _see(index: int, picture: Picture | Normalized, as_is: bool) -> Normalized:
+    if isinstance(picture, Normalized):
+        return picture
     if as_is:
         return _as_it_is(index, picture.grey)
     seen = normalize(picture.grey)
@@ -192,13 +214,12 @@ def _blank(seen: Normalized) -> Reading:
 
 
 def _judge(seen: Normalized, row: NDArray[np.float32], thresholds: Thresholds) -> Reading:
-    probabilities, digit_score = row[:10], row[10]
-    levels = probabilities.tolist()  # NumPy's argmax would hand the interpreter to another thread
-    label = levels.index(max(levels))
-    confidence = probabilities[label]
+    *levels, digit_score = row.tolist()  # for so few, NumPy takes longer than all the rest of this
+    confidence = max(levels)
+    label = levels.index(confidence)
     rejected = None
     if digit_score < thresholds.digit_score:
         rejected = "not_a_digit"
     elif confidence < thresholds.confidence:
         rejected = "uncertain"
-    return Reading(label, confidence, probabilities, rejected, seen)
+    return Reading(label, row[label], row[:10], rejected, seen)
