@@ -36,11 +36,6 @@ from app.state import State
 PATIENCE_SECONDS = 0.05
 """How long an answer may take before it is worth watching whether anyone still waits for it."""
 
-JSON_IN_LOOP_BYTES = 256 * 1024
-"""Bodies up to this size are parsed on the event loop: 64 times 28×28 numbers, in 2 ms. Under load
-a thread gets the interpreter 5 ms late, and what waits for one then waits for seconds.
-"""
-
 WEB = Path(__file__).parent / "web"
 
 routes = APIRouter()
@@ -145,7 +140,7 @@ async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
     settings = state(request).settings
     content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = {"max_images": settings.max_images, "max_pixels": settings.max_pixels}
-    if len(body) <= JSON_IN_LOOP_BYTES:
+    if len(body) <= payload.AT_ONCE_BYTES:
         return payload.parse(body, content_type, **limits)
     return await asyncio.to_thread(payload.parse, body, content_type, **limits)
 

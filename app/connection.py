@@ -11,7 +11,7 @@ byte now and then.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -115,7 +115,11 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self.header_bytes = 0
-        super().on_body(body)
+        cycle = cast("Exchange | RequestResponseCycle", self.cycle)
+        if isinstance(cycle, Exchange):
+            cycle.receive(body)  # up to what is plain at once; uvicorn stops at 64 KiB
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self.in_body = False
@@ -167,7 +171,7 @@ class Connection(HttpToolsProtocol):
             self,
             here,
             headers,
-            here.intake.open(length),
+            here.intake.open(),
             as_is=TARGETS[self.url],
             keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
         )

@@ -1,8 +1,8 @@
 """A plain `POST /predict`, answered on its connection: the way that nearly all requests go.
 
 ASGI's layers, messages and copies of headers took longer than all that is done for a small image.
-Plain is a body of declared length that fits what a connection holds at once, without headers that
-ask for something. What is not plain, or would be turned away before its body is looked at, takes
+Plain is a body of declared length that is parsed on the event loop, without headers that ask for
+something. What is not plain, or would be turned away before its body is looked at, takes
 the application's way, which has the same answers and problems: `api.predict` reads with the same
 parts.
 
@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Self
 
 import structlog
 from starlette.datastructures import Headers
-from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from app import payload
@@ -33,6 +32,7 @@ from app.errors import (
     DeadlineExceeded,
     DigitsError,
     Draining,
+    QueueFull,
     Unavailable,
     problem_for,
     problem_json,
@@ -73,7 +73,7 @@ def plain_length(headers: RequestHeaders, here: State) -> int | None:
     if not PARTICULAR.isdisjoint(headers) or b"content-length" not in headers:
         return None
     length = int(headers[b"content-length"])  # the parser has seen to it that it is a number
-    if length > min(HIGH_WATER_LIMIT, here.settings.max_body_bytes):
+    if length > min(payload.AT_ONCE_BYTES, here.settings.max_body_bytes):
         return None
     if here.key_hashes and not knows(Headers(raw=[*headers.items()]), here.key_hashes):
         return None
@@ -106,7 +106,7 @@ class Exchange:
         self.hold = hold
         self.as_is = as_is
         self.keep_alive = keep_alive
-        self.body = b""
+        self.parts: list[bytes] = []
         self.began = time.perf_counter()
         self.request_id = request_id_of(headers.items())
         self.job: Job | None = None
@@ -116,6 +116,17 @@ class Exchange:
         # Not an attribute: that would be a circle, and nothing of it freed until the collector
         # came, for 20 ms at a time.
         return self
+
+    def receive(self, part: bytes) -> None:
+        """More of the body."""
+        if self.response_complete:
+            return
+        try:
+            self.hold.grow(len(part))
+        except QueueFull as error:
+            self.fail(error)
+        else:
+            self.parts.append(part)
 
     def set(self) -> None:
         """Something has come: of the body, its end, or the end of the connection."""
@@ -136,7 +147,7 @@ class Exchange:
         try:
             here.batcher.admit(1)  # before it is parsed in vain
             images = payload.parse(
-                self.body,
+                b"".join(self.parts),
                 self.headers.get(b"content-type", b""),
                 max_images=settings.max_images,
                 max_pixels=settings.max_pixels,
@@ -226,7 +237,7 @@ class Exchange:
 
     def _complete(self, status: int) -> None:
         self.hold.release()
-        self.body, self.job = b"", None  # the connection keeps its last exchange
+        self.parts, self.job = [], None  # the connection keeps its last exchange
         self.response_started = self.response_complete = True
         seconds = time.perf_counter() - self.began
         record(self.here.metrics, ROUTE, status, seconds, told=self.here.settings.log_requests)

@@ -35,6 +35,9 @@ RawImage = bytes | Pixels
 FLAT_PIXELS = 28 * 28
 MAX_PARTS = 1000
 
+AT_ONCE_BYTES = 256 * 1024
+"""Bodies up to this size are parsed on the event loop: 64 times 28×28 numbers, in 1 to 2 ms. Under
+load a thread gets the interpreter 5 ms late, and what waits for one then waits for seconds."""
 JSON_AT_ONCE_BYTES = 512 * 1024
 """JSON that is parsed in one call, which takes 5 ms; a larger body may have no longer row."""
 MAX_JSON_LISTS = 200_000

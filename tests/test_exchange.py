@@ -220,7 +220,7 @@ def exchange() -> Exchange:
     connection: Any = SimpleNamespace(transport=transport, on_response_complete=lambda: None)
     settings = Settings(deadline_seconds=0.5)
     here: Any = SimpleNamespace(metrics=Metrics(), settings=settings)
-    return Exchange(connection, here, {}, Intake(100).open(3), as_is=True, keep_alive=True)
+    return Exchange(connection, here, {}, Intake(100).open(), as_is=True, keep_alive=True)
 
 
 @pytest.mark.parametrize(
@@ -237,6 +237,16 @@ def test_who_missed_its_turn_is_not_read(
     assert exchange.hold.held_bytes == 0
     counted = exchange.here.metrics.exposition().decode()
     assert f'digits_requests_total{{route="/predict",status="{status}"}} 1.0' in counted
+
+
+def test_a_body_that_finds_no_room_any_more_is_refused_while_it_comes(exchange: Exchange) -> None:
+    exchange.receive(bytes(60))
+    assert exchange.hold.held_bytes == 60
+    for _ in range(2):  # and what comes behind it is nobody's
+        exchange.receive(bytes(60))
+        assert exchange.hold.held_bytes == 0
+        counted = exchange.here.metrics.exposition().decode()
+        assert 'digits_requests_total{route="/predict",status="503"} 1.0' in counted
 
 
 def test_what_can_not_be_written_is_a_failure_of_ours(exchange: Exchange) -> None:
@@ -268,7 +278,7 @@ def test_who_goes_before_the_body_is_whole_leaves_nothing_behind(server: Server)
     before = server.metric(held)
     with server.connect() as connection:
         connection.sendall(request("POST", AS_IS, KIND, GOLDEN)[:-10])
-        wait_until(lambda: server.metric(held) == before + len(GOLDEN))
+        wait_until(lambda: server.metric(held) == before + len(GOLDEN) - 10)
     wait_until(lambda: server.metric(held) == before)
 
 
@@ -277,10 +287,39 @@ def test_what_there_is_no_room_for_is_refused(server: Server) -> None:
     with server.connect() as one, server.connect() as two:
         for connection in (one, two):
             connection.sendall(most)
-        wait_until(lambda: server.metric("digits_held_bytes") == 98_000)
+        wait_until(lambda: server.metric("digits_held_bytes") == 2 * 48_990)
         reply = ask(server, bytes(10_000), KIND)
         assert reply.problem == "queue-full"
         assert reply.headers["retry-after"] == "1"
+
+
+def test_a_body_of_many_segments_is_whole(server: Server) -> None:
+    images = {"images": [np.zeros((40, 40), np.uint8).tolist()] * 2}
+    body = json.dumps(images, indent=1).encode()[:-1].ljust(49_999) + b"}"
+    head = request("POST", AS_IS, {"content-type": "application/json"}, body)[: -len(body)]
+    with server.connect() as connection:
+        connection.sendall(head)
+        for start in range(0, len(body), 9_000):
+            connection.sendall(body[start : start + 9_000])
+            time.sleep(0.002)
+        reply = read_reply(connection)
+    assert reply.problem == "bad-pixels"
+
+
+def test_who_finds_no_room_any_more_is_told_so_and_asks_again(server: Server) -> None:
+    whole = request("POST", AS_IS, KIND, bytes(49_000))
+    with server.connect() as late, server.connect() as one, server.connect() as two:
+        late.sendall(whole[:-49_000])
+        for connection in (one, two):
+            connection.sendall(whole[:-10])
+        wait_until(lambda: server.metric("digits_held_bytes") == 2 * 48_990)
+        late.sendall(whole[-49_000:])
+        assert read_reply(late).problem == "queue-full"
+        for connection in (one, two):
+            connection.close()
+        wait_until(lambda: server.metric("digits_held_bytes") == 0)
+        late.sendall(request("POST", AS_IS, KIND, GOLDEN))
+        assert read_reply(late).status == 200
 
 
 def test_keys_are_asked_for(stand_in_models: Path, tmp_path: Path) -> None:
@@ -300,7 +339,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     export_stand_in(models / "1", slow_stand_in)
     settings = {
         "inference_threads": 1, "max_batch": 1, "max_images": 204, "max_waiting_images": 204,
-        "deadline_seconds": 0.8,
+        "deadline_seconds": 0.3,
     }  # fmt: skip
     with serving(models, models / "log", **settings) as server:
         yield server
