@@ -89,6 +89,22 @@ class Layout:
         return [self._interpreter.get_tensor(index) for index in self._outputs]
 
 
+def by_size(large: Compute, small: Compute) -> Compute:
+    """The large one for as many of the largest of SIZES as there are, the small one for the rest:
+    which of two is quicker may depend on it."""
+
+    def compute(images: Images) -> Answer:
+        rest = len(images) % SIZES[0]
+        if rest == len(images):
+            return small(images)
+        if not rest:
+            return large(images)
+        parts = large(images[:-rest]), small(images[-rest:])
+        return [np.concatenate(both) for both in zip(*parts, strict=True)]
+
+    return compute
+
+
 def cascade(quick: Compute, careful: Compute, sure: float) -> Compute:
     """The quick one's answers where both its greatest probability and its digit score are `sure`,
     the careful one's elsewhere."""

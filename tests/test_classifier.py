@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app.classifier import Classifier, load, verify
+from app.classifier import Classifier, Thresholds, _quicker_for, load, verify
+from app.compiled import SIZES
 from app.errors import ModelError
 from app.settings import Settings
 from app.versions import newest
-from tests.conftest import export_stand_in, plain_stand_in, spoken, write_manifest
+from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write_manifest
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +69,27 @@ def test_what_is_compiled_answers_as_its_signature() -> None:
     rows = classifier(unclear)
     assert rows[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=1e-5)
     assert rows[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.02, ["program"] * 2), (0.0, ["signature"] * 2)])
+def test_full_batches_go_the_way_that_is_quicker_here(seconds: float, asked: list[str]) -> None:
+    seen: list[str] = []
+
+    def taking(name: str, seconds: float) -> Classifier:
+        def compute(images: Image) -> list[Any]:
+            seen.append(name)
+            time.sleep(seconds)
+            return [np.ones(len(images), np.float32), np.full((len(images), 10), 0.1, np.float32)]
+
+        return Classifier("digits", "1", {}, Thresholds(0, 0), compute)
+
+    full = np.zeros((SIZES[0], 28, 28), np.uint8)
+    quicker = _quicker_for(full, taking("program", 0.01), taking("signature", seconds))
+    seen.clear()
+    quicker(full)
+    quicker(full)
+    quicker(full[:-1])
+    assert seen == [*asked, "program"]
 
 
 def test_what_is_run_as_it_is_goes_by_batches(loaded: Classifier) -> None:

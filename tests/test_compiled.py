@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from app.compiled import SIZES, Program, cascade
+from app.compiled import SIZES, Compute, Program, by_size, cascade
 from app.errors import ModelError
 from tests.conftest import Image, export_stand_in, plain_stand_in, spoken
 
@@ -83,3 +83,26 @@ def test_the_careful_one_is_asked_where_the_quick_one_is_not_sure() -> None:
     assert probabilities.max(axis=1) == pytest.approx([0.99, 0.25, 0.25, 0.99])
     both(images[:1])
     assert seen == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"),
+    [(1, {"small": 1}), (15, {"small": 15}), (16, {"large": 16}), (37, {"large": 32, "small": 5})],
+)
+def test_what_fills_batches_goes_to_the_large_one(count: int, sizes: dict[str, int]) -> None:
+    seen: dict[str, int] = {}
+
+    def called(name: str) -> Compute:
+        def compute(images: Image) -> list[Floats]:
+            seen[name] = len(images)
+            figures = images[:, 0, 0].astype(np.float32)
+            return [figures, np.repeat(figures[:, None], 10, axis=1)]
+
+        return compute
+
+    images = np.zeros((count, 28, 28), np.uint8)
+    images[:, 0, 0] = range(count)
+    score, probabilities = by_size(called("large"), called("small"))(images)
+    assert seen == sizes
+    assert score.tolist() == [*range(count)]
+    assert probabilities.tolist() == [[index] * 10 for index in range(count)]
