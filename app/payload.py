@@ -45,7 +45,7 @@ MAX_JSON_LISTS = 200_000
 ROW = re.compile(rb"\[[^\[\]]{0,%d}+\]" % JSON_AT_ONCE_BYTES)
 ROW_MARK = b'""'
 DIGITS_AND_SPACE = b"0123456789 \t\r\n"
-BRACKETS_TO_SPACES = bytes.maketrans(b"[]", b"  ")
+BRACKETS_AND_SPACE = b"[] \t\r\n"
 MAX_PART_HEADER_BYTES = 4096
 MAX_BOUNDARY_BYTES = 256
 PARAMETER = re.compile(rb""";[ \t]*([^\s=;"]+)[ \t]*=[ \t]*("(?:[^"\\]|\\.)*"|[^\s;]*)""")
@@ -240,7 +240,8 @@ def _json(body: bytes, max_images: int, max_pixels: int) -> list[Pixels]:
 
 def _regular(body: bytes) -> NDArray[np.uint8] | None:
     """`{"images": […]}` where all are rows of whole numbers and of one size, as uint8 [n,h,w]: read
-    as one list, in half the time. None where it is anything else, right or wrong.
+    without an object for every number, in a third of the time. None where it is anything else,
+    right or wrong.
     """
     start, end = body.find(b"["), body.rfind(b"]") + 1
     lists = body[start:end]
@@ -254,14 +255,36 @@ def _regular(body: bytes) -> NDArray[np.uint8] | None:
     try:
         if orjson.loads(body[:start] + b"0" + body[end:]) != {"images": 0}:
             return None
-        data = bytes(orjson.loads(b"[%b]" % lists.translate(BRACKETS_TO_SPACES)))
     except ValueError:
         return None
-    if len(data) != count * height * width:
+    numbers = _bytes_in(lists)
+    if numbers is None or len(numbers) != count * height * width:
         return None
-    levels = np.frombuffer(data, np.uint8).reshape(count, height, width)
+    levels = numbers.reshape(count, height, width)
     scale = np.where(levels.reshape(count, -1).max(axis=1) > 1, 1, 255)
     return levels if scale.max() == 1 else levels * scale.astype(np.uint8)[:, None, None]
+
+
+def _bytes_in(lists: bytes) -> NDArray[np.uint8] | None:
+    """The numbers in digits, commas, brackets and space, where all are JSON's (RFC 8259) and at
+    most 255, in a few passes over all bytes. One is read at its last digit, from that and the two
+    bytes before it.
+    """
+    text = b",,,%b," % lists.translate(None, BRACKETS_AND_SPACE)
+    digit = np.frombuffer(text, np.uint8) - np.uint8(48)
+    is_digit = digit < 10
+    digit *= is_digit
+    fourth, third, second, here = (is_digit[at : at - 4] for at in range(4))
+    hundreds, tens, ones = (digit[at : at - 4] for at in range(1, 4))
+    has_zero_before = here & second & ~third & (tens == 0)
+    if (has_zero_before | here & second & third & fourth).any():
+        return None
+    value = hundreds * second * np.uint16(100) + tens * np.uint16(10) + ones
+    numbers = np.compress(here > is_digit[4:], value)
+    in_lists = np.frombuffer(lists, np.uint8) - np.uint8(48) < 10
+    if np.count_nonzero(in_lists[1:] > in_lists[:-1]) != len(numbers):  # space within a number
+        return None
+    return numbers.astype(np.uint8) if numbers.max(initial=0) <= 255 else None
 
 
 def _list(item: bytes, count: int) -> bytes:

@@ -447,6 +447,26 @@ def test_a_regular_batch_is_read_as_any_other(body: bytes) -> None:
     assert outcome(body) == outcome(body + SPACE)
 
 
+@pytest.mark.parametrize(
+    ("row", "numbers"),
+    [
+        (b"[0,7,10,99,100,255]", [0, 7, 10, 99, 100, 255]),
+        (b"[ 0 ,\t12,\r\n255 ]", [0, 12, 255]),
+        (b"[200]", [200]),
+        *((row, None) for row in (b"[256]", b"[999]", b"[1000]", b"[12345]", b"[2555,1]")),
+        *((row, None) for row in (b"[00]", b"[01]", b"[012]", b"[007,1]", b"[1,00]")),
+        *((row, None) for row in (b"[1 2]", b"[1 2,]", b"[,1 2]", b"[25 5]", b"[1\n0,1]")),
+        *((row, None) for row in (b"[]", b"[1,]", b"[,1]", b"[1,,2]", b"[,]")),
+        *((row, None) for row in (b"[-1]", b"[1.0]", b"[1e1]", b"[true]", b'["1"]')),
+    ],
+)
+def test_numbers_of_a_regular_batch(row: bytes, numbers: list[int] | None) -> None:
+    found = _regular(b'{"images":[[%b]]}' % row)
+    assert (found is None) == (numbers is None)
+    if found is not None:
+        assert found.tolist() == [[numbers]]
+
+
 def test_what_is_regular_is_read_as_one_list() -> None:
     body = orjson.dumps({"images": np.stack([LARGE[:28, :28]] * 3).tolist()})
     assert np.array_equal(np.array(_regular(body)), np.stack([LARGE[:28, :28]] * 3))
