@@ -122,7 +122,7 @@ def found_over(grey: Grey, ground: Ground, *, dark: bool) -> Sight:
     floor = 0.0 if isinstance(ground, int) else noise_floor(ink)
     # Ink that covers most of the picture must not pass for its noise.
     threshold = max(min(floor, 0.6 * peak), INK_SHARE * peak, CONTRAST / 2)
-    found = ink > threshold if peak >= CONTRAST else np.zeros(grey.shape, bool)
+    found = exceeds(ink, threshold) if peak >= CONTRAST else np.zeros(grey.shape, bool)
     return Sight(dark, ground, ink, found.astype(np.uint8))
 
 
@@ -144,6 +144,11 @@ def ink_above(grey: Grey, ground: Ground, *, dark: bool) -> Plane:
         return np.asarray(cv2.subtract(grey, ground), np.uint8)
     taken, light = cv2.subtract(ground, grey), np.maximum(ground, np.uint8(DARKEST))
     return np.asarray(cv2.divide(taken, light, scale=WHITE, dtype=cv2.CV_32F), np.float32)
+
+
+def exceeds(plane: Plane, level: float) -> NDArray[np.bool_]:
+    """Where `plane` [h,w] is above `level`: of bytes, without making them floats first."""
+    return plane > (int(level) if plane.dtype == np.uint8 else level)
 
 
 def noise_floor(ink: Plane) -> float:

@@ -4,6 +4,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.ink import (
+    exceeds,
     ground_of,
     ink_above,
     ink_is_dark,
@@ -74,3 +75,10 @@ def test_ink_in_a_shadow_is_ink_and_the_shadow_is_not() -> None:
     assert (found & expected).sum() > 0.9 * expected.sum()
     near = cv2.dilate(expected, np.ones((5, 5), np.uint8))
     assert (found[near == 0]).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["uint8", "float32"])
+@pytest.mark.parametrize("level", [0, 0.5, 76.5, 77, 254.9, 255, 300])
+def test_what_exceeds_a_level(kind: str, level: float) -> None:
+    plane = np.asarray(np.arange(256).reshape(16, 16), kind)
+    assert exceeds(plane, level).ravel().tolist() == [value > level for value in range(256)]
