@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socketserver
@@ -188,6 +189,7 @@ REFUSED = b"HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno"
 def test_open_loop_counts_every_request(answer: bytes, failed: int) -> None:
     with answering(answer) as url:
         figures = OpenLoop(url, [ASK], connections=4).run(rate=100, seconds=0.2)
+    assert gc.isenabled()
     assert figures["failed"] == failed
     assert figures["offered_per_second"] == 100
     assert figures["p50_ms"] <= figures["p99_ms"]
