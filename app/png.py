@@ -90,20 +90,20 @@ def plane_of(picture: Plain) -> Plane | None:
     where it is neither, is filtered otherwise, is large, or can't be inflated.
     """
     mode, width, height, _ = picture
-    stride = 1 + width * len(mode)
-    inflated = _inflated(picture, height * stride)
-    if inflated is None:
+    if mode == "RGB" or width * height > PLANE_PIXELS:
         return None
-    filtered = np.frombuffer(inflated, np.uint8).reshape(height, stride)[:, 1:]
+    stride = 1 + width * len(mode)
+    rows = _rows(picture.deflated, height, stride)
+    if rows is None:
+        return None
+    filtered = np.frombuffer(rows, np.uint8).reshape(height, stride)[:, 1:]
     if mode == "RGBA":
         filtered = np.ascontiguousarray(filtered)
         pixels = filtered.view(np.uint32)
         if np.bitwise_or.reduce(pixels, axis=None).tobytes()[:3] != bytes(3):
             return None
         filtered = np.asarray(cv2.extractChannel(filtered.reshape(height, width, 4), 3), np.uint8)
-    kind = inflated[0]
-    is_simple = kind <= UP and inflated[::stride].count(kind) == height
-    return unfiltered(filtered, kind) if is_simple else None
+    return _unfiltered(filtered, rows[0])
 
 
 class Square:
@@ -112,10 +112,9 @@ class Square:
     """
 
     def __init__(self, side: int) -> None:
-        header = b"IHDR" + SIZE.pack(side, side) + bytes((8, 0, 0, 0, 0))
-        length, crc = len(header) - 4, zlib.crc32(header)
+        header = HEAD.pack(13, b"IHDR") + SIZE.pack(side, side) + bytes((8, 0, 0, 0, 0))
         self.side = side
-        self._head = MAGIC + length.to_bytes(4) + header + crc.to_bytes(4)
+        self._head = MAGIC + header + zlib.crc32(header[4:]).to_bytes(4)
 
     def rows_of(self, file: bytes) -> bytearray | None:
         """The rows, each behind its filter, which is the same simple one for all. None where that
@@ -128,35 +127,31 @@ class Square:
             return None
         if zlib.crc32(file[at + 4 : end - 4]) != int.from_bytes(file[end - 4 : end]):
             return None
-        stride = self.side + 1
-        try:
-            rows: bytearray = deflate.zlib_decompress(file[at + 8 : end - 4], self.side * stride)
-        except deflate.DeflateError:
-            return None
-        whole = len(rows) == self.side * stride and rows[0] <= UP
-        return rows if whole and rows[::stride].count(rows[0]) == self.side else None
+        return _rows(file[at + 8 : end - 4], self.side, self.side + 1)
 
     def planes_of(self, rows: list[bytearray]) -> Plane:
         """[n,side,side] of those that `rows_of` gave, all of one filter."""
         filtered = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, self.side, self.side + 1)
-        return unfiltered(filtered[..., 1:], rows[0][0])
+        return _unfiltered(filtered[..., 1:], rows[0][0])
 
 
-def unfiltered(steps: Plane, kind: int) -> Plane:
+def _rows(deflated: bytes, height: int, stride: int) -> bytearray | None:
+    """Rows of `stride` bytes, all behind the same filter: NONE, SUB or UP. None where that is not
+    so, or they can't be inflated."""
+    try:
+        rows: bytearray = deflate.zlib_decompress(deflated, height * stride)
+    except deflate.DeflateError:
+        return None
+    if len(rows) != height * stride or rows[0] > UP:
+        return None
+    return rows if rows[::stride].count(rows[0]) == height else None
+
+
+def _unfiltered(steps: Plane, kind: int) -> Plane:
     """The pixels […,h,w] whose rows were all filtered as `kind` says: NONE, SUB or UP."""
     if kind == SUB:
         return _summed_along_rows(steps)
     return np.add.accumulate(steps, axis=-2, dtype=np.uint8) if kind == UP else steps
-
-
-def _inflated(picture: Plain, size: int) -> bytearray | None:
-    if picture.mode == "RGB" or picture.width * picture.height > PLANE_PIXELS:
-        return None
-    try:
-        inflated: bytearray = deflate.zlib_decompress(picture.deflated, size)
-    except deflate.DeflateError:
-        return None
-    return inflated if len(inflated) == size else None
 
 
 def _summed_along_rows(steps: Plane) -> Plane:
