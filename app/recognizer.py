@@ -111,9 +111,11 @@ class Recognizer:
 
     def _prepare(self, asked: Asked, job: Job) -> list[Normalized]:
         seen: list[Normalized] = []
+        if job.future.done():  # abandoned while it waited for this thread
+            return seen
         (told,) = _told([asked])
         for index, image in enumerate(told.images):
-            if job.future.done():  # abandoned while it waited for this thread
+            if job.future.done():
                 return seen
             seen.append(_see(index, self._picture(index, image), asked.as_is))
         return seen

@@ -179,6 +179,23 @@ def test_a_job_abandoned_while_it_is_decoded(tmp_path: Path) -> None:
     asyncio.run(scene())
 
 
+def test_of_an_abandoned_job_not_even_mnists_digits_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("app.recognizer.digits_among", lambda images: told.append(len(images)))
+
+    async def scene() -> None:
+        async with recognizer(tmp_path, inline_image_bytes=0) as reader:
+            with reader.batcher.reserve(1) as job:
+                job.abandon(DeadlineExceeded("too late"))
+                with pytest.raises(DeadlineExceeded):
+                    await reader.read(Asked([png(spoken(1))], False), job)
+
+    asyncio.run(scene())
+    assert told == []
+
+
 FORM = [GOOD, png(spoken(2)), GOOD]
 
 
