@@ -140,7 +140,7 @@ async def _parse(request: Request, body: bytes) -> list[payload.RawImage]:
     settings = state(request).settings
     content_type = request.headers.get("content-type", "").encode("latin-1")
     limits = {"max_images": settings.max_images, "max_pixels": settings.max_pixels}
-    if len(body) <= payload.AT_ONCE_BYTES:
+    if len(body) <= payload.IN_LOOP_BYTES:
         return payload.parse(body, content_type, **limits)
     return await asyncio.to_thread(payload.parse, body, content_type, **limits)
 

@@ -73,7 +73,7 @@ def plain_length(headers: RequestHeaders, here: State) -> int | None:
     if not PARTICULAR.isdisjoint(headers) or b"content-length" not in headers:
         return None
     length = int(headers[b"content-length"])  # the parser has seen to it that it is a number
-    if length > min(payload.AT_ONCE_BYTES, here.settings.max_body_bytes):
+    if length > min(payload.IN_LOOP_BYTES, here.settings.max_body_bytes):
         return None
     if here.key_hashes and not knows(Headers(raw=[*headers.items()]), here.key_hashes):
         return None

@@ -35,7 +35,7 @@ RawImage = bytes | Pixels
 FLAT_PIXELS = 28 * 28
 MAX_PARTS = 1000
 
-AT_ONCE_BYTES = 256 * 1024
+IN_LOOP_BYTES = 256 * 1024
 """Bodies up to this size are parsed on the event loop: 64 times 28×28 numbers, in 1 to 2 ms. Under
 load a thread gets the interpreter 5 ms late, and what waits for one then waits for seconds."""
 JSON_AT_ONCE_BYTES = 512 * 1024
@@ -62,11 +62,8 @@ class Intake:
     def has_room(self, count: int) -> bool:
         return self.held_bytes + count <= self.max_held_bytes
 
-    def open(self, count: int = 0) -> Hold:
-        """A hold of `count` bytes. Raises QueueFull as `Hold.grow`."""
-        hold = Hold(self)
-        hold.grow(count)
-        return hold
+    def open(self) -> Hold:
+        return Hold(self)
 
 
 class Hold:

@@ -259,7 +259,8 @@ def test_what_can_not_be_written_is_a_failure_of_ours(exchange: Exchange) -> Non
 def test_an_answered_exchange_is_no_circle() -> None:
     connection: Any = SimpleNamespace(on_response_complete=lambda: None)
     here: Any = SimpleNamespace(metrics=Metrics(), settings=SimpleNamespace(log_requests=False))
-    hold = Intake(100).open(3)
+    hold = Intake(100).open()
+    hold.grow(3)
     exchange = Exchange(connection, here, {}, hold, as_is=True, keep_alive=True)
     gone = weakref.ref(exchange)
     exchange.disconnected = True
