@@ -107,7 +107,7 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     except ModelError as error:
         log.info("not compiled", version=folder.name, reason=str(error))
         return ready(signature, range(1, max_batch + 1))
-    compiled = replace(compiled, lone_seconds=_seconds(compiled, images[:1]))
+    compiled = replace(compiled, lone_seconds=_least_seconds(compiled, images[:, None]))
     largest = max_batch // SIZES[0] * SIZES[0]
     if not largest or CAREFUL in card:  # of two networks, the first is too small to gain by it
         return compiled
@@ -252,16 +252,17 @@ def _quicker_for(
     images: NDArray[np.uint8], compiled: Classifier, signature: Classifier
 ) -> Classifier:
     """The compiled one, with the signature for full batches where that is worth it."""
-    if _seconds(signature, images) >= WORTH_IT * _seconds(compiled, images):
+    trials = [images] * TRIALS
+    if _least_seconds(signature, trials) >= WORTH_IT * _least_seconds(compiled, trials):
         return compiled
     log.info("full batches as the signature", version=compiled.version)
     return replace(compiled, compute=by_size(signature.compute, compiled.compute))
 
 
-def _seconds(classifier: Classifier, images: NDArray[np.uint8]) -> float:
-    """The least of some calls': others keep the machine busy while it starts."""
+def _least_seconds(classifier: Classifier, batches: Iterable[NDArray[np.uint8]]) -> float:
+    """That a call takes with one of these: others keep the machine busy while it starts."""
     spans = []
-    for _ in range(TRIALS):
+    for images in batches:
         began = time.perf_counter()
         classifier(images)
         spans.append(time.perf_counter() - began)
