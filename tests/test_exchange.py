@@ -355,6 +355,12 @@ def occupied(slow: Server) -> socket.socket:
     return connection
 
 
+def test_a_body_longer_than_uvicorn_would_hold_is_read(slow: Server) -> None:
+    body = json.dumps({"image": spoken(7).tolist()}).encode()[:-1].ljust(200_000) + b"}"
+    reply = ask(slow, body, {"content-type": "application/json"})
+    assert reply.json["predictions"][0]["label"] == 7
+
+
 def test_past_the_deadline_it_is_not_begun(slow: Server) -> None:
     with occupied(slow) as connection:
         assert ask(slow, GOLDEN, KIND).problem == "deadline-exceeded"
