@@ -18,20 +18,17 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from app.compiled import SIZES, Answer, Compute, Program, by_size, cascade
+from app.compiled import CAREFUL, SIGNATURE, SIZES, Answer, Compute, by_size, load_programs
 from app.errors import ModelError
 
 log = structlog.get_logger()
 
-SIGNATURE = "serving_default"
-QUICK, CAREFUL = "quick", "careful"
-"""Programs of a cascade's two networks; in its card it says when the second is asked."""
 TENSORS = {"images": ("uint8", 3), "probabilities": ("float32", 2), "digit_score": ("float32", 1)}
 """What the signature takes and gives: each tensor's type and rank."""
 
@@ -50,6 +47,13 @@ class Thresholds:
 
     digit_score: float
     confidence: float
+
+
+class Golden(NamedTuple):
+    """Inputs [n,28,28], and the rows [n,11] that a classifier is to answer."""
+
+    images: NDArray[np.uint8]
+    rows: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -91,11 +95,12 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     except Exception as error:  # TensorFlow raises what it likes
         raise ModelError(f"{folder}: TensorFlow can't load it ({type(error).__name__}).") from error
     _check_signature(folder, saved_model)
-    images, expected = _golden(folder)
+    golden = _golden(folder / "golden.npz")
+    in_eight_bits = folder / "assets.extra" / "golden.npz"
 
-    def ready(compute: Compute, sizes: Iterable[int]) -> Classifier:
+    def ready(compute: Compute, sizes: Iterable[int], golden: Golden) -> Classifier:
         classifier = Classifier(name, folder.name, card, thresholds, compute)
-        _self_test(folder, classifier, images, expected)
+        _self_test(folder, classifier, golden)
         _warm_up(folder, classifier, sizes)
         return classifier
 
@@ -103,16 +108,18 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     try:
         if card.get("compiled_from") != sums.get("saved_model.pb", ""):
             raise ModelError("The card names no compilation of this graph.")
-        compiled = ready(_compiled(tf, folder, card, intra_op_threads), SIZES)
+        programs = load_programs(tf, folder, card, threads=intra_op_threads)
+        own = _golden(in_eight_bits) if in_eight_bits.exists() else golden
+        compiled = ready(programs, SIZES, own)
     except ModelError as error:
         log.info("not compiled", version=folder.name, reason=str(error))
-        return ready(signature, range(1, max_batch + 1))
-    compiled = replace(compiled, lone_seconds=_least_seconds(compiled, images[:, None]))
+        return ready(signature, range(1, max_batch + 1), golden)
+    compiled = replace(compiled, lone_seconds=_least_seconds(compiled, golden.images[:, None]))
     largest = max_batch // SIZES[0] * SIZES[0]
-    if not largest or CAREFUL in card:  # of two networks, the first is too small to gain by it
-        return compiled
-    batches = ready(signature, range(SIZES[0], largest + 1, SIZES[0]))
-    return _quicker_for(np.resize(images, (largest, 28, 28)), compiled, batches)
+    if not largest or own is not golden or CAREFUL in card:
+        return compiled  # of two networks, the first is too small to gain by it
+    batches = ready(signature, range(SIZES[0], largest + 1, SIZES[0]), golden)
+    return _quicker_for(np.resize(golden.images, (largest, 28, 28)), compiled, batches)
 
 
 def verify(folder: Path) -> dict[str, str]:
@@ -173,20 +180,6 @@ def _import_quickly() -> None:
         gc.enable()
 
 
-def _compiled(tf: Any, folder: Path, card: Mapping[str, Any], threads: int) -> Compute:
-    """Raises ModelError where a program, or a word of the card, is missing, or one can't be run."""
-    programs = {
-        path.stem: Program(tf, path.read_bytes(), threads=threads)
-        for path in (folder / "assets.extra").glob("*.tflite")
-    }
-    try:
-        if SIGNATURE in programs:
-            return programs[SIGNATURE]
-        return cascade(programs[QUICK], programs[CAREFUL], card["careful"]["asked_below"])
-    except KeyError as error:
-        raise ModelError(f"The card or a program lacks {error}.") from error
-
-
 def _as_it_is(tf: Any, saved_model: Any) -> Compute:
     """The signature's graph. The signature itself looks at its arguments again, in Python, for
     longer than the graph takes for one image.
@@ -212,31 +205,25 @@ def _check_signature(folder: Path, saved_model: Any) -> None:
         raise ModelError(f"{folder}: signature {SIGNATURE!r} takes or gives other tensors.")
 
 
-def _golden(folder: Path) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Inputs [n,28,28], and the rows [n,11] that a classifier is to answer."""
+def _golden(file: Path) -> Golden:
     try:
-        with np.load(folder / "golden.npz", allow_pickle=False) as golden:
-            expected = np.column_stack([golden["probabilities"], golden["digit_score"]])
-            return golden["images"], expected
+        with np.load(file, allow_pickle=False) as golden:
+            rows = np.column_stack([golden["probabilities"], golden["digit_score"]])
+            return Golden(golden["images"], rows)
     except Exception as error:  # a damaged archive raises what it likes
-        raise ModelError(f"{folder}: the self-test failed ({type(error).__name__}).") from error
+        raise ModelError(f"{file}: the self-test failed ({type(error).__name__}).") from error
 
 
-def _self_test(
-    folder: Path,
-    classifier: Classifier,
-    images: NDArray[np.uint8],
-    expected: NDArray[np.float32],
-) -> None:
+def _self_test(folder: Path, classifier: Classifier, golden: Golden) -> None:
     try:
-        answer = classifier(images)
+        answer = classifier(golden.images)
     except ModelError:
         raise
     except Exception as error:  # a model that fails may not be served
         raise ModelError(f"{folder}: the self-test failed ({type(error).__name__}).") from error
-    if not len(images) or answer.shape != expected.shape:
+    if not len(golden.images) or answer.shape != golden.rows.shape:
         raise ModelError(f"{folder}: golden.npz does not fit the model.")
-    if not np.allclose(answer, expected, rtol=0, atol=GOLDEN_TOLERANCE):
+    if not np.allclose(answer, golden.rows, rtol=0, atol=GOLDEN_TOLERANCE):
         raise ModelError(f"{folder}: the model does not answer its golden inputs as recorded.")
 
 

@@ -3,9 +3,9 @@
     python -m training.evaluate --model models/digits/1 --plots docs
     python -m training.evaluate --url http://127.0.0.1:8000
 
-Directly, images go through `app.image`, `app.normalize` and the version's signature; over
-HTTP, through POST /predict: as arrays with normalize=false, and as uploaded files. `--card`
-writes the figures into the model card of `--model` and seals its manifest anew.
+Directly, images go through `app.image`, `app.normalize` and the version as `app.classifier` loads
+it; over HTTP, through POST /predict: as arrays with normalize=false, and as uploaded files.
+`--card` writes the figures into the model card of `--model` and seals its manifest anew.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
+from app import classifier
 from app.image import decode
 from app.normalize import normalize
 from training import calibrate, corrupt, data, export, outliers, plots, scenes
@@ -67,12 +68,13 @@ class Folder:
     """A version on disk, asked in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.read = export.reader(folder)
-        self.thresholds = json.loads((folder / "model_card.json").read_text())["thresholds"]
+        self.classify = classifier.load(folder)
 
     def arrays(self, images: NDArray[np.uint8]) -> Answers:
-        probabilities, score = self.read(images)
-        return Answers(probabilities, accepted(probabilities, score, self.thresholds))
+        rows = self.classify(images)
+        probabilities, score = rows[:, :10], rows[:, 10]
+        limits = asdict(self.classify.thresholds)
+        return Answers(probabilities, accepted(probabilities, score, limits))
 
     def files(self, images: Sequence[bytes]) -> Answers:
         seen = [normalize(decode(image, max_pixels=50_000_000).grey) for image in images]

@@ -2,7 +2,8 @@
 
     models/digits/<integer>/
         saved_model.pb, variables/, fingerprint.pb    signature serving_default
-        assets.extra/*.tflite   the same, or its halves, as TensorFlow Lite runs them
+        assets.extra/*.tflite     the same, or its halves, as TensorFlow Lite runs them
+        assets.extra/golden.npz   what these answer, if that is not quite the same: in eight bits
         model_card.json   what it was trained on and how, every measured figure, thresholds
         golden.npz        drawn inputs and what this model answers to them
         manifest.json     SHA-256 of every other file
@@ -16,7 +17,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,25 +62,36 @@ def export(
 ) -> Version:
     """Write the next version of `network` under `models`; all of it, or, if stopped, nothing.
 
-    `card` lacks only name and version. The folder is made under a name that no server looks
-    at and renamed when complete.
+    `card` lacks only name and version.
 
     Raises:
         OSError: `models` can't be written.
     """
-    models.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models))
-    try:
+    with drafted(models) as draft:
         classifier = save(network, temperature, draft, careful)
         images = golden_images()
         write_golden(draft, images[classifier.is_clear_cut(images)])
         write_compiled(draft)
-        number = next_version(models)
-        write_card(draft, {"name": "digits", "version": str(number), **card})
-        draft.chmod(0o755)
-        draft.rename(models / str(number))
+        return published(draft, models, {"name": "digits", **card})
+
+
+@contextmanager
+def drafted(models: Path) -> Iterator[Path]:
+    """A new folder under `models` that no server looks at, gone afterwards unless published."""
+    models.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models))
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def published(draft: Path, models: Path, card: Card) -> Version:
+    """The draft as the next version, which is the card's then, too."""
+    number = next_version(models)
+    write_card(draft, card | {"version": str(number)})
+    draft.chmod(0o755)
+    draft.rename(models / str(number))
     return Version(number, models / str(number))
 
 
@@ -234,15 +247,23 @@ def write_golden(folder: Path, images: NDArray[np.uint8]) -> None:
     np.savez(folder / "golden.npz", images=images, **load(folder)(images))  # type: ignore[arg-type]
 
 
-def write_compiled(folder: Path) -> None:
+Convert = Callable[[Path, str], bytes]
+"""The name of a signature of the saved model in a folder → the same for TensorFlow Lite."""
+
+
+def in_float(folder: Path, name: str) -> bytes:
+    converted: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), [name]).convert()
+    return converted
+
+
+def write_compiled(folder: Path, convert: Convert = in_float) -> None:
     """Convert the signature of a saved model, or, of a cascade, its halves: TensorFlow Lite has no
     condition on how many images there are."""
     signatures = tf.saved_model.load(str(folder)).signatures.keys()
     extra = folder / "assets.extra"
     extra.mkdir(exist_ok=True)
     for name in {"quick", "careful"} & signatures or {"serving_default"}:
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(folder), [name])
-        (extra / f"{name}.tflite").write_bytes(converter.convert())
+        (extra / f"{name}.tflite").write_bytes(convert(folder, name))
 
 
 def write_card(folder: Path, card: Card) -> None:

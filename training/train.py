@@ -345,17 +345,21 @@ def _card(folder: Path) -> export.Card:
 def asked_again(quick: cascade.Reader, careful: export.Careful, split: data.Split) -> Figures:
     """What the card says of the careful version, and how often it is asked."""
     card = _card(careful.folder)
+    known = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
+    shares = shares_asked(quick, careful.sure, split)
+    return known | {"asked_below": careful.sure, "asked_again": shares}
+
+
+def shares_asked(quick: cascade.Reader, sure: float, split: data.Split) -> Figures:
     sets = {
         "validation": split.validation,
         "altered_validation": altered_validation(split),
         "test": split.test,
     }
-    shares = {
-        name: evaluate.share(cascade.surety_of(quick(one.images)) < careful.sure)
+    return {
+        name: evaluate.share(cascade.surety_of(quick(one.images)) < sure)
         for name, one in sets.items()
     }
-    known = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
-    return known | {"asked_below": careful.sure, "asked_again": shares}
 
 
 def knows_digits(network: Any) -> bool:
