@@ -34,7 +34,7 @@ SIGNATURE = "serving_default"
 QUICK, CAREFUL = "quick", "careful"
 """A cascade's two networks; in its card it says when the second is asked."""
 
-SIZES = (16, 4, 1)
+SIZES = (16, 8, 4, 2, 1)
 """Batch sizes that are laid out. Others are made of these, 21 = 16 + 4 + 1: an image costs nearly
 the same in each, and an image more to fill one up would cost more than a call."""
 

@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application. Without settings it is what a server runs: it reads the environment, and
     sends the process's logs to stderr.
     """
+    is_server = settings is None
     if settings is None:
         settings = Settings()
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -64,7 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title="Digits",
         version="0.1.0",
         description=DESCRIPTION,
-        lifespan=partial(lifespan, settings=settings, metrics=metrics, key_hashes=hashes),
+        lifespan=partial(
+            lifespan, settings=settings, metrics=metrics, key_hashes=hashes, is_server=is_server
+        ),
         redoc_url=None,
     )
     app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
@@ -97,7 +100,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI, *, settings: Settings, metrics: Metrics, key_hashes: frozenset[str]
+    app: FastAPI,
+    *,
+    settings: Settings,
+    metrics: Metrics,
+    key_hashes: frozenset[str],
+    is_server: bool,
 ) -> AsyncIterator[dict[str, State]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     drain = Drain(settings.drain_notice_seconds)
@@ -123,6 +131,8 @@ async def lifespan(
         watch = asyncio.create_task(versions.watch(settings.reload_seconds))
         settling = asyncio.create_task(metrics.keep_settled())
         drain.started = True
+        if is_server:
+            asyncio.get_running_loop().run_in_executor(None, memory.use_large_pages)
         log.info("ready", model=versions.live.name, version=versions.live.version)
         intake = Intake(settings.max_held_bytes)
         turn = Turn(batcher, recognizer, max_images=settings.max_batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -23,8 +23,13 @@ from app.versions import Versions
 
 T = TypeVar("T")
 U = TypeVar("U")
+MaybeDigits = list[Normalized | None]
+Row = tuple[NDArray[np.float32], list[float]]
+"""A classifier's figures for one image [11], and the same as numbers: for so few, NumPy takes
+longer than all the rest of judging them."""
 
 DIGIT_SHAPE = (28, 28)
+NOTHING = np.empty((0, 11), np.float32)
 PIXELS_A_BYTE = 64
 """Pixels that come as numbers and count as one encoded byte: 64 times 28×28 stay on the loop."""
 
@@ -43,13 +48,6 @@ class Asked(NamedTuple):
     """A request's images, and whether they are 28×28 and to be taken as they are."""
 
     images: Sequence[RawImage]
-    as_is: bool
-
-
-class Told(NamedTuple):
-    """The same, but that those which are as MNIST made them are normalized already."""
-
-    images: Sequence[RawImage | Normalized]
     as_is: bool
 
 
@@ -81,15 +79,17 @@ class Recognizer:
         """For each request what `read` would give, or raise, and the classifier that gave them all:
         at once, on the event loop. Each step is done for all of them before the next.
         """
-        classifier = self.versions.live
-        pictures = _each(self._decode, _told(requests))
-        seen = _each(_normalize, pictures)
+        classifier, thresholds = self.versions.live, self.versions.live.thresholds
+        seen = self._see_together(requests)
         digits = _digits(one for some in seen if isinstance(some, list) for one in some)
         try:
-            rows = iter(self.batcher.call(classifier, np.array(digits)) if digits else ())
+            rows = _rows(self.batcher.call(classifier, np.array(digits)) if digits else NOTHING)
         except Exception as error:  # noqa: BLE001 -- the askers' to raise
             return classifier, [error] * len(requests)
-        return classifier, _each(lambda some: _judged(some, rows, classifier.thresholds), seen)
+        return classifier, [
+            some if isinstance(some, Exception) else _judged(some, rows, thresholds)
+            for some in seen
+        ]
 
     async def read(self, asked: Asked, job: Job) -> tuple[Classifier, list[Reading]]:
         """A reading for each image, in order, and the classifier that gave them all.
@@ -106,7 +106,7 @@ class Recognizer:
         if job.future.done():  # abandoned meanwhile; its future says why
             await job.future
         digits = _digits(seen)
-        rows = iter(await job.run(classifier, np.array(digits)) if digits else ())
+        rows = _rows(await job.run(classifier, np.array(digits)) if digits else NOTHING)
         return classifier, _judged(seen, rows, classifier.thresholds)
 
     def _prepare(self, asked: Asked, job: Job) -> list[Normalized]:
@@ -114,18 +114,27 @@ class Recognizer:
         if job.future.done():  # abandoned while it waited for this thread
             return seen
         (told,) = _told([asked])
-        for index, image in enumerate(told.images):
+        for index, (image, digit) in enumerate(zip(asked.images, told, strict=True)):
             if job.future.done():
                 return seen
-            seen.append(_see(index, self._picture(index, image), asked.as_is))
+            seen.append(digit or _see(index, self._picture(index, image), asked.as_is))
         return seen
 
-    def _decode(self, told: Told) -> tuple[list[Picture | Normalized], bool]:
-        return [self._picture(*one) for one in enumerate(told.images)], told.as_is
+    def _see_together(self, requests: Sequence[Asked]) -> list[list[Normalized] | Exception]:
+        told = _told(requests)
+        seen: list[Any] = [*told]
+        rest = [place for place, digits in enumerate(told) if None in digits]
+        pictures = _each(self._decode, [(requests[place], told[place]) for place in rest])
+        for place, outcome in zip(rest, _each(_normalize, pictures), strict=True):
+            seen[place] = outcome
+        return seen
 
-    def _picture(self, index: int, image: RawImage | Normalized) -> Picture | Normalized:
-        if isinstance(image, Normalized):
-            return image
+    def _decode(self, both: tuple[Asked, MaybeDigits]) -> tuple[list[Picture | Normalized], bool]:
+        asked, told = both
+        pairs = enumerate(zip(asked.images, told, strict=True))
+        return [digit or self._picture(index, one) for index, (one, digit) in pairs], asked.as_is
+
+    def _picture(self, index: int, image: RawImage) -> Picture:
         if not isinstance(image, bytes):
             return Picture(image, 1.0)
         try:
@@ -149,25 +158,22 @@ def _each(step: Callable[[T], U], of: Iterable[T | Exception]) -> list[U | Excep
     return [outcome(one) for one in of]
 
 
-def _told(requests: Sequence[Asked]) -> list[Told]:
+def _told(requests: Sequence[Asked]) -> list[MaybeDigits]:
+    """Of each request, the images that are as MNIST made them."""
     images = [image for asked in requests if not asked.as_is for image in asked.images]
     found = iter(digits_among(images))
-    return [
-        Told(asked.images, True)
-        if asked.as_is
-        else Told([next(found) or image for image in asked.images], False)
-        for asked in requests
-    ]
+    return [[None if asked.as_is else next(found) for _ in asked.images] for asked in requests]
 
 
 def _normalize(decoded: tuple[list[Picture | Normalized], bool]) -> list[Normalized]:
     pictures, as_is = decoded
-    return [_see(index, picture, as_is) for index, picture in enumerate(pictures)]
+    return [
+        one if isinstance(one, Normalized) else _see(index, one, as_is)
+        for index, one in enumerate(pictures)
+    ]
 
 
-def _see(index: int, picture: Picture | Normalized, as_is: bool) -> Normalized:
-    if isinstance(picture, Normalized):
-        return picture
+def _see(index: int, picture: Picture, as_is: bool) -> Normalized:
     if as_is:
         return _as_it_is(index, picture.grey)
     seen = normalize(picture.grey)
@@ -194,8 +200,12 @@ def _digits(seen: Iterable[Normalized]) -> list[NDArray[np.uint8]]:
     return [one.digit for one in seen if one.box is not None]
 
 
+def _rows(figures: NDArray[np.float32]) -> Iterator[Row]:
+    return zip(figures, figures.tolist(), strict=True)
+
+
 def _judged(
-    seen: Iterable[Normalized], rows: Iterator[NDArray[np.float32]], thresholds: Thresholds
+    seen: Iterable[Normalized], rows: Iterator[Row], thresholds: Thresholds
 ) -> list[Reading]:
     """`rows` has one for each that is not blank."""
     return [_judge(one, next(rows), thresholds) if one.box else _blank(one) for one in seen]
@@ -215,8 +225,9 @@ def _blank(seen: Normalized) -> Reading:
     return Reading(None, 0.1, np.full(10, 0.1, np.float32), "blank", seen)
 
 
-def _judge(seen: Normalized, row: NDArray[np.float32], thresholds: Thresholds) -> Reading:
-    *levels, digit_score = row.tolist()  # for so few, NumPy takes longer than all the rest of this
+def _judge(seen: Normalized, row: Row, thresholds: Thresholds) -> Reading:
+    figures, levels = row
+    digit_score = levels.pop()
     confidence = max(levels)
     label = levels.index(confidence)
     rejected = None
@@ -224,4 +235,4 @@ def _judge(seen: Normalized, row: NDArray[np.float32], thresholds: Thresholds) -
         rejected = "not_a_digit"
     elif confidence < thresholds.confidence:
         rejected = "uncertain"
-    return Reading(label, row[label], row[:10], rejected, seen)
+    return Reading(label, figures[label], figures[:10], rejected, seen)

@@ -14,6 +14,7 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI
 
+from app import memory
 from app.batcher import Batcher
 from app.classifier import Classifier, Thresholds
 from app.connection import Connection
@@ -48,6 +49,9 @@ class Constant:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
+    memory.keep_freed()
+    memory.seldom_collect()
+    memory.use_large_pages()
     settings = Settings()
     metrics = Metrics()
     recognizer = cast("Recognizer", Constant())
