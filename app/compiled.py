@@ -34,6 +34,11 @@ SIGNATURE = "serving_default"
 QUICK, CAREFUL = "quick", "careful"
 """A cascade's two networks; in its card it says when the second is asked."""
 
+SIDE = 28
+LESS, MARGIN = 128, 1
+"""Programs in eight bits take pixels less so much, and may want so many pixels of nothing before an
+image's first row and column, and what there is room for behind the last."""
+
 SIZES = (16, 8, 4, 2, 1)
 """Batch sizes that are laid out. Others are made of these, 21 = 16 + 4 + 1: an image costs nearly
 the same in each, and an image more to fill one up would cost more than a call."""
@@ -100,17 +105,21 @@ class Layout:
     def __init__(self, tf: Any, model: bytes, size: int, *, threads: int) -> None:
         self._interpreter = tf.lite.Interpreter(model_content=model, num_threads=threads)
         (images,) = self._interpreter.get_input_details()
-        self._images = images["index"]
-        self._is_in_eight_bits = images["dtype"] is np.int8
-        self._interpreter.resize_tensor_input(self._images, (size, 28, 28))
+        self._images, side = images["index"], images["shape"][-1]
+        self._interpreter.resize_tensor_input(self._images, (size, side, side))
         self._interpreter.allocate_tensors()
         outputs = self._interpreter.get_output_details()
         self._outputs = [one["index"] for one in sorted(outputs, key=lambda one: len(one["shape"]))]
+        self._frame: NDArray[np.int8] | None = None
+        if images["dtype"] is np.int8:
+            self._frame = np.full((size, side, side), LESS - 256, np.int8)
+            place = slice(MARGIN, MARGIN + SIDE) if side > SIDE else slice(None)
+            self._inside = self._frame.view(np.uint8)[:, place, place]
 
     def __call__(self, images: Images) -> Answer:
-        if self._is_in_eight_bits:
-            images = (images ^ 128).view(np.int8)  # 0–255 as −128–127
-        self._interpreter.set_tensor(self._images, images)
+        if self._frame is not None:
+            np.bitwise_xor(images, LESS, out=self._inside)
+        self._interpreter.set_tensor(self._images, images if self._frame is None else self._frame)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._outputs]
 

@@ -10,7 +10,8 @@ asked, stays as it is. There is a version only if the quick one still is not wro
 the careful one where it is sure.
 
 The first convolution looks at one channel, and eight-bit kernels take channels by fours: what is
-strided becomes a convolution over blocks of pixels, its channels. That is the same arithmetic.
+strided becomes a convolution over blocks of pixels, its channels, of images that come in the frame
+of zeros that it would have padded them with. That is the same arithmetic.
 """
 
 import argparse
@@ -30,10 +31,9 @@ from numpy.typing import NDArray
 from tensorflow.lite.python.util import modify_model_io_type
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from app.compiled import CAREFUL, QUICK, Compute, Program, load_programs
+from app.compiled import CAREFUL, MARGIN, QUICK, SIDE, Compute, Program, load_programs
 from training import cascade, corrupt, data, evaluate, export, train
 
-SIDE = 28
 EXAMPLES = 1_000
 """Digits whose activations give the ranges, and as many altered ones."""
 SEED = 0  # of how they are altered
@@ -80,16 +80,18 @@ def examples(split: data.Split) -> NDArray[np.uint8]:
 
 
 def in_eight_bits(folder: Path, name: str, *, examples: NDArray[np.uint8]) -> bytes:
-    """A signature of the saved model in `folder` for TensorFlow Lite, which takes int8 [n,28,28]:
-    pixels less 128.
+    """A signature of the saved model in `folder` for TensorFlow Lite, which takes int8 [n,28,28] or
+    in a frame [n,h,h], pixels less 128: `app.compiled.Layout` has them so.
     """
     network = behind_scaling(tf.saved_model.load(str(folder)).signatures[name])
 
+    concrete = network.get_concrete_function()
+    frame = framed(examples, concrete.inputs[0].shape[1])
+
     def scaled() -> Iterator[list[NDArray[np.float32]]]:
-        for image in examples:
+        for image in frame:
             yield [image[None] / np.float32(255)]
 
-    concrete = network.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], network)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.representative_dataset = scaled
@@ -105,8 +107,16 @@ def in_eight_bits(folder: Path, name: str, *, examples: NDArray[np.uint8]) -> by
     return model
 
 
+def framed(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    """[n,28,28] → [n,side,side], as the programs take them."""
+    behind = side - SIDE - MARGIN
+    around = (MARGIN, behind) if behind > 0 else (0, 0)
+    return np.pad(images, ((0, 0), around, around))
+
+
 def behind_scaling(signature: Any) -> Any:
-    """What a signature does from its first convolution on: of images float32 [n,28,28] in 0–1.
+    """What a signature does from its first convolution on: of images float32 [n,28,28] in 0–1, or
+    of such in the frame that `over_blocks` asks for.
 
     Raises:
         QuantizeError: there is no convolution.
@@ -117,41 +127,43 @@ def behind_scaling(signature: Any) -> Any:
         raise QuantizeError("a network without convolutions is not made for eight bits")
     names = sorted(signature.structured_outputs)  # in the order of a graph's outputs
     outputs = ["Identity:0", *(f"Identity_{place}:0" for place in range(1, len(names)))]
-    prepare = over_blocks(graph, first)
+    side, stride = over_blocks(graph, first)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, SIDE, SIDE], tf.float32, name="images")])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec([None, side, side], tf.float32, name="images")])  # type: ignore[untyped-decorator]
     def network(images: Any) -> dict[str, Any]:
-        pixels = prepare(tf.reshape(images, [-1, SIDE, SIDE, 1]))
-        found = tf.graph_util.import_graph_def(graph, {f"{first.input[0]}:0": pixels}, outputs)
+        pixels = tf.reshape(images, [-1, side, side, 1])
+        blocks = tf.nn.space_to_depth(pixels, stride) if stride > 1 else pixels
+        found = tf.graph_util.import_graph_def(graph, {f"{first.input[0]}:0": blocks}, outputs)
         return dict(zip(names, found, strict=True))
 
     return network
 
 
-def over_blocks(graph: Any, first: Any) -> export.Step:
-    """Where the first convolution is strided, make it one over blocks of pixels; returns what makes
-    them, [n,28,28,1] → [n,b,b,stride²]."""
+def over_blocks(graph: Any, first: Any) -> tuple[int, int]:
+    """Where the first convolution is strided, make it one over blocks of pixels, of images in a
+    frame. Returns the side of these, and of blocks: 28 and 1 where it stays as it is."""
     stride = first.attr["strides"].list.i[1]
-    if stride == 1 or SIDE % stride or first.attr["padding"].s != b"SAME":
-        return lambda pixels: pixels
     weights = next(node for node in graph.node if node.name == first.input[1]).attr["value"].tensor
-    weights.CopyFrom(tf.make_tensor_proto(blocks_of(tf.make_ndarray(weights), stride)))
+    kernel = tf.make_ndarray(weights)
+    steps = -(-SIDE // stride)
+    padding = (steps - 1) * stride + len(kernel) - SIDE
+    if stride == 1 or first.attr["padding"].s != b"SAME" or padding // 2 != MARGIN:
+        return SIDE, 1
+    kernel = blocks_of(kernel, stride)
+    weights.CopyFrom(tf.make_tensor_proto(kernel))
     first.attr["strides"].list.i[:] = [1, 1, 1, 1]
-    return lambda pixels: tf.nn.space_to_depth(pixels, stride)
+    first.attr["padding"].s = b"VALID"
+    return (steps + len(kernel) - 1) * stride, stride
 
 
 def blocks_of(kernel: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     """A kernel over one channel, [k,k,1,m], that is moved by `stride` → the same over blocks of
-    pixels, [b,b,stride²,m], moved by one. Both pad as SAME does, so `b` is odd: as many blocks
-    before as behind.
+    pixels, [b,b,stride²,m], moved by one.
     """
     size, _, _, many = kernel.shape
-    before = max(size - stride, 0) // 2  # pixels that are padded
-    each_side = -(-max(before, size - stride - before) // stride)
-    blocks = 1 + 2 * each_side
-    start = each_side * stride - before
+    blocks = -(-size // stride)
     padded = np.zeros((blocks * stride, blocks * stride, many), np.float32)
-    padded[start : start + size, start : start + size] = kernel[:, :, 0]
+    padded[:size, :size] = kernel[:, :, 0]
     split = padded.reshape(blocks, stride, blocks, stride, many)
     return split.transpose(0, 2, 1, 3, 4).reshape(blocks, blocks, stride**2, many)
 
