@@ -192,14 +192,20 @@ class Exchange:
             self.succeed(classifier, readings)
 
     def succeed(self, classifier: Classifier, readings: list[Reading]) -> None:
+        response = self.respond(classifier, readings)
+        if response is not None:
+            self.send(200, response)
+
+    def respond(self, classifier: Classifier, readings: list[Reading]) -> bytes | None:
+        """The response, to be sent; None where it can't be made, and that is answered."""
         try:
             body = answer(classifier, readings)
         except Exception as error:  # noqa: BLE001 -- others wait behind this one
             self.fail(error)
-            return
+            return None
         metrics = self.here.metrics
         metrics.count_predictions(classifier.version, [one.rejected for one in readings])
-        self._respond(200, JSON, body)
+        return self._response(200, JSON, body)
 
     def fail(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):  # the drain's time is over, or its patience
@@ -216,21 +222,24 @@ class Exchange:
         if isinstance(error, Unavailable):
             retry = b"retry-after: %d\r\n" % self.here.settings.retry_after_seconds
         body = problem_json(problem, detail, request_id=request_id)
-        self._respond(problem.status, PROBLEM_JSON, body, retry)
+        self.send(problem.status, self._response(problem.status, PROBLEM_JSON, body, retry))
 
-    def _respond(self, status: int, kind: bytes, body: bytes, more: bytes = b"") -> None:
+    def _response(self, status: int, kind: bytes, body: bytes, more: bytes = b"") -> bytes:
         """`more` headers are whole lines."""
+        for name, value in self.connection.server_state.default_headers:
+            more += b"%b: %b\r\n" % (name, value)
+        if not self.keep_alive:
+            more += b"connection: close\r\n"
+        return (
+            b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+            b"x-content-type-options: nosniff\r\n%b\r\n%b"
+            % (STATUS_LINE[status], kind, len(body), self.request_id, more, body)
+        )
+
+    def send(self, status: int, response: bytes) -> None:
         transport = self.connection.transport
         if not transport.is_closing():
-            for name, value in self.connection.server_state.default_headers:
-                more += b"%b: %b\r\n" % (name, value)
-            if not self.keep_alive:
-                more += b"connection: close\r\n"
-            transport.write(
-                b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
-                b"x-content-type-options: nosniff\r\n%b\r\n%b"
-                % (STATUS_LINE[status], kind, len(body), self.request_id, more, body)
-            )
+            transport.write(response)
             if not self.keep_alive:
                 transport.close()
         self._complete(status)

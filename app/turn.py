@@ -1,8 +1,9 @@
 """Plain requests that became whole in one turn of the event loop, read together.
 
-All of them are parsed, then all decoded, all normalized, in one model call classified, all
-answered. It is the same work as one after the other, and takes half the time beside the model's: a
-processor's first cache holds the code of one such step and not of all.
+All of them are parsed, then all decoded, all normalized, in one model call classified, all their
+answers made, all sent. It is the same work as one after the other, and takes half the time beside
+the model's: a processor's first cache holds the code of one such step and not of all, and who gets
+one answer soon after the other need not be woken for each.
 
     whole ──the loop comes by──▶ parsed ─┬─ little ──▶ waiting ──▶ read, together ──▶ answered
                                          └─ more: threads' work, awaited in a task
@@ -54,11 +55,14 @@ class Turn:
         if self._little:
             self._be_due()
         classifier, found = self.recognizer.read_together([asked for _, asked in taken])
+        responses = []
         for (exchange, _), readings in zip(taken, found, strict=True):
             if isinstance(readings, Exception):
                 exchange.fail(readings)
-            else:
-                exchange.succeed(classifier, readings)
+            elif response := exchange.respond(classifier, readings):
+                responses.append((exchange, response))
+        for exchange, response in responses:
+            exchange.send(200, response)
 
     def _sort(self, exchange: Exchange, asked: Asked | None) -> None:
         if asked is None:

@@ -217,7 +217,11 @@ def test_chunks_are_read(server: Server) -> None:
 def exchange() -> Exchange:
     """One of a client that has gone, so that nobody reads the answer."""
     transport = SimpleNamespace(is_closing=lambda: True)
-    connection: Any = SimpleNamespace(transport=transport, on_response_complete=lambda: None)
+    connection: Any = SimpleNamespace(
+        transport=transport,
+        server_state=SimpleNamespace(default_headers=[]),
+        on_response_complete=lambda: None,
+    )
     settings = Settings(deadline_seconds=0.5)
     here: Any = SimpleNamespace(metrics=Metrics(), settings=settings)
     return Exchange(connection, here, {}, Intake(100).open(), as_is=True, keep_alive=True)

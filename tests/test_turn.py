@@ -16,6 +16,7 @@ LITTLE = np.zeros((1, 1), np.uint8)
 MUCH = np.zeros((9, 9), np.uint8)
 BAD = np.zeros((1, 2), np.uint8)
 LATE = np.zeros((1, 3), np.uint8)
+UNSPEAKABLE = np.zeros((1, 4), np.uint8)
 
 
 @dataclass(eq=False)
@@ -24,6 +25,7 @@ class Asker:
 
     image: Any
     became: Any = None
+    made: str | None = None
 
     def parse(self) -> Asked | None:
         if self.image is None:
@@ -37,8 +39,15 @@ class Asker:
     def wait_for(self, asked: Asked) -> None:
         self.became = "waits"
 
-    def succeed(self, classifier: str, readings: list[str]) -> None:
-        self.became = classifier, readings
+    def respond(self, classifier: str, readings: list[str]) -> str | None:
+        if self.image is UNSPEAKABLE:
+            self.became = "failed"
+            return None
+        self.made = f"{classifier}: {readings}"
+        return self.made
+
+    def send(self, status: int, response: str) -> None:
+        self.became = status, response
 
     def fail(self, error: Exception) -> None:
         self.became = error
@@ -90,11 +99,29 @@ def test_what_is_whole_by_then_is_read_together() -> None:
         assert reader.together == [3]
         one, two, three, four, five, six = (asker.became for asker in askers)
         assert six is None
-        assert one == five == ("4", ["read"])
+        assert one == five == (200, "4: ['read']")
         assert (two, three, str(four)) == ("waits", "not parsed", "bad")
         added(turn, LITTLE)
         await asyncio.sleep(0)
         assert reader.together == [3, 1]
+
+    scene(main)
+
+
+def test_answers_are_sent_when_all_are_made() -> None:
+    made: list[int] = []
+
+    async def main(turn: Turn, reader: Reader) -> None:
+        askers = added(turn, LITTLE, UNSPEAKABLE, LITTLE)
+
+        def send(status: int, response: str) -> None:
+            made.append(sum(asker.made is not None for asker in askers))
+
+        for asker in askers:
+            asker.send = send  # type: ignore[method-assign]
+        await asyncio.sleep(0)
+        assert made == [2, 2]
+        assert askers[1].became == "failed"
 
     scene(main)
 
