@@ -49,14 +49,21 @@ def main() -> None:
         os.environ.setdefault(
             "PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="digits-metrics-")
         )
+    with suppress(KeyboardInterrupt):  # what a server raises again that was stopped by SIGINT
+        if not run(config_of(settings)):
+            raise SystemExit(STARTUP_FAILURE)
+
+
+def config_of(settings: Settings, factory: str = "app.main:create_app") -> uvicorn.Config:
+    """How an application is served that `factory` makes."""
     connection: Any = partial(
         Connection,
         max_header_bytes=settings.max_header_bytes,
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
     )
-    config = uvicorn.Config(
-        "app.main:create_app",
+    return uvicorn.Config(
+        factory,
         factory=True,
         host=settings.host,
         port=settings.port,
@@ -73,13 +80,12 @@ def main() -> None:
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=LOAD_SECONDS,
     )
-    with suppress(KeyboardInterrupt):  # what a server raises again that was stopped by SIGINT
-        started = _run_workers(config) if settings.workers > 1 else _run(config)
-        if not started:
-            raise SystemExit(STARTUP_FAILURE)
 
 
-def _run(config: uvicorn.Config) -> bool:
+def run(config: uvicorn.Config) -> bool:
+    """Serve until told to stop; whether it came to serve at all."""
+    if config.workers > 1:
+        return _run_workers(config)
     server = uvicorn.Server(config)
     server.run()
     return server.started

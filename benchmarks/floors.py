@@ -4,20 +4,17 @@ looked at: all readings are the same. The compute floor is `bare.py`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
-import uvicorn
 from fastapi import FastAPI
 
 from app import memory
+from app.__main__ import config_of, run
 from app.batcher import Batcher
 from app.classifier import Classifier, Thresholds
-from app.connection import Connection
 from app.deadlines import Deadlines
 from app.drain import Drain
 from app.normalize import Normalized
@@ -72,15 +69,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, State]]:
     await batcher.close()
 
 
+def create_app() -> FastAPI:
+    return FastAPI(lifespan=lifespan)
+
+
 if __name__ == "__main__":
-    uvicorn.run(
-        FastAPI(lifespan=lifespan),
-        port=int(os.environ["DIGITS_PORT"]),
-        http=cast(
-            "Any", partial(Connection, max_header_bytes=16384, header_seconds=10, body_seconds=60)
-        ),
-        loop="uvloop",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-    )
+    run(config_of(Settings(), "benchmarks.floors:create_app"))
