@@ -24,7 +24,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from app.compiled import CAREFUL, SIGNATURE, SIZES, Answer, Compute, by_size, load_programs
+from app.compiled import CAREFUL, SIGNATURE, SIZES, Compute, Rows, by_size, load_programs
 from app.errors import ModelError
 
 log = structlog.get_logger()
@@ -74,8 +74,7 @@ class Classifier:
         `images`: [n,28,28], white ink on black. Returns [n,11]. Safe to call from many threads.
         Raises ModelError where a figure is not finite.
         """
-        score, probabilities = self.compute(images)
-        rows = np.concatenate((probabilities, score[:, None]), axis=1)
+        rows = self.compute(images)
         if not np.isfinite(rows).all():
             raise ModelError(f"Version {self.version} answered with a figure that is not finite.")
         return rows
@@ -187,9 +186,10 @@ def _as_it_is(tf: Any, saved_model: Any) -> Compute:
     signature = saved_model.signatures[SIGNATURE]
     graph, captured = signature.inference_fn.call_flat, signature.captured_inputs
 
-    def compute(images: NDArray[np.uint8]) -> Answer:
+    def compute(images: NDArray[np.uint8]) -> Rows:
         assert saved_model  # noqa: S101 -- held here: a signature holds its variables weakly
-        return [tensor.numpy() for tensor in graph(tf.constant(images), *captured)]
+        score, probabilities = graph(tf.constant(images), *captured)  # by their names
+        return np.column_stack((probabilities.numpy(), score.numpy()))
 
     return compute
 

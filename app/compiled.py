@@ -15,7 +15,7 @@ activations.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,9 +26,9 @@ from numpy.typing import NDArray
 from app.errors import ModelError
 
 Images = NDArray[np.uint8]
-Answer = Sequence[NDArray[np.float32]]
-Compute = Callable[[Images], Answer]
-"""Images [n,28,28] in; out, by their names, the digit score [n] and the probabilities [n,10]."""
+Rows = NDArray[np.float32]
+Compute = Callable[[Images], Rows]
+"""Images [n,28,28] in; out, [n,11], of each the ten probabilities and the digit score."""
 
 SIGNATURE = "serving_default"
 QUICK, CAREFUL = "quick", "careful"
@@ -76,27 +76,22 @@ class Program:
         except Exception as error:  # what it raises is its own business
             raise ModelError(f"TensorFlow Lite can't run it ({type(error).__name__}).") from error
 
-    def __call__(self, images: Images) -> Answer:
-        scores, probabilities = [], []
+    def __call__(self, images: Images) -> Rows:
+        rows = np.empty((len(images), 11), np.float32)
         start = 0
         for size in _parts(len(images)):
-            score, rows = self._run(size, images[start : start + size])
-            scores.append(score)
-            probabilities.append(rows)
+            self._run(size, images[start : start + size], rows[start : start + size])
             start += size
-        if len(scores) == 1:
-            return scores[0], probabilities[0]
-        return np.concatenate(scores), np.concatenate(probabilities)
+        return rows
 
-    def _run(self, size: int, images: Images) -> Answer:
+    def _run(self, size: int, images: Images, rows: Rows) -> None:
         idle = self._idle[size]
         try:
             layout = idle.pop()
         except IndexError:  # all at work in other threads
             layout = self._layout(size)
-        answer = layout(images)
+        layout(images, rows)
         idle.append(layout)
-        return answer
 
 
 class Layout:
@@ -108,34 +103,37 @@ class Layout:
         self._images, side = images["index"], images["shape"][-1]
         self._interpreter.resize_tensor_input(self._images, (size, side, side))
         self._interpreter.allocate_tensors()
-        outputs = self._interpreter.get_output_details()
-        self._outputs = [one["index"] for one in sorted(outputs, key=lambda one: len(one["shape"]))]
+        outputs = {
+            len(one["shape"]): one["index"] for one in self._interpreter.get_output_details()
+        }
+        self._score, self._probabilities = outputs[1], outputs[2]
         self._frame: NDArray[np.int8] | None = None
         if images["dtype"] is np.int8:
             self._frame = np.full((size, side, side), LESS - 256, np.int8)
             place = slice(MARGIN, MARGIN + SIDE) if side > SIDE else slice(None)
             self._inside = self._frame.view(np.uint8)[:, place, place]
 
-    def __call__(self, images: Images) -> Answer:
+    def __call__(self, images: Images, rows: Rows) -> None:
+        """Fill in the rows of as many images as it is for."""
         if self._frame is not None:
             np.bitwise_xor(images, LESS, out=self._inside)
         self._interpreter.set_tensor(self._images, images if self._frame is None else self._frame)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(index) for index in self._outputs]
+        rows[:, :10] = self._interpreter.get_tensor(self._probabilities)
+        rows[:, 10] = self._interpreter.get_tensor(self._score)
 
 
 def by_size(large: Compute, small: Compute) -> Compute:
     """The large one for as many of the largest of SIZES as there are, the small one for the rest:
     which of two is quicker may depend on it."""
 
-    def compute(images: Images) -> Answer:
+    def compute(images: Images) -> Rows:
         rest = len(images) % SIZES[0]
         if rest == len(images):
             return small(images)
         if not rest:
             return large(images)
-        parts = large(images[:-rest]), small(images[-rest:])
-        return [np.concatenate(both) for both in zip(*parts, strict=True)]
+        return np.concatenate((large(images[:-rest]), small(images[-rest:])))
 
     return compute
 
@@ -144,12 +142,12 @@ def cascade(quick: Compute, careful: Compute, sure: float) -> Compute:
     """The quick one's answers where both its greatest probability and its digit score are `sure`,
     the careful one's elsewhere."""
 
-    def compute(images: Images) -> Answer:
-        score, probabilities = quick(images)
-        unsure = np.minimum(probabilities.max(axis=1), score) < sure
-        if unsure.any():
-            score[unsure], probabilities[unsure] = careful(images[unsure])
-        return score, probabilities
+    def compute(images: Images) -> Rows:
+        rows = quick(images)
+        unsure = np.flatnonzero(np.minimum(rows[:, :10].max(axis=1), rows[:, 10]) < sure)
+        if len(unsure):
+            rows[unsure] = careful(images[unsure])
+        return rows
 
     return compute
 

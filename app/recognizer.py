@@ -25,7 +25,7 @@ T = TypeVar("T")
 U = TypeVar("U")
 MaybeDigits = list[Normalized | None]
 Row = tuple[NDArray[np.float32], list[float]]
-"""A classifier's figures for one image [11], and the same as numbers: for so few, NumPy takes
+"""An image's probabilities, and these and the digit score as numbers: for so few, NumPy takes
 longer than all the rest of judging them."""
 
 DIGIT_SHAPE = (28, 28)
@@ -201,7 +201,7 @@ def _digits(seen: Iterable[Normalized]) -> list[NDArray[np.uint8]]:
 
 
 def _rows(figures: NDArray[np.float32]) -> Iterator[Row]:
-    return zip(figures, figures.tolist(), strict=True)
+    return zip(figures[:, :10], figures.tolist(), strict=True)
 
 
 def _judged(
@@ -226,7 +226,7 @@ def _blank(seen: Normalized) -> Reading:
 
 
 def _judge(seen: Normalized, row: Row, thresholds: Thresholds) -> Reading:
-    figures, levels = row
+    probabilities, levels = row
     digit_score = levels.pop()
     confidence = max(levels)
     label = levels.index(confidence)
@@ -235,4 +235,4 @@ def _judge(seen: Normalized, row: Row, thresholds: Thresholds) -> Reading:
         rejected = "not_a_digit"
     elif confidence < thresholds.confidence:
         rejected = "uncertain"
-    return Reading(label, figures[label], figures[:10], rejected, seen)
+    return Reading(label, probabilities[label], probabilities, rejected, seen)

@@ -33,7 +33,9 @@ READING = Reading(7, PROBABILITIES[7], PROBABILITIES, None, DIGIT)
 class Constant:
     """A recognizer that looks at nothing."""
 
-    classifier = Classifier("digits", "0", {}, Thresholds(0, 0), lambda images: [])
+    classifier = Classifier(
+        "digits", "0", {}, Thresholds(0, 0), lambda images: np.empty((0, 11), np.float32)
+    )
 
     def is_little(self, asked: Asked) -> bool:
         return True

@@ -40,6 +40,11 @@ EXAMPLES = ROOT / "docs" / "examples"
 Image = NDArray[np.uint8]
 
 
+def no_rows(images: Image) -> NDArray[np.float32]:
+    """Stands for a model that is not asked."""
+    return np.empty((0, 11), np.float32)
+
+
 def spoken(label: int, *, share: float = 0.9, score: float = 1.0) -> Image:
     """A 28×28 image that the stand-in answers with `label`, at about these figures."""
     image = np.zeros((28, 28), np.uint8)

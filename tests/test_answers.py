@@ -11,8 +11,9 @@ from app.classifier import Classifier, Thresholds
 from app.image import decode
 from app.normalize import Normalized
 from app.recognizer import Reading
+from tests.conftest import no_rows
 
-CLASSIFIER = Classifier("digits", "4", {}, Thresholds(0.5, 0.5), lambda images: [])
+CLASSIFIER = Classifier("digits", "4", {}, Thresholds(0.5, 0.5), no_rows)
 DIGIT = np.arange(784, dtype=np.uint32).astype(np.uint8).reshape(28, 28)
 SEEN = Normalized(DIGIT, inverted=True, box=(1, 2, 3, 4), warnings=("touches-edge",))
 PROBABILITIES = np.linspace(0, 0.2, 10, dtype=np.float32)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.batcher import Batcher
 from app.classifier import Classifier, Thresholds
@@ -25,10 +26,10 @@ from tests.conftest import Image, png, spoken
 def speaking(version: str) -> Classifier:
     """The stand-in of conftest.py, without TensorFlow."""
 
-    def compute(images: Image) -> list[Any]:
+    def compute(images: Image) -> NDArray[np.float32]:
         row = images[:, 0].astype(np.float32)
         weights = row[:, :10] + 1e-6
-        return [row[:, 10] / 255, weights / weights.sum(axis=1, keepdims=True)]
+        return np.column_stack((weights / weights.sum(axis=1, keepdims=True), row[:, 10] / 255))
 
     return Classifier("digits", version, {}, Thresholds(0.5, 0.5), compute, lone_seconds=0.0001)
 
@@ -259,10 +260,13 @@ def test_requests_are_read_together_and_fail_alone(tmp_path: Path) -> None:
 
 
 def test_a_call_that_fails_fails_all_that_were_in_it(tmp_path: Path) -> None:
+    def fails(images: Image) -> NDArray[np.float32]:
+        raise ValueError
+
     async def scene() -> None:
         async with recognizer(tmp_path) as reader:
             image = spoken(1)
-            reader.versions._live = replace(reader.versions.live, compute=lambda images: [])
+            reader.versions._live = replace(reader.versions.live, compute=fails)
             _, found = reader.read_together([Asked([image], True), Asked([b""], True)])
             assert [type(outcome).__name__ for outcome in found] == ["ValueError", "ValueError"]
 

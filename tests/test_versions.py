@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from app.classifier import Classifier, Thresholds
 from app.errors import ModelError, NotReady
 from app.versions import Versions, newest
+from tests.conftest import no_rows
 
 
 def folders(models: Path, *names: str) -> Path:
@@ -24,7 +25,7 @@ def classifier(folder: Path) -> Classifier:
     """What loads at once; a folder with a file `bad` doesn't."""
     if (folder / "bad").exists():
         raise ModelError(f"{folder.name} is bad")
-    return Classifier("digits", folder.name, {}, Thresholds(0.5, 0.5), lambda images: [])
+    return Classifier("digits", folder.name, {}, Thresholds(0.5, 0.5), no_rows)
 
 
 @pytest.mark.parametrize(
