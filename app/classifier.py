@@ -24,7 +24,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from app.compiled import CAREFUL, SIGNATURE, SIZES, Compute, Rows, by_size, load_programs
+from app.compiled import CAREFUL, SIGNATURE, SIZES, Compute, Rows, as_one, by_size, load_programs
 from app.errors import ModelError
 
 log = structlog.get_logger()
@@ -107,16 +107,18 @@ def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Cla
     try:
         if card.get("compiled_from") != sums.get("saved_model.pb", ""):
             raise ModelError("The card names no compilation of this graph.")
-        programs = load_programs(tf, folder, card, threads=intra_op_threads)
+        programs = load_programs(tf, folder, threads=intra_op_threads)
         own = _golden(in_eight_bits) if in_eight_bits.exists() else golden
-        compiled = ready(programs, SIZES, own)
+        compiled = ready(as_one(programs, card), SIZES, own)
     except ModelError as error:
         log.info("not compiled", version=folder.name, reason=str(error))
         return ready(signature, range(1, max_batch + 1), golden)
     compiled = replace(compiled, lone_seconds=_least_seconds(compiled, golden.images[:, None]))
     largest = max_batch // SIZES[0] * SIZES[0]
+    # In eight bits the signature answers otherwise, if only a little; and of two networks, the
+    # first is too small to gain by it.
     if not largest or own is not golden or CAREFUL in card:
-        return compiled  # of two networks, the first is too small to gain by it
+        return compiled
     batches = ready(signature, range(SIZES[0], largest + 1, SIZES[0]), golden)
     return _quicker_for(np.resize(golden.images, (largest, 28, 28)), compiled, batches)
 

@@ -44,15 +44,18 @@ SIZES = (16, 8, 4, 2, 1)
 the same in each, and an image more to fill one up would cost more than a call."""
 
 
-def load_programs(tf: Any, folder: Path, card: Mapping[str, Any], *, threads: int) -> Compute:
-    """The programs of the version in `folder`, as one.
-
-    Raises ModelError where a program, or a word of the card, is missing, or one can't be run.
-    """
-    programs = {
+def load_programs(tf: Any, folder: Path, *, threads: int) -> dict[str, Compute]:
+    """The programs of the version in `folder` by the names of their signatures. Raises ModelError
+    where one can't be run."""
+    return {
         path.stem: Program(tf, path.read_bytes(), threads=threads)
         for path in (folder / "assets.extra").glob("*.tflite")
     }
+
+
+def as_one(programs: Mapping[str, Compute], card: Mapping[str, Any]) -> Compute:
+    """What a version's programs answer together. Raises ModelError where one of them, or a word of
+    the card, is missing."""
     try:
         if SIGNATURE in programs:
             return programs[SIGNATURE]
@@ -110,17 +113,24 @@ class Layout:
         self._frame: NDArray[np.int8] | None = None
         if images["dtype"] is np.int8:
             self._frame = np.full((size, side, side), LESS - 256, np.int8)
-            place = slice(MARGIN, MARGIN + SIDE) if side > SIDE else slice(None)
-            self._inside = self._frame.view(np.uint8)[:, place, place]
+            self._inside = inside(self._frame.view(np.uint8))
 
     def __call__(self, images: Images, rows: Rows) -> None:
         """Fill in the rows of as many images as it is for."""
-        if self._frame is not None:
+        if self._frame is None:
+            self._interpreter.set_tensor(self._images, images)
+        else:
             np.bitwise_xor(images, LESS, out=self._inside)
-        self._interpreter.set_tensor(self._images, images if self._frame is None else self._frame)
+            self._interpreter.set_tensor(self._images, self._frame)
         self._interpreter.invoke()
         rows[:, :10] = self._interpreter.get_tensor(self._probabilities)
         rows[:, 10] = self._interpreter.get_tensor(self._score)
+
+
+def inside(frames: Images) -> Images:
+    """The part of frames [n,h,h] that images [n,28,28] go to; all of it where there is no room."""
+    place = slice(MARGIN, MARGIN + SIDE) if frames.shape[-1] > SIDE else slice(None)
+    return frames[:, place, place]
 
 
 def by_size(large: Compute, small: Compute) -> Compute:

@@ -79,17 +79,14 @@ class Recognizer:
         """For each request what `read` would give, or raise, and the classifier that gave them all:
         at once, on the event loop. Each step is done for all of them before the next.
         """
-        classifier, thresholds = self.versions.live, self.versions.live.thresholds
+        classifier = self.versions.live
         seen = self._see_together(requests)
         digits = _digits(one for some in seen if isinstance(some, list) for one in some)
         try:
             rows = _rows(self.batcher.call(classifier, np.array(digits)) if digits else NOTHING)
         except Exception as error:  # noqa: BLE001 -- the askers' to raise
             return classifier, [error] * len(requests)
-        return classifier, [
-            some if isinstance(some, Exception) else _judged(some, rows, thresholds)
-            for some in seen
-        ]
+        return classifier, _each(lambda some: _judged(some, rows, classifier.thresholds), seen)
 
     async def read(self, asked: Asked, job: Job) -> tuple[Classifier, list[Reading]]:
         """A reading for each image, in order, and the classifier that gave them all.

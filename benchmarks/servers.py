@@ -191,7 +191,7 @@ def digits(
 
 def floor(file: bytes) -> contextlib.AbstractContextManager[Server]:
     """The service's HTTP with a constant for an answer."""
-    command = [sys.executable, "-m", "benchmarks.floors", "http"]
+    command = [sys.executable, "-m", "benchmarks.floors"]
     return running("HTTP floor", command, file, environment={})
 
 

@@ -100,4 +100,3 @@ def test_elsewhere_than_on_linux_nothing_is_done(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(Path, "read_text", lambda path: pytest.fail("looked"))
     memory.use_large_pages()
-    memory.keep_freed()

@@ -20,7 +20,7 @@ from app.payload import RawImage
 from app.recognizer import Asked, Reading, Recognizer
 from app.settings import Settings
 from app.versions import Versions
-from tests.conftest import Image, png, spoken
+from tests.conftest import Image, no_rows, png, spoken
 
 
 def speaking(version: str) -> Classifier:
@@ -269,6 +269,17 @@ def test_a_call_that_fails_fails_all_that_were_in_it(tmp_path: Path) -> None:
             reader.versions._live = replace(reader.versions.live, compute=fails)
             _, found = reader.read_together([Asked([image], True), Asked([b""], True)])
             assert [type(outcome).__name__ for outcome in found] == ["ValueError", "ValueError"]
+
+    asyncio.run(scene())
+
+
+def test_an_answer_that_is_missing_fails_its_asker_alone(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with recognizer(tmp_path) as reader:
+            blank = np.zeros((28, 28), np.uint8)
+            reader.versions._live = replace(reader.versions.live, compute=no_rows)
+            _, found = reader.read_together([Asked([spoken(1)], True), Asked([blank], True)])
+            assert [type(outcome).__name__ for outcome in found] == ["StopIteration", "list"]
 
     asyncio.run(scene())
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from app import classifier
 from app.image import decode
 from app.normalize import normalize
-from training import calibrate, corrupt, data, export, outliers, plots, scenes
+from training import calibrate, cascade, corrupt, data, export, outliers, plots, scenes
 from training.calibrate import Floats
 
 Figures = dict[str, Any]
@@ -54,6 +54,11 @@ def accepted(
     return sure & (digit_score >= thresholds["digit_score"])
 
 
+def answers_of(answer: cascade.Answer, thresholds: dict[str, float]) -> Answers:
+    probabilities, score = answer
+    return Answers(probabilities, accepted(probabilities, score, thresholds))
+
+
 class Asker(Protocol):
     """Somebody who can be shown digits."""
 
@@ -72,9 +77,7 @@ class Folder:
 
     def arrays(self, images: NDArray[np.uint8]) -> Answers:
         rows = self.classify(images)
-        probabilities, score = rows[:, :10], rows[:, 10]
-        limits = asdict(self.classify.thresholds)
-        return Answers(probabilities, accepted(probabilities, score, limits))
+        return answers_of((rows[:, :10], rows[:, 10]), asdict(self.classify.thresholds))
 
     def files(self, images: Sequence[bytes]) -> Answers:
         seen = [normalize(decode(image, max_pixels=50_000_000).grey) for image in images]

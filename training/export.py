@@ -70,7 +70,8 @@ def export(
     with drafted(models) as draft:
         classifier = save(network, temperature, draft, careful)
         images = golden_images()
-        write_golden(draft, images[classifier.is_clear_cut(images)])
+        clear = images[classifier.is_clear_cut(images)]
+        write_golden(draft / "golden.npz", clear, reader(draft))
         write_compiled(draft)
         return published(draft, models, {"name": "digits", **card})
 
@@ -242,9 +243,10 @@ def reader(folder: Path, size: int = 250) -> cascade.Reader:
     return read
 
 
-def write_golden(folder: Path, images: NDArray[np.uint8]) -> None:
-    """Keep the golden inputs, and what the saved model in `folder` answers to them."""
-    np.savez(folder / "golden.npz", images=images, **load(folder)(images))  # type: ignore[arg-type]
+def write_golden(file: Path, images: NDArray[np.uint8], read: cascade.Reader) -> None:
+    """Keep the golden inputs, and what is answered to them."""
+    probabilities, score = read(images)
+    np.savez(file, images=images, probabilities=probabilities, digit_score=score)
 
 
 Convert = Callable[[Path, str], bytes]

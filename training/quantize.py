@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python.util import modify_model_io_type
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from app.compiled import CAREFUL, MARGIN, QUICK, SIDE, Compute, Program, load_programs
+from app.compiled import CAREFUL, MARGIN, QUICK, SIDE, Compute, as_one, inside, load_programs
 from training import cascade, corrupt, data, evaluate, export, train
 
 EXAMPLES = 1_000
@@ -58,16 +58,19 @@ def quantize(folder: Path, split: data.Split, models: Path) -> export.Version:
     with export.drafted(models) as draft:
         shutil.copytree(folder, draft, dirs_exist_ok=True)
         export.write_compiled(draft, partial(in_eight_bits, examples=examples(split)))
-        compute = load_programs(tf, draft, card, threads=1)
-        write_golden(draft, compute)
+        programs = load_programs(tf, draft, threads=1)
+        read = reader(as_one(programs, card))
+        with np.load(draft / "golden.npz") as golden:
+            export.write_golden(draft / "assets.extra" / "golden.npz", golden["images"], read)
         if "careful" in card:
-            card["careful"]["asked_again"] = asked_again(draft, card["careful"], split)
-        card["figures"] = figures(reader(compute), card, split)
+            halves = reader(programs[QUICK]), reader(programs[CAREFUL])
+            card["careful"]["asked_again"] = asked_again(*halves, card["careful"], split)
+        card["figures"] = figures(read, card, split)
         card["eight_bits"] = {
             "of": card["version"],
             "examples": 2 * EXAMPLES,
             "seed": SEED,
-            "against_float32": difference(reader(compute), export.reader(draft), split),
+            "against_float32": difference(read, export.reader(draft), split),
         }
         card["created"] = datetime.now(UTC).isoformat(timespec="seconds")
         return export.published(draft, models, card)
@@ -84,7 +87,6 @@ def in_eight_bits(folder: Path, name: str, *, examples: NDArray[np.uint8]) -> by
     in a frame [n,h,h], pixels less 128: `app.compiled.Layout` has them so.
     """
     network = behind_scaling(tf.saved_model.load(str(folder)).signatures[name])
-
     concrete = network.get_concrete_function()
     frame = framed(examples, concrete.inputs[0].shape[1])
 
@@ -109,9 +111,9 @@ def in_eight_bits(folder: Path, name: str, *, examples: NDArray[np.uint8]) -> by
 
 def framed(images: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     """[n,28,28] → [n,side,side], as the programs take them."""
-    behind = side - SIDE - MARGIN
-    around = (MARGIN, behind) if behind > 0 else (0, 0)
-    return np.pad(images, ((0, 0), around, around))
+    frames = np.zeros((len(images), side, side), np.uint8)
+    inside(frames)[:] = images
+    return frames
 
 
 def behind_scaling(signature: Any) -> Any:
@@ -176,26 +178,15 @@ def reader(compute: Compute) -> cascade.Reader:
     return read
 
 
-def write_golden(draft: Path, compute: Compute) -> None:
-    """What the programs answer to the golden inputs: a few thousandths off the signature."""
-    with np.load(draft / "golden.npz") as golden:
-        images = golden["images"]
-    rows = compute(images)
-    file = draft / "assets.extra" / "golden.npz"
-    np.savez(file, images=images, probabilities=rows[:, :10], digit_score=rows[:, 10])
-
-
-def asked_again(draft: Path, careful: dict[str, Any], split: data.Split) -> train.Figures:
+def asked_again(
+    quick: cascade.Reader, other: cascade.Reader, careful: dict[str, Any], split: data.Split
+) -> train.Figures:
     """How often the careful network is asked.
 
     Raises:
         QuantizeError: where it is not, the quick one is wrong more often.
     """
     sure = careful["asked_below"]
-    quick, other = (
-        reader(Program(tf, (draft / "assets.extra" / f"{name}.tflite").read_bytes(), threads=1))
-        for name in (QUICK, CAREFUL)
-    )
     held_back = split.validation, train.altered_validation(split)
     if cascade.enough(quick, other, held_back, least=sure) > sure:
         raise QuantizeError(f"in eight bits, the quick network is wrong where it is {sure} sure")
@@ -205,12 +196,11 @@ def asked_again(draft: Path, careful: dict[str, Any], split: data.Split) -> trai
 def figures(read: cascade.Reader, card: export.Card, split: data.Split) -> train.Figures:
     """The same that training leaves in a card."""
     thresholds = card["thresholds"]
-    probabilities, score = read(split.test.images)
-    accepted = evaluate.accepted(probabilities, score, thresholds)
+    answers = evaluate.answers_of(read(split.test.images), thresholds)
     return (
         train.on_validation(read, thresholds, split)
         | {"temperature": card["figures"]["temperature"]}
-        | evaluate.of_answers(evaluate.Answers(probabilities, accepted), split.test)
+        | evaluate.of_answers(answers, split.test)
     )
 
 

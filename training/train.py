@@ -412,9 +412,7 @@ def finish(trained: dict[Path, tuple[Arguments, Any]], split: data.Split, models
     if how.teacher:
         reading = ahead_of(Path(how.teacher), quick.read, split)
     figures = on_validation(reading.read, reading.thresholds, split)
-    probabilities, score = reading.read(split.test.images)
-    accepted = evaluate.accepted(probabilities, score, reading.thresholds)
-    answers = evaluate.Answers(probabilities, accepted)
+    answers = evaluate.answers_of(reading.read(split.test.images), reading.thresholds)
     figures |= {"temperature": round(temperature, 4)} | evaluate.of_answers(answers, split.test)
     if len(trained) > 1:
         figures["seeds"] = over_seeds([other for _, other in trained.values()], split.test)
