@@ -70,7 +70,7 @@ def config_of(settings: Settings, factory: str = "app.main:create_app") -> uvico
         workers=settings.workers,
         http=cast("Any", connection),
         ws="none",
-        loop="uvloop" if sys.platform != "win32" else "asyncio",
+        loop="app.listener:Loop" if sys.platform != "win32" else "asyncio",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -27,6 +27,8 @@ from benchmarks.peers.catalog import Peer
 from benchmarks.wrk import Figures
 
 START_SECONDS = 120
+WAKE_SECONDS = 0.3
+"""Until all processes of one that slept have run again: the first would accept all connections."""
 MARK = "DIGITS_BENCHMARK"
 TOLERANCE = 1e-3
 """A probability may differ by so much: batches of other sizes sum in another order."""
@@ -51,6 +53,7 @@ class Server:
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
         self.signal(signal.SIGCONT)
+        time.sleep(WAKE_SECONDS)
         try:
             yield
         finally:

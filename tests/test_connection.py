@@ -76,7 +76,7 @@ def connected(seen: Seen, **state: Any) -> Iterator[socket.socket]:
         app,
         port=0,
         http=LIMITED,
-        loop="uvloop",
+        loop="app.listener:Loop",
         lifespan="on",
         log_config=None,
         timeout_keep_alive=1,
