@@ -1,10 +1,10 @@
-"""A listening socket from which a worker accepts a few connections at a time.
+"""A listening socket from which a worker accepts a portion at a time.
 
-libuv accepts as long as there is something to accept. Of 64 connections that were opened at once,
-the worker that woke first could have them all, and the other nothing to do for as long as they
-lasted. And where every request brings its own connection, each was read by itself: twice the work.
+libuv accepts as long as there is something to accept. Of connections that were opened at once, the
+worker that woke first could have all, and the others nothing to do for as long as they lasted. And
+where every request brings a connection of its own, each was read by itself: twice the work.
 
-    readable ──▶ AT_ONCE accepted ──▶ PAUSE_SECONDS, in which other workers accept ──▶ readable …
+    readable ──▶ a portion accepted ──▶ the rest of the span, for other workers ──▶ readable …
 """
 
 from __future__ import annotations
@@ -20,10 +20,14 @@ import uvloop
 
 log = structlog.get_logger()
 
-AT_ONCE, PAUSE_SECONDS = 8, 0.001
-"""8,000 connections a second are more than a worker answers, and none waits so long for a free one
-that it would be noticed. With 4 a pause was waited for, with 16 a worker could still have 59 of
-64."""
+SPAN_SECONDS = 0.001
+LEAST, MOST = 2, 8
+"""Connections in a span. The portion is one more than were accepted in the span before, so that a
+worker that wakes late finds some left: of four it still got two, and of 64 some 30. With 16 at most
+it could get as few as 5; with 4 at most, clients that connect for every request got half as many
+answers."""
+REST_SECONDS = 0.005
+"""After so long without a connection the portion is the least again."""
 RETRY_SECONDS = 1.0
 """Until it is tried again where the process has no descriptor or memory left, as asyncio does."""
 
@@ -43,6 +47,8 @@ class Listener:
         self._protocol_factory = protocol_factory
         self._socket = sock
         self._timer: asyncio.TimerHandle | None = None
+        self._span_ends = 0.0
+        self._portion = self._taken = 0  # in the span
         self._opening: set[asyncio.Task[Any]] = set()
         sock.setblocking(False)
         self._watch()
@@ -58,24 +64,35 @@ class Listener:
             await asyncio.wait(self._opening)
 
     def _watch(self) -> None:
-        self._loop.add_reader(self._socket, self._accept)
+        self._loop.add_reader(self._socket, self._on_readable)
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self._socket)
         self._timer = self._loop.call_later(seconds, self._watch)
 
-    def _accept(self) -> None:
-        for _ in range(AT_ONCE):
+    def _on_readable(self) -> None:
+        now = self._loop.time()
+        if now >= self._span_ends:
+            rested = now >= self._span_ends + REST_SECONDS
+            self._portion = LEAST if rested else min(max(LEAST, self._taken + 1), MOST)
+            self._taken = 0
+            self._span_ends = now + SPAN_SECONDS
+        self._taken += self._accept(self._portion - self._taken)
+        if self._taken == self._portion:
+            self._pause(SPAN_SECONDS)
+
+    def _accept(self, count: int) -> int:
+        for accepted in range(count):
             try:
                 connection, _ = self._socket.accept()
             except (BlockingIOError, ConnectionAbortedError):  # another worker's, or gone
-                return
+                return accepted
             except OSError as error:
                 log.warning("no connection is accepted", reason=str(error))
                 self._pause(RETRY_SECONDS)
-                return
+                return accepted
             self._open(connection)
-        self._pause(PAUSE_SECONDS)
+        return count
 
     def _open(self, connection: socket.socket) -> None:
         connection.setblocking(False)

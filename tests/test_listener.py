@@ -7,12 +7,13 @@ import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
 
 from app import listener
-from app.listener import AT_ONCE, Listener, Loop
+from app.listener import LEAST, MOST, REST_SECONDS, SPAN_SECONDS, Listener, Loop
 
 SECONDS = 10
 """How long a test waits for what would otherwise hang."""
@@ -69,7 +70,7 @@ def listening() -> Iterator[socket.socket]:
 
 def test_who_shares_a_socket_shares_what_comes_at_once(listening: socket.socket) -> None:
     made: list[Echo] = []
-    count = 2 * AT_ONCE + 1
+    count = 2 * LEAST + 1
 
     async def share(loop: Loop) -> None:
         both = [
@@ -85,12 +86,12 @@ def test_who_shares_a_socket_shares_what_comes_at_once(listening: socket.socket)
     with clients(count, listening):
         run(share)
     names = [one.name for one in made]
-    assert sorted(map(names.count, ("one", "other"))) == [AT_ONCE, AT_ONCE + 1]
+    assert sorted(map(names.count, ("one", "other"))) == [LEAST, LEAST + 1]
 
 
 def test_a_lone_one_accepts_all_and_what_it_accepted_outlives_it(listening: socket.socket) -> None:
     made: list[Echo] = []
-    count = 5 * AT_ONCE
+    count = 5 * MOST
     address = listening.getsockname()
 
     async def accept(loop: Loop) -> None:
@@ -110,6 +111,34 @@ def test_a_lone_one_accepts_all_and_what_it_accepted_outlives_it(listening: sock
 
     with clients(count, listening):
         run(accept)
+
+
+class Crowd(socket.socket):
+    """There is always somebody waiting."""
+
+    accepted = 0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        self.accepted += 1
+        return Mock(), None
+
+
+def test_portions_grow_while_there_are_more(listening: socket.socket) -> None:
+    loop = Mock(**{"time.return_value": 7.0})
+    crowd = Crowd(fileno=os.dup(listening.fileno()))
+    one = Listener(loop, Mock(), crowd)
+
+    def portion(after: float) -> int:
+        loop.time.return_value += after
+        before = crowd.accepted
+        _, on_readable = loop.add_reader.call_args.args
+        on_readable()
+        return crowd.accepted - before
+
+    grown = [portion(2 * SPAN_SECONDS) for _ in range(LEAST, MOST + 3)]
+    assert grown == [*range(LEAST, MOST + 1), MOST, MOST]
+    assert portion(REST_SECONDS + 2 * SPAN_SECONDS) == LEAST
+    one.close()
 
 
 class Poor(socket.socket):
