@@ -11,7 +11,7 @@ byte now and then.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from app.errors import BAD_REQUEST, HEADERS_TOO_LARGE, REQUEST_TIMEOUT, Problem, problem_json
-from app.exchange import TARGETS, Exchange, plain_length
+from app.exchange import TARGETS, Exchange, RequestHeaders, plain_length
 from app.state import State
 from app.telemetry import new_request_id
 
@@ -29,8 +29,24 @@ LINGER_SECONDS = 1.0
 reset the connection and lose it."""
 
 
+KNOWN_HEADS, KNOWN_HEAD_BYTES = 512, 1024
+"""How many heads are kept, and how long they may be: 2 MiB with what was parsed of them."""
+
+
+class Head(NamedTuple):
+    """What a request's line and headers say."""
+
+    headers: RequestHeaders
+    as_is: bool
+    keep_alive: bool
+
+
 class Connection(HttpToolsProtocol):
     """One client's connection. The limits are those of `Settings`."""
+
+    known: ClassVar[dict[bytes, Head]] = {}
+    """Heads of plain requests as they came, byte for byte. Who sends many sends the same ones again
+    and again, and to parse those took a tenth of the time that goes into a request."""
 
     def __init__(
         self,
@@ -48,11 +64,13 @@ class Connection(HttpToolsProtocol):
         self.trailer_bytes = 0
         self.in_headers = True
         self.in_body = False
+        self.in_message = False
         self.limit: asyncio.TimerHandle | None = None
         self.due: float | None = None
         self.parsing = False
         self.refusal = BAD_REQUEST
         self.refused = False
+        self.head: Head | None = None
         self.idle_since: float | None = None
         self.idle_timer: asyncio.TimerHandle | None = None
 
@@ -69,8 +87,13 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.refused:
             return
-        self.parsing = True
         self.idle_since = None
+        begins = not self.in_message and self._is_idle()
+        end = data.find(b"\r\n\r\n", 0, KNOWN_HEAD_BYTES) + 4
+        if begins and self._is_known(data, end):
+            return
+        self.head = None
+        self.parsing = True
         if self.limit is None and self._is_idle():
             self._limit(self.header_seconds)
         self.header_bytes += len(data)
@@ -80,9 +103,40 @@ class Connection(HttpToolsProtocol):
             self._limit(self.due)
         if self.header_bytes > self.max_header_bytes:
             self._refuse(HEADERS_TOO_LARGE)
+        if begins:
+            self._know(data, end)
+
+    def _is_known(self, data: bytes, end: int) -> bool:
+        """Whether it is one whole request whose head is known and ends there. It is on its way
+        then, and the parser, between two messages, need not hear of it.
+        """
+        head = self.known.get(data[:end])
+        if head is None or int(head.headers[b"content-length"]) != len(data) - end:
+            return False
+        exchange = self._exchange(head)
+        if exchange is None:
+            return False
+        self._unset_keepalive_if_required()
+        self._unlimit()
+        self.cycle = exchange  # type: ignore[assignment]
+        exchange.receive(data[end:])
+        if not exchange.response_complete:
+            exchange.more_body = False
+            exchange.set()
+        return True
+
+    def _know(self, data: bytes, end: int) -> None:
+        """Keep the head that ends there, if that and its body are all the data."""
+        head = self.head
+        if head is None or self.app_state["digits"].key_hashes:  # keys are nothing to keep
+            return
+        if int(head.headers[b"content-length"]) == len(data) - end:
+            if len(self.known) == KNOWN_HEADS:
+                self.known.clear()
+            self.known[data[:end]] = head
 
     def on_message_begin(self) -> None:
-        self.in_headers = True
+        self.in_headers = self.in_message = True
         self.trailer_bytes = 0
         super().on_message_begin()
 
@@ -103,8 +157,10 @@ class Connection(HttpToolsProtocol):
             if size > self.max_header_bytes:
                 self.refusal = HEADERS_TOO_LARGE
                 raise ValueError("headers too large")  # the parser stops: send_400_response follows
-        exchange = self._exchange()
+        head = self._plain_head()
+        exchange = self._exchange(head) if head else None
         if exchange:
+            self.head = head
             self.cycle = exchange  # type: ignore[assignment]
         else:
             super().on_headers_complete()  # raises where the address is none
@@ -122,7 +178,7 @@ class Connection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.in_body = False
+        self.in_body = self.in_message = False
         self.header_bytes = 0
         self._unlimit()
         is_answered = self._is_idle()
@@ -156,24 +212,30 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(self.refusal)
 
-    def _exchange(self) -> Exchange | None:
+    def _plain_head(self) -> Head | None:
+        if self.url not in TARGETS or self.parser.get_method() != b"POST":
+            return None
+        headers = dict(reversed(self.headers))  # of one that comes twice, the first, as elsewhere
+        if b"content-length" not in headers:
+            return None
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        return Head(headers, TARGETS[self.url], keep_alive)
+
+    def _exchange(self, head: Head) -> Exchange | None:
         """What answers this request without ASGI, if it is a plain one."""
         here: State | None = self.app_state.get("digits")
-        if here is None or self.url not in TARGETS or self.parser.get_method() != b"POST":
-            return None
-        if not self._is_idle() or self.flow.write_paused:
-            return None  # ASGI waits for either
-        headers = dict(reversed(self.headers))  # of one that comes twice, the first, as elsewhere
-        length = plain_length(headers, here)
+        if here is None or not self._is_idle() or self.flow.write_paused:
+            return None  # ASGI waits for these
+        length = plain_length(head.headers, here)
         if length is None or not here.intake.has_room(length):
             return None
         return Exchange(
             self,
             here,
-            headers,
+            head.headers,
             here.intake.open(),
-            as_is=TARGETS[self.url],
-            keep_alive=self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive(),
+            as_is=head.as_is,
+            keep_alive=head.keep_alive and not here.drain.began,
         )
 
     def _is_idle(self) -> bool:

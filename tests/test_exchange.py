@@ -7,17 +7,24 @@ import hashlib
 import json
 import re
 import socket
+import threading
 import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.connection import Connection
 from app.exchange import Exchange
+from app.main import create_app
 from app.payload import Intake
 from app.settings import Settings
 from app.telemetry import Metrics
@@ -97,6 +104,7 @@ def test_both_ways_answer_alike(
     headers = {"content-type": kind}
     plain = ask(server, body, headers, path)
     assert plain.status == status
+    assert look(plain) == look(ask(server, body, headers, path))  # its head is known now
     assert look(plain) == look(ask(server, body, headers | ROUNDABOUT, path))
 
 
@@ -144,6 +152,78 @@ def test_a_kept_connection_answers_one_after_the_other(server: Server) -> None:
             reply = read_reply(connection)
             assert reply.json["predictions"][0]["label"] == label
             assert reply.headers["connection"] is None
+
+
+def test_a_known_head_within_a_message_begins_none(server: Server) -> None:
+    whole = request("POST", AS_IS, KIND, GOLDEN)
+    assert server.exchange(whole).status == server.exchange(whole).status == 200
+    body = b"GET /livez HTTP/1.1\r\nhost: digits\r\ncontent-length: %d\r\n\r\n" % len(whole)
+    for begun in (whole + b"GET /livez HTTP/1.1\r\na: ", whole + body):
+        with server.connect() as connection:
+            connection.sendall(begun)
+            assert read_reply(connection).json["predictions"][0]["label"] == 7
+            connection.sendall(whole)
+            assert read_reply(connection).json["status"] == "ok"
+
+
+@contextmanager
+def in_this_process(models: Path, **settings: Any) -> Iterator[tuple[str, int]]:
+    app = create_app(Settings(models_dir=models, max_batch=2, **settings))
+    limits = {"max_header_bytes": 16_384, "header_seconds": 60, "body_seconds": 60}
+    http: Any = partial(Connection, **limits)
+    config = uvicorn.Config(app, port=0, http=http, lifespan="on", log_config=None)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        wait_until(lambda: server.started)
+        yield server.servers[0].sockets[0].getsockname()
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """What the parser gets, and no head that is known from elsewhere."""
+    monkeypatch.setattr(Connection, "known", {})
+    monkeypatch.setattr("app.connection.KNOWN_HEADS", 2)
+    seen: list[bytes] = []
+    data_received = HttpToolsProtocol.data_received
+
+    def spy(self: HttpToolsProtocol, data: bytes) -> None:
+        seen.append(data)
+        data_received(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", spy)
+    yield seen
+    assert len(Connection.known) <= 2
+
+
+def test_a_known_head_is_not_parsed_again(stand_in_models: Path, parsed: list[bytes]) -> None:
+    one, other, third = (request("POST", AS_IS, KIND | {"a": name}, GOLDEN) for name in "abc")
+    with (
+        in_this_process(stand_in_models) as address,
+        socket.create_connection(address) as connection,
+    ):
+        for whole in (one, one, other, one, other, third, one):  # the third is one too many
+            connection.sendall(whole)
+            assert read_reply(connection).json["predictions"][0]["label"] == 7
+    assert parsed == [one, other, third, one]
+
+
+def test_no_key_is_kept(stand_in_models: Path, tmp_path: Path, parsed: list[bytes]) -> None:
+    (tmp_path / "keys").write_text(hashlib.sha256(b"mine").hexdigest())
+    whole = request("POST", AS_IS, KIND | {"x-api-key": "mine"}, GOLDEN)
+    with (
+        in_this_process(stand_in_models, api_keys_file=tmp_path / "keys") as address,
+        socket.create_connection(address) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(whole)
+            assert read_reply(connection).status == 200
+    assert parsed == [whole, whole]
+    assert not Connection.known
 
 
 def test_a_body_in_pieces(server: Server) -> None:
