@@ -31,6 +31,8 @@ reset the connection and lose it."""
 
 KNOWN_HEADS, KNOWN_HEAD_BYTES = 512, 1024
 """How many heads are kept, and how long they may be: 2 MiB with what was parsed of them."""
+ONCE = frozenset((b"x-request-id", b"traceparent"))
+"""Headers that make a head another each time: kept, it would only push others out."""
 
 
 class Head(NamedTuple):
@@ -128,7 +130,9 @@ class Connection(HttpToolsProtocol):
     def _know(self, data: bytes, end: int) -> None:
         """Keep the head that ends there, if that and its body are all the data."""
         head = self.head
-        if head is None or self.app_state["digits"].key_hashes:  # keys are nothing to keep
+        if head is None or not ONCE.isdisjoint(head.headers):
+            return
+        if self.app_state["digits"].key_hashes:  # keys are nothing to keep
             return
         if int(head.headers[b"content-length"]) == len(data) - end:
             if len(self.known) == KNOWN_HEADS:

@@ -212,6 +212,20 @@ def test_a_known_head_is_not_parsed_again(stand_in_models: Path, parsed: list[by
     assert parsed == [one, other, third, one]
 
 
+def test_a_head_with_a_name_of_its_own_is_not_kept(
+    stand_in_models: Path, parsed: list[bytes]
+) -> None:
+    whole = request("POST", AS_IS, KIND | {"x-request-id": "mine"}, GOLDEN)
+    with (
+        in_this_process(stand_in_models) as address,
+        socket.create_connection(address) as connection,
+    ):
+        for _ in range(2):
+            connection.sendall(whole)
+            assert read_reply(connection).headers["x-request-id"] == "mine"
+    assert parsed == [whole, whole]
+
+
 def test_no_key_is_kept(stand_in_models: Path, tmp_path: Path, parsed: list[bytes]) -> None:
     (tmp_path / "keys").write_text(hashlib.sha256(b"mine").hexdigest())
     whole = request("POST", AS_IS, KIND | {"x-api-key": "mine"}, GOLDEN)
