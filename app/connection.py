@@ -39,6 +39,7 @@ class Head(NamedTuple):
     """What a request's line and headers say."""
 
     headers: RequestHeaders
+    length: int
     as_is: bool
     keep_alive: bool
 
@@ -90,7 +91,7 @@ class Connection(HttpToolsProtocol):
         if self.refused:
             return
         self.idle_since = None
-        begins = not self.in_message and self._is_idle()
+        begins = not self.in_message
         end = data.find(b"\r\n\r\n", 0, KNOWN_HEAD_BYTES) + 4
         if begins and self._is_known(data, end):
             return
@@ -113,7 +114,7 @@ class Connection(HttpToolsProtocol):
         then, and the parser, between two messages, need not hear of it.
         """
         head = self.known.get(data[:end])
-        if head is None or int(head.headers[b"content-length"]) != len(data) - end:
+        if head is None or head.length != len(data) - end:
             return False
         exchange = self._exchange(head)
         if exchange is None:
@@ -134,7 +135,7 @@ class Connection(HttpToolsProtocol):
             return
         if self.app_state["digits"].key_hashes:  # keys are nothing to keep
             return
-        if int(head.headers[b"content-length"]) == len(data) - end:
+        if head.length == len(data) - end:
             if len(self.known) == KNOWN_HEADS:
                 self.known.clear()
             self.known[data[:end]] = head
@@ -168,10 +169,10 @@ class Connection(HttpToolsProtocol):
             self.cycle = exchange  # type: ignore[assignment]
         else:
             super().on_headers_complete()  # raises where the address is none
+            if self._is_draining():
+                self.cycle.keep_alive = False
         self.in_headers, self.in_body = False, True
         self._limit(self.body_seconds)
-        if self._is_draining():
-            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         self.header_bytes = 0
@@ -220,10 +221,11 @@ class Connection(HttpToolsProtocol):
         if self.url not in TARGETS or self.parser.get_method() != b"POST":
             return None
         headers = dict(reversed(self.headers))  # of one that comes twice, the first, as elsewhere
-        if b"content-length" not in headers:
+        length = headers.get(b"content-length")
+        if length is None:
             return None
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
-        return Head(headers, TARGETS[self.url], keep_alive)
+        return Head(headers, int(length), TARGETS[self.url], keep_alive)
 
     def _exchange(self, head: Head) -> Exchange | None:
         """What answers this request without ASGI, if it is a plain one."""
