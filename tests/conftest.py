@@ -16,7 +16,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,7 @@ import cv2
 import numpy as np
 import pytest
 import structlog
+import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
@@ -38,6 +42,22 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 
 Image = NDArray[np.uint8]
+
+
+@contextmanager
+def in_a_thread(config: uvicorn.Config) -> Iterator[tuple[str, int]]:
+    """The address at which a server of this process has begun to serve."""
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive()
+            time.sleep(0.01)
+        yield "127.0.0.1", server.servers[0].sockets[0].getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def no_rows(images: Image) -> NDArray[np.float32]:

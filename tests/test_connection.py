@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import http.client
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from app.connection import Connection
+from tests.conftest import in_a_thread
 
 LIMITED: Any = partial(Connection, max_header_bytes=2000, header_seconds=0.3, body_seconds=0.3)
 SECONDS = 20
@@ -81,18 +81,11 @@ def connected(seen: Seen, **state: Any) -> Iterator[socket.socket]:
         log_config=None,
         timeout_keep_alive=1,
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        while not server.started:
-            time.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
-            yield connection
-    finally:
-        server.should_exit = True
-        thread.join()
+    with (
+        in_a_thread(config) as address,
+        socket.create_connection(address, timeout=SECONDS) as connection,
+    ):
+        yield connection
 
 
 def reply(connection: socket.socket) -> tuple[int, bytes]:

@@ -7,7 +7,6 @@ import hashlib
 import json
 import re
 import socket
-import threading
 import time
 import weakref
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from app.main import create_app
 from app.payload import Intake
 from app.settings import Settings
 from app.telemetry import Metrics
-from tests.conftest import export_stand_in, plain_stand_in, png, spoken
+from tests.conftest import export_stand_in, in_a_thread, plain_stand_in, png, spoken
 from tests.faults.conftest import slow_stand_in
 from tests.faults.server import (
     GOLDEN,
@@ -172,15 +171,8 @@ def in_this_process(models: Path, **settings: Any) -> Iterator[tuple[str, int]]:
     limits = {"max_header_bytes": 16_384, "header_seconds": 60, "body_seconds": 60}
     http: Any = partial(Connection, **limits)
     config = uvicorn.Config(app, port=0, http=http, lifespan="on", log_config=None)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    try:
-        wait_until(lambda: server.started)
-        yield server.servers[0].sockets[0].getsockname()
-    finally:
-        server.should_exit = True
-        thread.join()
+    with in_a_thread(config) as address:
+        yield address
 
 
 @pytest.fixture
