@@ -1,8 +1,8 @@
 """Images that are as MNIST made them, told among others and read many at once.
 
 Programs send such ones by the thousand: 28×28, white ink on black, its longer side 20 pixels and
-its mass in the middle, in numbers or as a grey PNG. For one of them the calls take longer than the
-pixels; those that come together are made one array, and looked at in a few calls for all.
+its mass in the middle, in numbers or as a grey PNG. The calls take longer than the pixels: those
+that come together are made one array, and where a call may be for all, it is.
 
 What is anything else, right or wrong, is left to `image.decode` and `normalize`, which would find
 the same of these, too.
@@ -17,25 +17,24 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.normalize import INK_SIDE, MIDDLE, SIDE, Normalized
+from app.normalize import INK_SIDE, SIDE, Normalized, begin
 from app.payload import RawImage
 from app.png import Square
 
 Planes = NDArray[np.uint8]
 
-FEW = 4
-"""Fewer are read sooner one by one."""
 FILE = Square(SIDE)
-PLACES = np.arange(SIDE, dtype=np.float64)
+MOMENTS = np.array([(1, x, y) for y in range(SIDE) for x in range(SIDE)], np.float32)
+"""What a pixel counts in its image's mass and first moments: whole numbers below 2**24, which
+float32 has exactly."""
 
 
 def digits_among(images: Sequence[RawImage]) -> list[Normalized | None]:
     """For each image what `normalize` makes of it where it is as MNIST made them; else None."""
     found: list[Normalized | None] = [None] * len(images)
-    if len(images) >= FEW:
-        for indices, planes in _alike(images):
-            for index, digit in zip(indices, _normalized(planes), strict=True):
-                found[index] = digit
+    for indices, planes in _alike(images):
+        for index, digit in zip(indices, _normalized(planes), strict=True):
+            found[index] = digit
     return found
 
 
@@ -57,21 +56,15 @@ def _alike(images: Sequence[RawImage]) -> Iterator[tuple[list[int], Planes]]:
 
 def _normalized(planes: Planes) -> list[Normalized | None]:
     """Of [n,28,28] those whose ink is 20 pixels long, and lies where `normalize.centre` puts it."""
-    above = np.asarray(cv2.integral(planes.reshape(-1, SIDE)))  # [28n+1,29]: all ink above and left
-    rows, images = above[:, -1], above[::SIDE]
-    columns = images[1:] - images[:-1]  # [n,29]: of each image, the ink to the left
-    sums = np.empty((len(planes), 2, SIDE))  # of each column, of each row
-    sums[:, 0] = columns[:, 1:] - columns[:, :-1]
-    sums[:, 1] = (rows[1:] - rows[:-1]).reshape(-1, SIDE)
-    inked = sums > 0
-    first = inked.argmax(axis=2)
-    last = SIDE - inked[..., ::-1].argmax(axis=2)
-    extent = last - first  # of a blank one 28
-    middle = sums @ PLACES / np.maximum(columns[:, -1:], 1) - first
-    place = (MIDDLE - middle).astype(int).clip(0, SIDE - extent)
-    is_made = (extent.max(axis=1) == INK_SIDE) & (place == first).all(axis=1)
-    boxes = np.concatenate((first, last), axis=1).tolist()
-    return [
-        Normalized(plane, False, tuple(box), ()) if made else None
-        for plane, box, made in zip(planes, boxes, is_made.tolist(), strict=True)
-    ]
+    pixels = planes.reshape(-1, SIDE * SIDE).astype(np.float32)
+    found: list[Normalized | None] = []
+    for plane, (mass, x, y) in zip(planes, (pixels @ MOMENTS).tolist(), strict=True):
+        left, top, width, height = cv2.boundingRect(plane)
+        is_made = (
+            max(width, height) == INK_SIDE
+            and begin((x - left * mass) / mass, width) == left
+            and begin((y - top * mass) / mass, height) == top
+        )
+        box = left, top, left + width, top + height
+        found.append(Normalized(plane, False, box, ()) if is_made else None)
+    return found

@@ -320,9 +320,17 @@ def centre(ink: Grey) -> Grey:
     height, width = ink.shape
     moments = cv2.moments(ink)
     mass = max(moments["m00"], 1.0)
-    x, y = moments["m10"] / mass, moments["m01"] / mass
-    left = min(max(int(MIDDLE - x), 0), SIDE - width)
-    top = min(max(int(MIDDLE - y), 0), SIDE - height)
+    left, top = begin(moments["m10"] / mass, width), begin(moments["m01"] / mass, height)
     digit = np.zeros((SIDE, SIDE), np.uint8)
     digit[top : top + height, left : left + width] = ink
     return digit
+
+
+def begin(middle: float, extent: int) -> int:
+    """Where ink of `extent` pixels is put whose mass has its centre `middle` pixels from there."""
+    place, last = int(MIDDLE - middle), SIDE - extent
+    if place < 0:
+        return 0
+    if place > last:  # min and max would take as long as all the rest
+        return last
+    return place
