@@ -13,11 +13,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.normalize import INK_SIDE, SIDE, Normalized, begin
+from app.normalize import SIDE, Normalized, begin, own_box
 from app.payload import RawImage
 from app.png import Square
 
@@ -59,12 +58,11 @@ def _normalized(planes: Planes) -> list[Normalized | None]:
     pixels = planes.reshape(-1, SIDE * SIDE).astype(np.float32)
     found: list[Normalized | None] = []
     for plane, (mass, x, y) in zip(planes, (pixels @ MOMENTS).tolist(), strict=True):
-        left, top, width, height = cv2.boundingRect(plane)
-        is_made = (
-            max(width, height) == INK_SIDE
-            and begin((x - left * mass) / mass, width) == left
-            and begin((y - top * mass) / mass, height) == top
-        )
-        box = left, top, left + width, top + height
-        found.append(Normalized(plane, False, box, ()) if is_made else None)
+        box = own_box(plane)
+        if box is not None:
+            left, top, right, bottom = box
+            across = begin((x - left * mass) / mass, right - left)
+            if across != left or begin((y - top * mass) / mass, bottom - top) != top:
+                box = None
+        found.append(Normalized(plane, False, box, ()) if box else None)
     return found

@@ -286,10 +286,11 @@ def trimmed(box: Box, tight: Box, shape: tuple[int, ...]) -> Box:
 
 def own_box(grey: Grey) -> Box | None:
     """The box of the ink, where it is 20 pixels long and the ground is black without a speck."""
-    box = ink_box(grey, 0)
-    if box is None or max(box[2] - box[0], box[3] - box[1]) != INK_SIDE:
+    left, top, width, height = cv2.boundingRect(grey)
+    if max(width, height) != INK_SIDE:
         return None
-    return box if within(box, grey.shape) or grey.shape == (SIDE, SIDE) else None
+    box = left, top, left + width, top + height
+    return box if grey.shape == (SIDE, SIDE) or within(box, grey.shape) else None
 
 
 def ink_box(ink: Grey | Plane, above: float) -> Box | None:

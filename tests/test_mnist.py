@@ -88,6 +88,18 @@ def test_one_is_known_as_well_as_many(digits: list[Image]) -> None:
     agree([], known=0)
 
 
+@pytest.mark.parametrize("turn", range(4))
+def test_ink_whose_mass_is_at_one_end_stays_within_the_picture(turn: int) -> None:
+    club = np.zeros((28, 28), np.uint8)
+    club[0:18, 14] = 1
+    club[18:20, 14] = 255
+    image = np.rot90(club, turn)
+    digit = normalize(image).digit
+    assert digit.sum() == image.sum()
+    assert normalize(digit).digit.tolist() == digit.tolist()
+    agree([digit], known=1)
+
+
 def test_others_are_not_known(digits: list[Image]) -> None:
     whole = png(digits[0])
     pixels = np.asarray(cv2.resize(digits[0], (29, 28)), np.uint8)
