@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +16,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import EXAMPLES, ROOT
+from tests.conftest import EXAMPLES, ROOT, in_a_thread
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MODELS = ROOT / "models" / "digits"
@@ -33,18 +30,8 @@ SEVEN = [(0.3, 0.25), (0.7, 0.25), (0.45, 0.8)]
 def served(**settings: Any) -> Iterator[str]:
     """Where the shipped model is served, by a server in a thread."""
     app: FastAPI = create_app(Settings(models_dir=MODELS, **settings))
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        while not server.started and thread.is_alive():
-            time.sleep(0.1)
-        try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            thread.join()
+    with in_a_thread(uvicorn.Config(app, port=0, log_level="error", ws="none")) as (host, port):
+        yield f"http://{host}:{port}"
 
 
 @contextmanager
