@@ -16,10 +16,10 @@ from pydantic_settings import SettingsError
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from app.connection import Connection
-from app.doors import read_key_hashes
-from app.settings import Settings
-from app.telemetry import configure_logging
+from .api.middleware import read_key_hashes
+from .observe.metrics import configure_logging
+from .server.protocol import Connection
+from .settings import Settings
 
 LOAD_SECONDS = 120
 """How long a worker may be silent: it can't answer its supervisor while TensorFlow is imported."""
@@ -54,7 +54,9 @@ def main() -> None:
             raise SystemExit(STARTUP_FAILURE)
 
 
-def config_of(settings: Settings, factory: str = "app.main:create_app") -> uvicorn.Config:
+def config_of(
+    settings: Settings, factory: str = f"{__package__}.main:create_app"
+) -> uvicorn.Config:
     """How an application is served that `factory` makes."""
     connection: Any = partial(
         Connection,
@@ -70,7 +72,7 @@ def config_of(settings: Settings, factory: str = "app.main:create_app") -> uvico
         workers=settings.workers,
         http=cast("Any", connection),
         ws="none",
-        loop="app.listener:Loop" if sys.platform != "win32" else "asyncio",
+        loop=f"{__package__}.server.listener:Loop" if sys.platform != "win32" else "asyncio",
         lifespan="on",
         log_config=None,
         access_log=False,

@@ -15,27 +15,28 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
-from app import memory, openapi
-from app.api import WEB, Predictions, problem_response, refusal, routes
-from app.batcher import Batcher
-from app.classifier import load
-from app.deadlines import Deadlines
-from app.doors import BrowserRules, Keys, read_key_hashes
-from app.drain import Drain
-from app.errors import (
+from . import memory
+from .api import openapi
+from .api.middleware import BrowserRules, Keys, read_key_hashes
+from .api.payload import Intake
+from .api.routes import WEB, Predictions, problem_response, refusal, routes
+from .errors import (
     INTERNAL_ERROR,
     OUTSIDE,
     BadQuery,
     DigitsError,
     ModelError,
 )
-from app.payload import Intake
-from app.recognizer import Recognizer
-from app.settings import Settings
-from app.state import State
-from app.telemetry import Metrics, Telemetry, configure_logging
-from app.turn import Turn
-from app.versions import Versions
+from .inference.loading import load
+from .inference.registry import Versions
+from .observe.metrics import Metrics, Telemetry, configure_logging
+from .server.shutdown import Drain
+from .serving.batcher import Batcher
+from .serving.deadlines import Deadlines
+from .serving.predictor import Recognizer
+from .serving.state import State
+from .serving.turn import Turn
+from .settings import Settings
 
 log = structlog.get_logger()
 

@@ -12,8 +12,8 @@ import json
 import shutil
 from pathlib import Path
 
+from app.inference.registry import newest
 from app.settings import available_cores
-from app.versions import newest
 from benchmarks import bars
 from benchmarks.bars import BUSY, Medians, cell
 from benchmarks.peers.catalog import PEERS

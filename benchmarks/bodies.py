@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.normalize import normalize
+from app.vision.normalize import normalize
 
 BOUNDARY = "digits-benchmark"
 SURE = 0.9

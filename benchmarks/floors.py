@@ -13,17 +13,17 @@ from fastapi import FastAPI
 
 from app import memory
 from app.__main__ import config_of, run
-from app.batcher import Batcher
-from app.classifier import Classifier, Thresholds
-from app.deadlines import Deadlines
-from app.drain import Drain
-from app.normalize import Normalized
-from app.payload import Intake
-from app.recognizer import Asked, Reading, Recognizer
+from app.api.payload import Intake
+from app.inference.loading import Classifier, Thresholds
+from app.observe.metrics import Metrics
+from app.server.shutdown import Drain
+from app.serving.batcher import Batcher
+from app.serving.deadlines import Deadlines
+from app.serving.predictor import Asked, Reading, Recognizer
+from app.serving.state import State
+from app.serving.turn import Turn
 from app.settings import Settings
-from app.state import State
-from app.telemetry import Metrics
-from app.turn import Turn
+from app.vision.normalize import Normalized
 
 PROBABILITIES = np.array([*[1e-4] * 7, 0.9991, 1e-4, 1e-4], np.float32)
 DIGIT = Normalized(np.zeros((28, 28), np.uint8), False, (0, 0, 28, 28), ())

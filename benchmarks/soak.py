@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from app.classifier import load
-from app.versions import newest
+from app.inference.loading import load
+from app.inference.registry import newest
 from tests.faults import test_images, test_json, test_transport
 from tests.faults.server import Server, request, serving, wait_until
 

@@ -16,7 +16,7 @@ FAULTS = """
 import resource, sys
 import numpy as np
 from app import memory
-from app.image import decode
+from app.vision.decode import decode
 from tests.conftest import png
 
 if sys.argv[1] == "kept":

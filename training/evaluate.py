@@ -22,9 +22,9 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from app import classifier
-from app.image import decode
-from app.normalize import normalize
+from app.inference import loading as classifier
+from app.vision.decode import decode
+from app.vision.normalize import normalize
 from training import calibrate, cascade, corrupt, data, export, outliers, plots, scenes
 from training.calibrate import Floats
 

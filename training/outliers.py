@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from app.normalize import normalize
+from app.vision.normalize import normalize
 from training.scenes import (
     MARGIN,
     REACH,

@@ -31,7 +31,16 @@ from numpy.typing import NDArray
 from tensorflow.lite.python.util import modify_model_io_type
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from app.compiled import CAREFUL, MARGIN, QUICK, SIDE, Compute, as_one, inside, load_programs
+from app.inference.tflite import (
+    CAREFUL,
+    MARGIN,
+    QUICK,
+    SIDE,
+    Compute,
+    as_one,
+    inside,
+    load_programs,
+)
 from training import cascade, corrupt, data, evaluate, export, train
 
 EXAMPLES = 1_000

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.image import decode
-from app.normalize import normalize
+from app.vision.decode import decode
+from app.vision.normalize import normalize
 
 Grey = NDArray[np.uint8]
 Plane = NDArray[np.floating[Any]]

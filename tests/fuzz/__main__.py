@@ -19,8 +19,8 @@ import numpy as np
 
 with atheris.instrument_imports(include=["app", "PIL"]):
     from app.errors import ImageError
-    from app.image import decode
-    from app.normalize import normalize
+    from app.vision.decode import decode
+    from app.vision.normalize import normalize
 
 from tests.faults.test_images import PNG_MAGIC, READ, REFUSED, SAME
 

@@ -1,0 +1,337 @@
+"""Grey pixels -> a digit as MNIST made them: white ink on black, 28×28, in a 20-pixel box.
+
+How MNIST was made (Bottou and LeCun's code, as recovered in facebookresearch/qmnist, `xnist.lsh`):
+the box of the ink, its longer side brought to 20 pixels by area resampling, greys kept; then
+pasted into 28×28 at the integer offset that puts the centre of mass nearest to the centre.
+
+The ink is found on a reduced picture: which of dark and light is ink, the ground behind it, rules
+and frames, the strokes that belong together. It is then cut from the picture as it came, so that
+a small digit in a large photo loses nothing.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .ink import (
+    CONTRAST,
+    Grey,
+    Mask,
+    Plane,
+    exceeds,
+    ink_above,
+    look,
+    noise_of,
+    reduced,
+    square,
+)
+from .rules import without_lines
+
+Box = tuple[int, int, int, int]
+
+SIDE = 28
+INK_SIDE = 20
+MIDDLE = 14.5
+"""Where the centre of mass is put, rounded down: 15, and the middle of a pixel is at 0.5."""
+FINDING_SIDE = 180
+"""Pixels of the longer side, at most, of the picture that the ink is found on."""
+ENOUGH_SIDE = 80
+"""Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
+each of the digit's, and less grain."""
+CALM = 80
+"""Connected parts from which on a picture is too grainy to be looked at without blurring it."""
+NEAR = 0.22
+"""Gap within a digit, as a share of its longer side."""
+SPECK = 0.012
+"""Weight of a speck, at most, as a share of the digit's."""
+LOW_CONTRAST = 64
+"""Levels of 255 between ground and ink below which the answer says that there is little."""
+STRONG = 0.6
+"""Share of the peak from which on ink is strong."""
+FULL = 200
+"""Ink from this level on is left as it is on clean ground."""
+HAIRLINE = 1.25
+"""Strokes thinner than this, in pixels of the 20-pixel box, are made THICKENED wide."""
+THICKENED = 1.9
+
+
+class Normalized(NamedTuple):
+    """A digit and what was done to get it."""
+
+    digit: Grey
+    """[28,28], white ink on black."""
+    inverted: bool
+    """The input was dark ink on light ground."""
+    box: Box | None
+    """Left, top, right, bottom of the ink in the input's pixels; None where it is blank."""
+    warnings: tuple[str, ...]
+    """Of "frame-removed", "touches-edge" and "low-contrast", those that hold."""
+
+
+def normalize(grey: Grey) -> Normalized:
+    """`grey` [h,w] of any size -> a digit as MNIST made them, or a blank one without box."""
+    if (box := own_box(grey)) is not None:
+        return Normalized(centre(grey[box[1] : box[3], box[0] : box[2]]), False, box, ())
+    factor = -(-max(grey.shape) // FINDING_SIDE)
+    seen = look(reduced(grey, factor))
+    count = cv2.connectedComponents(seen.found)[0]
+    if count > CALM:
+        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5 * factor), np.uint8)
+        seen = look(reduced(grey, factor))
+        count = cv2.connectedComponents(seen.found)[0]
+    if count == 1:
+        return blank(inverted=seen.dark)
+    floor = noise_of(seen.ink, seen.found)
+    strokes, framed = without_lines(seen.found)
+    kept = strokes if count == 2 and not framed else chosen(strokes, seen.ink)
+    if is_shade(kept, seen.ink):
+        return blank(inverted=seen.dark)
+    dropped = seen.found & (1 - kept)
+    left, top, right, bottom = window(seen.ink, kept, dropped, floor)
+    near = np.s_[top:bottom, left:right]
+    erased = spread(dropped, kept)[near] if dropped.any() else None
+    if floor and max(bottom - top, right - left) >= ENOUGH_SIDE:
+        unit, ink = factor, seen.ink[near].copy()
+    else:
+        unit, whole = 1, grey[top * factor :, left * factor :]
+        if (bottom, right) != kept.shape:
+            whole = whole[: (bottom - top) * factor, : (right - left) * factor]
+        ground = seen.ground
+        if not isinstance(ground, int):
+            ground = enlarged(ground[near], factor, whole.shape)
+        ink = ink_above(whole, ground, dark=seen.dark)
+        erased = None if erased is None else enlarged(erased, factor, whole.shape)
+    if erased is not None:
+        ink *= 1 - erased
+    digit, inner = rendered(ink, floor)
+    if inner is None:
+        return blank(inverted=seen.dark)
+    box = in_pixels(inner, left * factor, top * factor, unit)
+    warnings = {
+        "frame-removed": framed,
+        "touches-edge": not within(box, grey.shape),
+        "low-contrast": float(ink.max()) < LOW_CONTRAST,
+    }
+    return Normalized(digit, seen.dark, box, tuple(slug for slug, so in warnings.items() if so))
+
+
+def blank(*, inverted: bool) -> Normalized:
+    return Normalized(np.zeros((SIDE, SIDE), np.uint8), inverted, None, ())
+
+
+def in_pixels(inner: Box, left: int, top: int, unit: int) -> Box:
+    """`inner`, in pixels of `unit` of the input's each, as a box in the input's."""
+    x, y, right, bottom = inner
+    return left + x * unit, top + y * unit, left + right * unit, top + bottom * unit
+
+
+def within(box: Box, shape: tuple[int, ...]) -> bool:
+    left, top, right, bottom = box
+    return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
+
+
+def chosen(strokes: Mask, ink: Plane) -> Mask:
+    """The strokes that belong together: the weightiest connected part, what is near it, and
+    what is as large. What hangs in from the border is somebody else's, unless it is all there is.
+    """
+    count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
+    if count <= 2:
+        return strokes
+    height, width = strokes.shape
+    weight = np.bincount(labels.ravel(), ink.ravel(), count)
+    left, top, wide, high = stats[:, :4].T
+    right, bottom = left + wide, top + high
+    outer = (left == 0) | (top == 0) | (right == width) | (bottom == height)
+    away = np.hypot(middles[:, 0] / width - 0.5, middles[:, 1] / height - 0.5)
+    score = weight * np.where(outer, 0.06, 1.0) * (1 - 0.7 * away)
+    score[0] = 0
+    main = int(score.argmax())
+    keep = np.zeros(count, bool)
+    keep[main] = True
+    box = [left[main], top[main], right[main], bottom[main]]
+    for _ in range(3):
+        reach = max(box[2] - box[0], box[3] - box[1])
+        apart = np.maximum(
+            np.maximum(left - box[2], box[0] - right), np.maximum(top - box[3], box[1] - bottom)
+        ).clip(0)
+        total = weight[keep].sum()
+        near = (apart <= NEAR * reach) & (weight > SPECK * total) & (outer <= outer[main])
+        alike = (apart <= reach) & (weight > 0.35 * total) & ~outer
+        more = (near | alike) & ~keep
+        more[0] = False
+        if not more.any():
+            break
+        keep |= more
+        box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
+    return np.asarray(keep[labels], np.uint8)
+
+
+def is_shade(kept: Mask, ink: Plane) -> bool:
+    """Whether there is nothing but a faint edge of the picture, where it grows darker."""
+    if cv2.minMaxLoc(ink, kept)[1] >= 3 * CONTRAST:
+        return False
+    return any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
+
+
+def window(ink: Plane, kept: Mask, dropped: Mask, floor: float) -> Box:
+    """Where the digit's ink, with its faint edges, may lie."""
+    clean = floor == 0 and not dropped.any()
+    left, top, width, height = cv2.boundingRect((ink > 0).view(np.uint8) if clean else kept)
+    margin = 1 if clean else 2 + max(width, height) // 16
+    return (
+        max(0, left - margin),
+        max(0, top - margin),
+        min(kept.shape[1], left + width + margin),
+        min(kept.shape[0], top + height + margin),
+    )
+
+
+def spread(dropped: Mask, kept: Mask) -> Mask:
+    """What was dropped and its faint edges, up to what was kept."""
+    near = cv2.subtract(cv2.dilate(dropped, square(5)), cv2.dilate(kept, square(3)))
+    return np.asarray(cv2.max(near, dropped), np.uint8)
+
+
+def enlarged(small: Grey, factor: int, shape: tuple[int, ...]) -> Grey:
+    """`small` at `factor` times its size, or at `shape`, which may be a rest larger."""
+    if small.shape == shape:
+        return small
+    size = small.shape[1] * factor, small.shape[0] * factor
+    large = cv2.resize(small, size, interpolation=cv2.INTER_LINEAR)
+    rest = ((0, shape[0] - size[1]), (0, shape[1] - size[0]))
+    return np.asarray(np.pad(large, rest, mode="edge") if np.any(rest) else large, np.uint8)
+
+
+def rendered(ink: Plane, floor: float) -> tuple[Grey, Box | None]:
+    """`ink` [h,w], its ground's noise up to `floor`, as a digit [28,28], and its box in `ink`."""
+    nothing = np.zeros((SIDE, SIDE), np.uint8)
+    peak = float(ink.max(initial=0))
+    if peak == 0:
+        return nothing, None
+    level = FULL if not floor and is_bold(ink, peak) else usual_level(ink, peak)
+    if floor or level < FULL:
+        low = min(1.5 * floor, level / 2)
+        ink = ((ink - low) * (255 / (level - low))).clip(0, 255)
+    box = found_box = ink_box(ink, 40 if floor else 0)
+    if box is None:
+        return nothing, None
+    ink = thickened(cut(ink, box))
+    box = (0, 0, ink.shape[1], ink.shape[0])
+    while True:
+        fitted = np.rint(fit(cut(ink, box))).astype(np.uint8)
+        left, top, width, height = cv2.boundingRect(fitted)
+        if max(width, height) in (0, INK_SIDE):
+            return (centre(fitted), found_box) if width else (nothing, None)
+        box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
+
+
+def is_bold(ink: Plane, peak: float) -> bool:
+    """Whether `usual_level` is FULL or more, for a quarter of its time."""
+    some = sampled(ink)
+    strong = np.count_nonzero(exceeds(some, STRONG * peak))
+    return bool(2 * np.count_nonzero(some >= FULL) > strong)
+
+
+def usual_level(ink: Plane, peak: float) -> float:
+    """The median of the stronger ink, over some 10,000 pixels."""
+    some = sampled(ink)
+    strong = some[exceeds(some, STRONG * peak)]
+    if not strong.size:
+        return peak
+    low, high = (strong.size - 1) // 2, strong.size // 2
+    # As np.median does, which looks for what is no number first, and takes four times as long.
+    return float(np.partition(strong, (low, high))[low : high + 1].mean())
+
+
+def sampled(ink: Plane) -> Plane:
+    step = max(1, int((ink.size / 10_000) ** 0.5))
+    return ink[::step, ::step]
+
+
+def thickened(ink: Plane) -> Plane:
+    """`ink` [h,w], its strokes made as wide as MNIST's thinner ones where they are hairlines:
+    the mean of a box of 20 pixels would leave little of them."""
+    unit = max(ink.shape) / INK_SIDE
+    if unit < 2:
+        return ink
+    step = int(unit) // 4 or 1  # four pixels for each of the digit's measure it as well as twenty
+    mask = (ink[::step, ::step] > 128).view(np.uint8)
+    if mask.all():  # a bar fills its box, and its width is to be measured from some ground
+        mask = np.pad(mask, 1)
+    distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
+    width = step * max(1.0, 4 * cv2.mean(distance, mask)[0] - 2) if mask.any() else 0.0
+    if width >= HAIRLINE * unit:
+        return ink
+    more = round(THICKENED * unit - width) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (more, more))
+    thick: Plane = cv2.dilate(np.pad(ink, more // 2), disc)  # type: ignore[assignment]
+    return thick
+
+
+def trimmed(box: Box, tight: Box, shape: tuple[int, ...]) -> Box:
+    """`box` less its rows and columns that are too faint to show in the fitted digit."""
+    left, top, right, bottom = box
+    across, down = (right - left) / shape[1], (bottom - top) / shape[0]
+    after = shape[1] - tight[2], shape[0] - tight[3]
+    return (
+        left + int(np.ceil(tight[0] * across)),
+        top + int(np.ceil(tight[1] * down)),
+        right - int(np.ceil(after[0] * across)),
+        bottom - int(np.ceil(after[1] * down)),
+    )
+
+
+def own_box(grey: Grey) -> Box | None:
+    """The box of the ink, where it is 20 pixels long and the ground is black without a speck."""
+    left, top, width, height = cv2.boundingRect(grey)
+    if max(width, height) != INK_SIDE:
+        return None
+    box = left, top, left + width, top + height
+    return box if grey.shape == (SIDE, SIDE) or within(box, grey.shape) else None
+
+
+def ink_box(ink: Grey | Plane, above: float) -> Box | None:
+    mask = ink if above == 0 and ink.dtype == np.uint8 else (ink > above).view(np.uint8)
+    left, top, width, height = cv2.boundingRect(mask)
+    return (left, top, left + width, top + height) if width else None
+
+
+def cut(ink: Plane, box: Box) -> Plane:
+    left, top, right, bottom = box
+    return ink[top:bottom, left:right]
+
+
+def fit(ink: Plane) -> Plane:
+    """`ink` [h,w] with its longer side brought to 20 pixels, each the mean of what it covers."""
+    height, width = ink.shape
+    scale = INK_SIDE / max(height, width)
+    if scale == 1:
+        return ink
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    fitted: Plane = cv2.resize(ink, size, interpolation=kind)  # type: ignore[assignment]
+    return fitted
+
+
+def centre(ink: Grey) -> Grey:
+    """`ink` [h,w], at most 28 a side, pasted into 28×28 by its centre of mass."""
+    height, width = ink.shape
+    moments = cv2.moments(ink)
+    mass = max(moments["m00"], 1.0)
+    left, top = begin(moments["m10"] / mass, width), begin(moments["m01"] / mass, height)
+    digit = np.zeros((SIDE, SIDE), np.uint8)
+    digit[top : top + height, left : left + width] = ink
+    return digit
+
+
+def begin(middle: float, extent: int) -> int:
+    """Where ink of `extent` pixels is put whose mass has its centre `middle` pixels from there."""
+    place, last = int(MIDDLE - middle), SIDE - extent
+    if place < 0:
+        return 0
+    if place > last:  # min and max would take as long as all the rest
+        return last
+    return place

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from app.errors import ModelError, NotReady
+from app.inference.loading import Classifier, Thresholds
+from app.inference.registry import Versions, newest
+from tests.conftest import no_rows
+
+
+def folders(models: Path, *names: str) -> Path:
+    for name in names:
+        (models / name).mkdir(parents=True)
+    return models
+
+
+def classifier(folder: Path) -> Classifier:
+    """What loads at once; a folder with a file `bad` doesn't."""
+    if (folder / "bad").exists():
+        raise ModelError(f"{folder.name} is bad")
+    return Classifier("digits", folder.name, {}, Thresholds(0.5, 0.5), no_rows)
+
+
+@pytest.mark.parametrize(
+    ("names", "pinned", "expected"),
+    [
+        (["1"], None, "1"),
+        (["1", "2", "10"], None, "10"),
+        (["1", "2", "10"], 2, "2"),
+        (["1", "tmp-2", "3.partial", ".3", "x", "³", "-4"], None, "1"),
+    ],
+    ids=["one", "numbers, not names", "pinned", "others are no versions"],
+)
+def test_newest(tmp_path: Path, names: list[str], pinned: int | None, expected: str) -> None:
+    assert newest(folders(tmp_path, *names), pinned) == tmp_path / expected
+
+
+@pytest.mark.parametrize(
+    ("names", "pinned", "says"),
+    [([], None, "no version"), (["1"], 2, "no version 2"), (["x"], None, "no version")],
+)
+def test_no_newest(tmp_path: Path, names: list[str], pinned: int | None, says: str) -> None:
+    with pytest.raises(ModelError, match=says):
+        newest(folders(tmp_path, *names), pinned)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such folder"):
+        newest(tmp_path / "gone")
+
+
+def test_a_file_is_no_version(tmp_path: Path) -> None:
+    folders(tmp_path, "1")
+    (tmp_path / "2").touch()
+    assert newest(tmp_path) == tmp_path / "1"
+
+
+def watching(models: Path, **options: Any) -> tuple[Versions, list[bool], list[str]]:
+    """Versions of `models`, the reloads that they report, and the folders that they load."""
+    reloads: list[bool] = []
+    loaded: list[str] = []
+
+    def load(folder: Path) -> Classifier:
+        loaded.append(folder.name)
+        return classifier(folder)
+
+    return Versions(models, load, on_reload=reloads.append, **options), reloads, loaded
+
+
+def run(work: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
+    """Run it, and return what it logged."""
+    with capture_logs() as lines:
+        asyncio.run(work)
+    return [dict(line) for line in lines]
+
+
+def test_nothing_is_live_before_the_start(tmp_path: Path) -> None:
+    versions, _, _ = watching(folders(tmp_path, "1"))
+    with pytest.raises(NotReady):
+        _ = versions.live
+
+
+def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
+    (folders(tmp_path, "1") / "1" / "bad").touch()
+    versions, reloads, _ = watching(tmp_path)
+    with pytest.raises(ModelError, match="1 is bad"):
+        asyncio.run(versions.start())
+    assert reloads == []
+
+
+def test_a_newer_version_goes_live_and_comes_back(tmp_path: Path) -> None:
+    versions, reloads, loaded = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        await versions.refresh()
+        assert versions.live.version == "1"
+        folders(tmp_path, "2")
+        await versions.refresh()
+        assert versions.live.version == "2"
+        (tmp_path / "2").rename(tmp_path / "2.away")
+        await versions.refresh()
+        assert versions.live.version == "1"
+
+    lines = run(scene())
+    assert reloads == [True, True]
+    assert loaded == ["1", "2", "1"]
+    assert [line["version"] for line in lines] == ["2", "1"]
+
+
+def test_a_pinned_version_stays(tmp_path: Path) -> None:
+    versions, reloads, _ = watching(folders(tmp_path, "1", "2"), pinned=1)
+
+    async def scene() -> None:
+        await versions.start()
+        await versions.refresh()
+
+    run(scene())
+    assert versions.live.version == "1"
+    assert reloads == []
+
+
+def test_a_bad_version_is_tried_once_until_it_changes(tmp_path: Path) -> None:
+    versions, reloads, loaded = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        bad = folders(tmp_path, "2") / "2" / "bad"
+        bad.touch()
+        for _ in range(3):
+            await versions.refresh()
+        assert versions.live.version == "1"
+        assert versions.rejected == "Version 2: 2 is bad"
+        bad.unlink()
+        os.utime(tmp_path / "2", ns=(1, 1))
+        await versions.refresh()
+        assert versions.live.version == "2"
+        assert versions.rejected is None
+
+    lines = run(scene())
+    assert loaded == ["1", "2", "2"]
+    assert reloads == [False, True]
+    assert [line["event"] for line in lines] == ["version rejected", "version live"]
+    assert lines[0]["reason"] == "2 is bad"
+    assert lines[0]["live"] == "1"
+
+
+def test_a_version_that_is_still_being_copied_is_tried_until_it_is_whole(tmp_path: Path) -> None:
+    versions, _, loaded = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        last = folders(tmp_path, "2/variables") / "2" / "variables" / "last"
+        (tmp_path / "2" / "bad").touch()
+        for size in (1, 1, 2):  # in place, so that no folder's time changes
+            last.write_bytes(b"x" * size)
+            os.utime(last, ns=(1, 1))
+            await versions.refresh()
+        assert loaded == ["1", "2", "2"]
+
+    run(scene())
+
+
+def test_what_a_client_reads_names_no_path(tmp_path: Path) -> None:
+    versions, _, _ = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        (tmp_path / "1").rmdir()
+        await versions.refresh()
+        assert versions.rejected
+        assert versions.rejected == "The models: there is no version in it."
+        (folders(tmp_path, "2") / "2" / "dangling").symlink_to(tmp_path / "nowhere")
+        await versions.refresh()
+        assert versions.rejected == "Version 2: a file can't be read."
+
+    run(scene())
+
+
+@pytest.mark.parametrize("gone", ["models", "folder"])
+def test_what_goes_away_leaves_the_live_version(tmp_path: Path, gone: str) -> None:
+    models = folders(tmp_path / "models", "1")
+    versions, reloads, _ = watching(models)
+
+    async def scene() -> None:
+        await versions.start()
+        models.rename(tmp_path / "away")
+        if gone == "folder":
+            models.mkdir()
+        await versions.refresh()
+        await versions.refresh()
+        assert versions.live.version == "1"
+        assert versions.rejected
+        if gone == "folder":
+            models.rmdir()
+        (tmp_path / "away").rename(models)
+        await versions.refresh()
+        assert versions.rejected is None
+
+    run(scene())
+    assert reloads == [False]
+
+
+def test_a_version_that_went_back_is_tried_anew(tmp_path: Path) -> None:
+    versions, _, loaded = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        (folders(tmp_path, "2") / "2" / "bad").touch()
+        await versions.refresh()
+        (tmp_path / "2").rename(tmp_path / "2.away")
+        await versions.refresh()
+        assert versions.rejected is None
+        (tmp_path / "2.away").rename(tmp_path / "2")
+        await versions.refresh()
+        assert versions.rejected == "Version 2: 2 is bad"
+
+    run(scene())
+    assert loaded == ["1", "2", "2"]
+
+
+def test_the_watch_looks_until_it_is_cancelled(tmp_path: Path) -> None:
+    versions, _, _ = watching(folders(tmp_path, "1"))
+
+    async def scene() -> None:
+        await versions.start()
+        watch = asyncio.create_task(versions.watch(0.001))
+        folders(tmp_path, "2")
+        while versions.live.version == "1":
+            await asyncio.sleep(0.001)
+        watch.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watch
+
+    run(scene())

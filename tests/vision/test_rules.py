@@ -1,0 +1,102 @@
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.vision.rules import longest_run, straight, without_lines
+
+Mask = NDArray[np.uint8]
+
+
+def three() -> Mask:
+    mask = np.zeros((120, 120), np.uint8)
+    points = [(40, 38), (66, 34), (74, 48), (56, 58), (78, 70), (70, 86), (42, 84)]
+    cv2.polylines(mask, [np.array(points, np.int32)], False, 1, 6)
+    return mask
+
+
+def with_line(mask: Mask, start: tuple[int, int], end: tuple[int, int], width: int = 2) -> Mask:
+    lined = mask.copy()
+    cv2.line(lined, start, end, 1, width)
+    return lined
+
+
+def with_box(mask: Mask, near: int, far: int, width: int = 2) -> Mask:
+    lined = mask.copy()
+    cv2.rectangle(lined, (near, near), (far, far), 1, width)
+    return lined
+
+
+@pytest.mark.parametrize(
+    "lined",
+    [
+        with_line(three(), (0, 20), (119, 26)),
+        with_line(three(), (20, 0), (12, 119), 5),
+        with_line(three(), (0, 60), (119, 62)),
+        with_box(three(), 20, 100),
+        with_box(three(), 20, 100, 7),
+        with_box(three(), 29, 92),
+        with_line(with_line(three(), (15, 20), (15, 100)), (15, 100), (105, 100)),
+        with_line(three(), (30, 110), (90, 110)),
+    ],
+    ids=["rule", "margin", "rule across", "box", "thick box", "touching", "corner", "underline"],
+)
+def test_what_is_printed_goes_and_what_is_written_stays(lined: Mask) -> None:
+    rest, found = without_lines(lined)
+    assert found
+    assert (rest & three()).sum() > 0.9 * three().sum()
+    assert (rest & (1 - three())).sum() < 0.12 * three().sum()
+
+
+def seven_strokes() -> Mask:
+    mask = np.zeros((120, 120), np.uint8)
+    cv2.polylines(mask, [np.array([(30, 20), (85, 20), (70, 105)], np.int32)], False, 1, 6)
+    return mask
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        three(),
+        seven_strokes(),
+        with_line(np.zeros((120, 120), np.uint8), (60, 10), (55, 110), 7),
+        with_box(np.zeros((120, 120), np.uint8), 30, 90, 6),
+        with_line(with_line(three() * 0, (40, 20), (25, 70), 6), (25, 70), (95, 70), 6)
+        | with_line(three() * 0, (75, 40), (72, 110), 6),
+    ],
+    ids=["three", "seven", "one", "square zero", "four"],
+)
+def test_straight_strokes_stay(written: Mask) -> None:
+    rest, found = without_lines(written)
+    assert not found
+    assert np.array_equal(rest, written)
+
+
+@pytest.mark.parametrize("upright", [False, True], ids=["across", "down"])
+def test_a_line_has_its_ends_and_thickness(upright: bool) -> None:
+    mask = with_line(np.zeros((100, 140), np.uint8), (30, 50), (139, 56), 5)
+    lines = straight(np.ascontiguousarray(mask.T) if upright else mask, upright=upright)
+    assert len(lines) == 1
+    (line,) = lines
+    assert abs(line.start - 30) <= 3
+    assert line.stop == 140
+    assert line.ends == (False, True)
+    assert np.median(line.above + line.below + 1) in (5, 6, 7)
+
+
+def test_thumbnails_have_no_lines() -> None:
+    assert straight(np.ones((20, 40), np.uint8), upright=False) == []
+
+
+@pytest.mark.parametrize(
+    ("hit", "run"),
+    [
+        ("", None),
+        ("0000", None),
+        ("0110", (1, 3)),
+        ("1101100001", (0, 5)),
+        ("1000011011", (5, 10)),
+    ],
+)
+def test_the_longest_run_bridges_small_gaps(hit: str, run: tuple[int, int] | None) -> None:
+    assert longest_run(np.array([c == "1" for c in hit], bool), gap=1) == run
