@@ -17,7 +17,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from .api.middleware import read_key_hashes
-from .observe.metrics import configure_logging
+from .observe.logs import configure_logging
 from .server.protocol import Connection
 from .settings import Settings
 

@@ -1,307 +1,336 @@
-"""What can go wrong, where on a request's way, and the status each failure answers with.
-
-A request goes one way, and every failure has a place on it:
-
-    bytes ─payload─▶ raw images ─image─▶ grey ─normalize─▶ digit ─batcher─▶ classifier ─▶ JSON
-           │                     │                                 │            │
-           PayloadError          ImageError                        Unavailable  ModelError
-                                                                   DeadlineExceeded, ClientGone
-
-The tree:
+"""The exception tree: what can go wrong, and the problem document that each failure answers with.
 
     DigitsError
-    ├── PayloadError              the body as a whole
-    │   ├── MalformedBody             400  can't be parsed
+    ├── ConnectionProblem         HTTP itself; refused before any route
+    │   ├── BadRequest                400  not HTTP/1.1 as RFC 9112 has it
+    │   ├── RequestTimeout            408  headers or body came too slowly
+    │   ├── HeadersTooLarge           431
+    │   ├── Unauthorized              401
+    │   ├── Forbidden                 403
+    │   ├── NotFound                  404
+    │   └── MethodNotAllowed          405
+    ├── PayloadError              the request as a whole
+    │   ├── MalformedBody             400  can't be parsed as what it says it is
     │   ├── BodyTooLarge              413  more bytes than allowed
     │   ├── UnsupportedContentType    415
     │   ├── UnsupportedEncoding       415  compressed bodies are not read
-    │   ├── BadQuery                  422  a query parameter or header is not acceptable
+    │   ├── BadParameter              422  a query parameter or header is not acceptable
     │   ├── EmptyBatch                422
+    │   ├── UnknownField              422  a file came in a form field of another name
     │   ├── TooManyImages             422
     │   └── BadPixels                 422  wrong shape, NaN, out of range
     ├── ImageError                one image of it, named by its index
-    │   ├── NotAnImage                415  not a format we read
+    │   ├── NotAnImage                415  not a format that Digits reads
     │   ├── BrokenImage               422  truncated or damaged
-    │   └── ImageTooLarge             422  too many pixels
-    ├── Unavailable               not now, try again
+    │   └── ImageTooLarge             422  more pixels, or more memory to decode, than allowed
+    ├── Unavailable               not now: try again after `Retry-After`
     │   ├── QueueFull                 503
     │   ├── Draining                  503
     │   └── NotReady                  503  no model that may be served
-    ├── DeadlineExceeded              504  and the work was not done
-    ├── ClientGone                    499  nobody is there to read it
-    └── ModelError                a version folder that may not be served; never reaches a client
+    ├── DeadlineExceeded          504  and the work was not done
+    ├── ClientGone                499  nobody is there to read the answer
+    └── InternalError             500
+        └── ModelError            500  a version folder, or a model, that may not be served
 
-This module alone turns an exception into a status: `problem_for` is the table.
+A class carries its status, the slug of its `type`, its title and a remedy: what to do about it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import orjson
+from collections.abc import Iterator
+from typing import ClassVar
 
 
 class DigitsError(Exception):
-    """Everything Digits raises on purpose. `str(error)` is safe to show to a client."""
+    """Base of every failure that Digits raises on purpose. `str(error)` is safe to show a client.
+
+    Attributes:
+        status: HTTP status of the response.
+        slug: Last segment of the problem's `type`, `/problems/<slug>`.
+        title: One line for people; the same for every occurrence (RFC 9457, section 3.1.3).
+        remedy: What the client, or the operator, can do about it.
+    """
+
+    status: ClassVar[int]
+    slug: ClassVar[str]
+    title: ClassVar[str]
+    remedy: ClassVar[str]
+
+    @property
+    def detail(self) -> str:
+        """The sentence for this occurrence; the remedy where the error was raised without one."""
+        return str(self) or self.remedy
+
+
+class InternalError(DigitsError):
+    """A fault of the service itself; its cause is in the log and never in the response."""
+
+    status = 500
+    slug = "internal-error"
+    title = "The service failed"
+    remedy = "Report it with the `request_id`: the log has the rest."
+
+
+class ModelError(InternalError):
+    """A version folder is incomplete or altered, or a model does not answer as it should."""
+
+
+class ConnectionProblem(DigitsError):
+    """HTTP itself: the request is refused before any route sees it."""
+
+
+class BadRequest(ConnectionProblem):
+    """The bytes are not an HTTP/1.1 request (RFC 9112)."""
+
+    status = 400
+    slug = "bad-request"
+    title = "The request is not valid HTTP"
+    remedy = "Check the request line, the headers and the lengths."
+
+
+class Unauthorized(ConnectionProblem):
+    """An API key is needed and none was sent."""
+
+    status = 401
+    slug = "unauthorized"
+    title = "An API key is needed"
+    remedy = "Send `Authorization: Bearer <key>` or `X-API-Key: <key>`."
+
+
+class Forbidden(ConnectionProblem):
+    """The API key that was sent is not known."""
+
+    status = 403
+    slug = "forbidden"
+    title = "The API key is not accepted"
+    remedy = "Ask the operator for a key that is."
+
+
+class NotFound(ConnectionProblem):
+    """No route has this path."""
+
+    status = 404
+    slug = "not-found"
+    title = "There is nothing at this address"
+    remedy = "`/docs` lists what there is; digits are read at `POST /predict`."
+
+
+class MethodNotAllowed(ConnectionProblem):
+    """The route exists, with other methods."""
+
+    status = 405
+    slug = "method-not-allowed"
+    title = "The method is not allowed here"
+    remedy = "`/docs` lists the methods; digits are read at `POST /predict`."
+
+
+class RequestTimeout(ConnectionProblem):
+    """Headers or body took too long to arrive."""
+
+    status = 408
+    slug = "request-timeout"
+    title = "The request took too long to arrive"
+    remedy = "Send it faster, or raise DIGITS_HEADER_SECONDS or DIGITS_BODY_SECONDS."
+
+
+class HeadersTooLarge(ConnectionProblem):
+    """The request line and headers have more bytes than `Settings.max_header_bytes`."""
+
+    status = 431
+    slug = "headers-too-large"
+    title = "The headers have too many bytes"
+    remedy = "Send fewer or shorter headers, or raise DIGITS_MAX_HEADER_BYTES."
 
 
 class PayloadError(DigitsError):
-    """The request's body can't be used."""
+    """The request as a whole can't be used."""
 
 
 class MalformedBody(PayloadError):
     """The body can't be parsed as what it says it is."""
 
+    status = 400
+    slug = "malformed-body"
+    title = "The body can't be parsed"
+    remedy = "Check that the body is what its content type says, and that all of it was sent."
+
 
 class BodyTooLarge(PayloadError):
-    """The body has more bytes than `Settings.max_body_bytes`."""
+    """The body has more bytes than the settings allow for its kind."""
+
+    status = 413
+    slug = "body-too-large"
+    title = "The body has too many bytes"
+    remedy = "Send fewer or smaller images, or raise DIGITS_MAX_BODY_BYTES."
 
 
 class UnsupportedContentType(PayloadError):
-    """The content type is none of multipart, image or JSON."""
+    """The content type is none of multipart, image or JSON, nor are the bytes."""
+
+    status = 415
+    slug = "unsupported-content-type"
+    title = "Content type not supported"
+    remedy = (
+        "Send multipart/form-data with a field `file`, an image with its image/… type, "
+        "or application/json."
+    )
 
 
 class UnsupportedEncoding(PayloadError):
     """The body is compressed; Digits reads bodies as they are."""
 
+    status = 415
+    slug = "unsupported-encoding"
+    title = "Content encoding not supported"
+    remedy = "Send the body without Content-Encoding; PNG and JPEG are compressed as they are."
 
-class BadQuery(PayloadError):
-    """A query parameter or header has a value that is not accepted."""
+
+class BadParameter(PayloadError):
+    """A query parameter or header is unknown, or has a value that is not accepted."""
+
+    status = 422
+    slug = "bad-parameter"
+    title = "A parameter is not acceptable"
+    remedy = "`normalize` is true or false, `include` is seen, `X-Deadline-Seconds` is above 0."
 
 
 class EmptyBatch(PayloadError):
     """There is no image in the body."""
 
+    status = 422
+    slug = "empty-batch"
+    title = "There is no image in the request"
+    remedy = (
+        "Send at least one image: a multipart field `file`, the image itself as the body, "
+        'or JSON {"image": …} or {"images": […]}.'
+    )
+
+
+class UnknownField(PayloadError):
+    """A form brings a file in a field that is not read."""
+
+    status = 422
+    slug = "unknown-field"
+    title = "A form field is not known"
+    remedy = "Name the field `file`, once for each image."
+
 
 class TooManyImages(PayloadError):
     """The body holds more images than `Settings.max_images`."""
 
+    status = 422
+    slug = "too-many-images"
+    title = "Too many images in one request"
+    remedy = "Send them in several requests, or raise DIGITS_MAX_IMAGES."
+
 
 class BadPixels(PayloadError):
-    """An array has the wrong shape, or a value that is no grey level."""
+    """An array has the wrong shape, or a value that is no gray level."""
+
+    status = 422
+    slug = "bad-pixels"
+    title = "The pixels are not acceptable"
+    remedy = (
+        "Give rows of equal length, or 784 numbers; every number from 0 to 255, or from 0 to 1."
+    )
 
 
 class ImageError(DigitsError):
-    """One image can't be used; `index` is its place in the request."""
+    """One image can't be used; `index` is its place in the request, from 0."""
 
     index: int | None = None
 
     def __str__(self) -> str:
         text = super().__str__()
-        return text if self.index is None else f"Image {self.index}: {text}"
+        return text if self.index is None else f"Image {self.index}: {text or self.remedy}"
 
 
 class NotAnImage(ImageError):
-    """The bytes are no PNG, JPEG, WebP, GIF or BMP."""
+    """The bytes are of no format that Digits reads."""
+
+    status = 415
+    slug = "not-an-image"
+    title = "Not an image that Digits reads"
+    remedy = "Send a PNG or JPEG; the bytes decide what an image is, not its name."
 
 
 class BrokenImage(ImageError):
     """The bytes begin like an image and then fail to decode."""
 
+    status = 422
+    slug = "broken-image"
+    title = "The image is damaged"
+    remedy = "The file is truncated or inconsistent; save or send it again."
+
 
 class ImageTooLarge(ImageError):
-    """The image has more pixels than `Settings.max_pixels`."""
+    """The image has more pixels, or takes more memory to decode, than the settings allow."""
+
+    status = 422
+    slug = "image-too-large"
+    title = "The image has too many pixels"
+    remedy = "Send it smaller (a digit needs some 100 pixels), or raise DIGITS_MAX_PIXELS."
 
 
 class Unavailable(DigitsError):
-    """Not now: the same request may succeed after `Retry-After` seconds."""
+    """Not now: the same request may succeed after `retry_after_seconds`."""
+
+    status = 503
+    retry_after_seconds: ClassVar[int] = 1
+    """A full queue is empty again in well under a second, the shortest time that can be said."""
 
 
 class QueueFull(Unavailable):
-    """As many images wait as may wait."""
+    """As much is waiting, or held in memory, as may be."""
+
+    slug = "queue-full"
+    title = "Too much is waiting"
+    remedy = "Send the request again after `Retry-After` seconds."
 
 
 class Draining(Unavailable):
     """The process is about to stop and takes no new work."""
 
+    slug = "draining"
+    title = "The service is stopping"
+    remedy = "Send the request again; another instance will take it."
+
 
 class NotReady(Unavailable):
     """There is no model that may be served."""
 
+    slug = "not-ready"
+    title = "No model can be served"
+    remedy = "Send the request again when `/readyz` says 200."
+
 
 class DeadlineExceeded(DigitsError):
-    """The request's deadline passed before its work was begun."""
+    """The request's deadline passed before its work was done."""
+
+    status = 504
+    slug = "deadline-exceeded"
+    title = "The deadline passed"
+    remedy = (
+        "The work was not done. Send the request again when there is less load, or allow more "
+        "time with `X-Deadline-Seconds`."
+    )
 
 
 class ClientGone(DigitsError):
-    """The client closed the connection; its answer is for the log alone."""
+    """The client closed the connection; the status is for the log and the metrics alone."""
+
+    status = 499
+    slug = "client-gone"
+    title = "The client went away"
+    remedy = "Nobody reads this."
 
 
-class ModelError(DigitsError):
-    """A version folder is incomplete, altered, or does not answer as it should."""
+def _with_slug(base: type[DigitsError]) -> Iterator[type[DigitsError]]:
+    if "slug" in vars(base):
+        yield base
+    for child in base.__subclasses__():
+        yield from _with_slug(child)
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One kind of failure as it looks on the wire (RFC 9457)."""
-
-    status: int
-    slug: str
-    title: str
-    remedy: str
-
-
-PROBLEMS: dict[type[DigitsError], Problem] = {
-    MalformedBody: Problem(
-        400,
-        "malformed-body",
-        "The body can't be parsed",
-        "Check that the body is what its content type says, and that all of it was sent.",
-    ),
-    BodyTooLarge: Problem(
-        413,
-        "body-too-large",
-        "The body has too many bytes",
-        "Send fewer or smaller images, or raise DIGITS_MAX_BODY_BYTES.",
-    ),
-    UnsupportedContentType: Problem(
-        415,
-        "unsupported-content-type",
-        "Content type not supported",
-        "Send multipart/form-data with a field `file`, an image with its image/… type, "
-        "or application/json.",
-    ),
-    UnsupportedEncoding: Problem(
-        415,
-        "unsupported-encoding",
-        "Content encoding not supported",
-        "Send the body uncompressed; PNG and JPEG are compressed as they are.",
-    ),
-    BadQuery: Problem(
-        422,
-        "bad-parameter",
-        "A parameter is not acceptable",
-        "`normalize` is true or false, `include` is seen, `X-Deadline-Seconds` is above 0.",
-    ),
-    EmptyBatch: Problem(
-        422,
-        "empty-batch",
-        "There is no image in the request",
-        'Name the multipart field `file`, or send {"image": …} or {"images": […]}.',
-    ),
-    TooManyImages: Problem(
-        422,
-        "too-many-images",
-        "Too many images in one request",
-        "Send them in several requests, or raise DIGITS_MAX_IMAGES.",
-    ),
-    BadPixels: Problem(
-        422,
-        "bad-pixels",
-        "The pixels are not acceptable",
-        "Give rows of equal length, or 784 numbers; every number from 0 to 255, or from 0 to 1.",
-    ),
-    NotAnImage: Problem(
-        415,
-        "not-an-image",
-        "Not an image we read",
-        "Send PNG, JPEG, WebP, GIF or BMP; what the bytes are decides, not their name.",
-    ),
-    BrokenImage: Problem(
-        422,
-        "broken-image",
-        "The image is damaged",
-        "The file is truncated or inconsistent; save or send it again.",
-    ),
-    ImageTooLarge: Problem(
-        422,
-        "image-too-large",
-        "The image has too many pixels",
-        "Send it smaller (a digit needs some 100 pixels), or raise DIGITS_MAX_PIXELS.",
-    ),
-    QueueFull: Problem(
-        503,
-        "queue-full",
-        "Too much is waiting",
-        "Send the request again after `Retry-After` seconds.",
-    ),
-    Draining: Problem(
-        503,
-        "draining",
-        "The service is stopping",
-        "Send the request again; another instance will take it.",
-    ),
-    NotReady: Problem(
-        503,
-        "not-ready",
-        "No model can be served",
-        "Send the request again when `/readyz` says 200.",
-    ),
-    DeadlineExceeded: Problem(
-        504,
-        "deadline-exceeded",
-        "The deadline passed",
-        "The work was not done. Send the request again when there is less load, or allow more "
-        "time with `X-Deadline-Seconds`.",
-    ),
-    ClientGone: Problem(499, "client-gone", "The client went away", "Nobody reads this."),
-}
-
-BAD_REQUEST = Problem(
-    400,
-    "bad-request",
-    "The request is not HTTP that we read",
-    "Check the request line, the headers and the lengths.",
-)
-UNAUTHORIZED = Problem(
-    401, "unauthorized", "An API key is needed", "Send `Authorization: Bearer` or `X-API-Key`."
-)
-FORBIDDEN = Problem(
-    403, "forbidden", "The API key is not accepted", "Ask the operator for a key that is."
-)
-NOT_FOUND = Problem(
-    404, "not-found", "There is nothing at this address", "`/docs` lists what there is."
-)
-METHOD_NOT_ALLOWED = Problem(
-    405, "method-not-allowed", "The method is not allowed here", "`/docs` lists the methods."
-)
-REQUEST_TIMEOUT = Problem(
-    408,
-    "request-timeout",
-    "The request took too long to arrive",
-    "Send it faster, or raise DIGITS_HEADER_SECONDS or DIGITS_BODY_SECONDS.",
-)
-HEADERS_TOO_LARGE = Problem(
-    431,
-    "headers-too-large",
-    "The headers have too many bytes",
-    "Send fewer or shorter headers, or raise DIGITS_MAX_HEADER_BYTES.",
-)
-INTERNAL_ERROR = Problem(
-    500,
-    "internal-error",
-    "Something failed here that should not have",
-    "Report it with the `request_id`: the log has the rest.",
-)
-
-OUTSIDE = (
-    BAD_REQUEST,
-    UNAUTHORIZED,
-    FORBIDDEN,
-    NOT_FOUND,
-    METHOD_NOT_ALLOWED,
-    REQUEST_TIMEOUT,
-    HEADERS_TOO_LARGE,
-    INTERNAL_ERROR,
-)
-"""What is refused before Digits' own code has seen it, and what is its fault."""
-
-PROBLEMS_BY_SLUG = {problem.slug: problem for problem in (*PROBLEMS.values(), *OUTSIDE)}
-
-
-def problem_for(error: BaseException) -> Problem:
-    """The problem of an exception; what is not one of ours is an internal error."""
-    return PROBLEMS.get(type(error), INTERNAL_ERROR)  # type: ignore[arg-type]
-
-
-def problem_json(problem: Problem, detail: str, *, request_id: str) -> bytes:
-    """The problem document, application/problem+json (RFC 9457)."""
-    return orjson.dumps(
-        {
-            "type": f"/problems/{problem.slug}",
-            "title": problem.title,
-            "status": problem.status,
-            "detail": detail,
-            "request_id": request_id,
-        }
-    )
+PROBLEMS: dict[str, type[DigitsError]] = {error.slug: error for error in _with_slug(DigitsError)}
+"""Every kind of problem by its slug; `/problems/<slug>` explains it."""

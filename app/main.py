@@ -3,89 +3,97 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 
+import cv2
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 
-from . import memory
 from .api import openapi
-from .api.middleware import BrowserRules, Keys, read_key_hashes
-from .api.payload import Intake
-from .api.routes import WEB, Predictions, problem_response, refusal, routes
-from .errors import (
-    INTERNAL_ERROR,
-    OUTSIDE,
-    BadQuery,
-    DigitsError,
-    ModelError,
+from .api.formats import parse_all
+from .api.middleware import (
+    ApiKeyMiddleware,
+    SecurityHeadersMiddleware,
+    TelemetryMiddleware,
+    read_key_hashes,
 )
+from .api.predict import PredictEndpoint
+from .api.problems import handle_error
+from .api.routes import WEB, routes
+from .api.services import Services
+from .errors import DigitsError, ModelError
 from .inference.loading import load
-from .inference.registry import Versions
-from .observe.metrics import Metrics, Telemetry, configure_logging
+from .inference.registry import ModelRegistry
+from .observe.health import Health
+from .observe.logs import configure_logging
+from .observe.metrics import Metrics
 from .server.shutdown import Drain
-from .serving.batcher import Batcher
-from .serving.deadlines import Deadlines
-from .serving.predictor import Recognizer
-from .serving.state import State
-from .serving.turn import Turn
+from .serving.limits import Admission
+from .serving.microbatch import MicroBatcher
+from .serving.predictor import Predictor
+from .serving.workers import WorkerPool
 from .settings import Settings
 
 log = structlog.get_logger()
 
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter from others that want it. Python's 5 ms is longer than
-a model call of 16 images: at full load the loop and the inference threads mostly waited for each
-other, and under twice the load that can be served a third less was served."""
-
+VERSION = "0.1.0"
 DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
 and get the digit with an honest probability, or a clear word that there is none."""
+CLOSE_SECONDS = 1.0
+"""How long worker threads are waited for when everything accepted has been answered."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application. Without settings it is what a server runs: it reads the environment, and
-    sends the process's logs to stderr.
+    """The application.
+
+    Args:
+        settings: Without, it is what a server runs: it reads the environment, and sends the
+            process's logs to stderr.
     """
-    is_server = settings is None
     if settings is None:
         settings = Settings()
-        sys.setswitchinterval(SWITCH_SECONDS)
-        memory.keep_freed()
-        memory.seldom_collect()
         configure_logging(json=settings.log_json)
     metrics = Metrics()
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = FastAPI(
         title="Digits",
-        version="0.1.0",
+        version=VERSION,
         description=DESCRIPTION,
-        lifespan=partial(
-            lifespan, settings=settings, metrics=metrics, key_hashes=hashes, is_server=is_server
-        ),
+        lifespan=partial(lifespan, settings=settings, metrics=metrics),
         redoc_url=None,
     )
     app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
+    add_routes(app)
+    for error in (DigitsError, RequestValidationError, HTTPException):
+        app.add_exception_handler(error, handle_error)
+    add_middleware(app, settings, metrics, hashes)
+    return app
+
+
+def add_routes(app: FastAPI) -> None:
+    """`/predict` as plain ASGI, before FastAPI's routes."""
+    predict = PredictEndpoint()
+    app.router.routes[:0] = [
+        Route(path, predict, methods=["POST"], include_in_schema=False)
+        for path in ("/predict", "/predict/")
+    ]
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
-    for error, answer in {
-        DigitsError: _refuse,
-        RequestValidationError: _refuse_parameter,
-        HTTPException: _refuse_request,
-    }.items():
-        app.add_exception_handler(error, answer)
-    # From the inside out.
-    app.add_middleware(Predictions)
-    # A refused key is counted and has its ID; a browser may read why, and may
-    # ask before it sends one.
+
+
+def add_middleware(
+    app: FastAPI, settings: Settings, metrics: Metrics, hashes: frozenset[str]
+) -> None:
+    """From the inside out: a refused key is counted and has its ID, and a browser may read why."""
     if hashes:
-        app.add_middleware(Keys, hashes=hashes)
+        app.add_middleware(ApiKeyMiddleware, hashes=hashes)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -94,83 +102,68 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             allow_headers=("*",),
             expose_headers=("X-Request-ID", "Retry-After"),
         )
-    app.add_middleware(Telemetry, metrics=metrics, log_requests=settings.log_requests)
-    app.add_middleware(BrowserRules)
-    return app
+    app.add_middleware(TelemetryMiddleware, metrics=metrics, log_requests=settings.log_requests)
+    app.add_middleware(SecurityHeadersMiddleware)
 
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI,
-    *,
-    settings: Settings,
-    metrics: Metrics,
-    key_hashes: frozenset[str],
-    is_server: bool,
-) -> AsyncIterator[dict[str, State]]:
+    app: FastAPI, *, settings: Settings, metrics: Metrics
+) -> AsyncIterator[dict[str, Services]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
+    cv2.setNumThreads(1)  # the worker threads are the parallelism
     drain = Drain(settings.drain_notice_seconds)
     with drain.installed():
-        versions = Versions(
+        registry = ModelRegistry(
             settings.models_dir,
-            partial(load, intra_op_threads=settings.intra_op_threads, max_batch=settings.max_batch),
+            partial(load, intra_op_threads=settings.intra_op_threads),
             pinned=settings.model_version,
-            on_reload=metrics.count_reload,
+            on_reload=metrics.observe_reload,
         )
         try:
-            await versions.start()
+            await registry.start()
         except ModelError as error:
             log.critical("no model to serve", reason=str(error))
             raise
-        batcher = Batcher(
-            threads=settings.inference_threads,
-            max_batch=settings.max_batch,
-            max_images=settings.max_waiting_images,
-            on_batch=metrics.count_batch,
-        )
-        recognizer = Recognizer(versions, batcher, settings)
-        watch = asyncio.create_task(versions.watch(settings.reload_seconds))
-        settling = asyncio.create_task(metrics.keep_settled())
+        services, workers = build(settings, metrics, registry, drain)
+        tasks = [
+            asyncio.create_task(registry.watch(settings.reload_seconds)),
+            asyncio.create_task(metrics.keep_flushed()),
+        ]
         drain.started = True
-        if is_server:
-            asyncio.get_running_loop().run_in_executor(None, memory.use_large_pages)
-        log.info("ready", model=versions.live.name, version=versions.live.version)
-        intake = Intake(settings.max_held_bytes)
-        turn = Turn(batcher, recognizer, max_images=settings.max_batch)
-        deadlines = Deadlines(settings.deadline_seconds)
-        state = State(
-            settings,
-            metrics,
-            drain,
-            intake,
-            versions,
-            batcher,
-            recognizer,
-            turn,
-            deadlines,
-            key_hashes,
-        )
-        yield {"digits": state}
-        deadlines.close()
-        watch.cancel()
-        settling.cancel()
-        await batcher.close()
-        await recognizer.close()
+        log.info("ready", model=registry.live.name, version=registry.live.version)
+        yield {"services": services}
+        services.admission.close()
+        for task in tasks:
+            task.cancel()
+        await workers.close(CLOSE_SECONDS)
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    assert isinstance(error, DigitsError)  # noqa: S101 -- as registered
-    return refusal(request, error)
-
-
-async def _refuse_parameter(request: Request, error: Exception) -> Response:
-    # The names are ours; the values are the caller's and are not repeated.
-    assert isinstance(error, RequestValidationError)  # noqa: S101 -- as registered
-    names = sorted({str(fault["loc"][1]) for fault in error.errors()})
-    return refusal(request, BadQuery(f"Not acceptable: {', '.join(names)}."))
-
-
-async def _refuse_request(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 -- as registered
-    problem = next((p for p in OUTSIDE if p.status == error.status_code), INTERNAL_ERROR)
-    return problem_response(request, problem, problem.remedy, error.headers)
+def build(
+    settings: Settings, metrics: Metrics, registry: ModelRegistry, drain: Drain
+) -> tuple[Services, WorkerPool]:
+    """The working parts of the process, on the running event loop."""
+    admission = Admission(
+        max_waiting_images=settings.max_waiting_images,
+        body_bytes=settings.body_budget_bytes,
+        working_bytes=settings.working_budget_bytes,
+    )
+    workers = WorkerPool(
+        threads=settings.worker_threads, max_batch_cost=settings.thread_batch_cost_pixels
+    )
+    costs = {
+        "inline_cost": settings.inline_cost_pixels,
+        "batch_cost": settings.batch_cost_pixels,
+    }
+    predictor = Predictor(registry, max_pixels=settings.max_pixels, on_batch=metrics.observe_batch)
+    services = Services(
+        settings=settings,
+        metrics=metrics,
+        health=Health(registry, workers, drain, stall_seconds=settings.stall_seconds),
+        registry=registry,
+        admission=admission,
+        parser=MicroBatcher(parse_all, workers, **costs),
+        predictor=predictor,
+        predictions=MicroBatcher(predictor.predict, workers, **costs),
+    )
+    return services, workers

@@ -1,28 +1,35 @@
-"""Every knob of the service, once: its unit is in its name, its default and reason beside it.
+"""Every setting of the service, once: its unit is in its name, its default and reason beside it.
 
-Each is an environment variable with the prefix `DIGITS_`, e.g. `DIGITS_MAX_PIXELS=4000000`.
+Each is an environment variable with the prefix `DIGITS_`, such as `DIGITS_MAX_PIXELS=4000000`. An
+empty value is unset; lists are separated by commas, or JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+PREFIX = "DIGITS_"
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 CGROUP_MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
-WORKER_BYTES = 3 * 2**29
-"""What a worker may come to hold: TensorFlow, two models during a swap, and large photos."""
+MIB = 2**20
+WORKER_BYTES = 1536 * MIB
+"""Memory that a worker may come to hold: TensorFlow, two models during a reload, the budgets."""
+IDLE_WORKER_BYTES = 700 * MIB
+"""Memory of a worker beside the budgets, two models during a reload included."""
 
 
 def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
     """The cores this process may use: its affinity, cut down to the container's quota (cgroup v2).
 
-    TensorFlow and OpenCV look at the host's cores alone, and a pod limited to two of sixty-four
-    then runs sixty-four threads on two.
+    TensorFlow and OpenCV look at the host's cores alone; a pod limited to two of sixty-four would
+    run sixty-four threads on two.
     """
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = affinity or 1
@@ -43,23 +50,43 @@ def available_bytes(memory_max: Path = CGROUP_MEMORY_MAX) -> int:
 
 
 def fitting_workers() -> int:
+    """As many workers as there are cores and memory for, at most 4."""
     return max(1, min(available_cores(), available_bytes() // WORKER_BYTES, 4))
 
 
 def threads_per_worker(settings: dict[str, Any]) -> int:
+    """A worker's share of the cores, at most 8."""
     workers: int = settings["workers"]
     return max(1, min(available_cores() // workers, 8))
 
 
-def worth_a_thread(settings: dict[str, Any]) -> float:
-    return 0.001 if settings["inference_threads"] == 1 else 0.0001
+def inline_cost(settings: dict[str, Any]) -> int:
+    """What an event loop does itself: more where each worker has one core for loop and threads."""
+    return 2**17 if settings["worker_threads"] == 1 else 2**13
+
+
+def working_budget(settings: dict[str, Any]) -> int:
+    """Half of what a worker's share of the memory leaves beside an idle worker."""
+    workers: int = settings["workers"]
+    spare = available_bytes() // workers - IDLE_WORKER_BYTES
+    return max(64 * MIB, min(spare // 2, 384 * MIB))
+
+
+def unknown_settings(environment: Mapping[str, str] = os.environ) -> Iterable[str]:
+    """Variables that look like a setting and are none, such as one with a typing error."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 
 class Settings(BaseSettings):
     """What can be set. `Settings()` reads the environment; tests pass values."""
 
     model_config = SettingsConfigDict(
-        env_prefix="DIGITS_", frozen=True, protected_namespaces=(), extra="forbid"
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        protected_namespaces=(),
+        extra="forbid",
     )
 
     host: str = Field("127.0.0.1", description="Address to listen on; the container sets 0.0.0.0.")
@@ -81,14 +108,26 @@ class Settings(BaseSettings):
     )
 
     max_body_bytes: PositiveInt = Field(
-        32 * 2**20, description="Bytes of one request's body. A phone's photo has 3 to 12 MiB."
+        32 * MIB, description="Bytes of one request's body. A phone's photo has 3 to 12 MiB."
     )
     max_pixels: PositiveInt = Field(
         64_000_000, description="Pixels of one image. Phones take 12 to 50 million."
     )
     max_images: PositiveInt = Field(256, description="Images in one request.")
-    max_held_bytes: PositiveInt = Field(
-        256 * 2**20, description="Bytes of all bodies being read or worked on; above it, 503."
+    max_json_bytes: PositiveInt = Field(
+        8 * MIB,
+        description="Bytes of a JSON body. Numbers take ten times their PNG, and images in base64 "
+        "a third more than the file.",
+    )
+    body_budget_bytes: PositiveInt = Field(
+        128 * MIB,
+        description="Bytes of all bodies that a worker reads or works on. A request without room "
+        "waits within its deadline, then has 503. A quarter is kept for small bodies.",
+    )
+    working_budget_bytes: PositiveInt = Field(
+        default_factory=working_budget,
+        description="Bytes of memory that a worker takes for parsing and decoding. An image that "
+        "needs more has 422. Default: what the container's memory leaves, at most 384 MiB.",
     )
     max_waiting_images: PositiveInt = Field(
         512,
@@ -100,21 +139,29 @@ class Settings(BaseSettings):
     )
 
     deadline_seconds: PositiveFloat = Field(
-        10.0,
-        description="Seconds from a request's first byte read to the start of its inference; "
-        "`X-Deadline-Seconds` may ask for less. Past it, 504.",
+        30.0,
+        description="Seconds from a request's first byte to its answer, its upload included; "
+        "`X-Deadline-Seconds` may ask for less. Past it, what is not begun is not done: 504.",
     )
     header_seconds: PositiveFloat = Field(
         10.0, description="Seconds a connection may take to send a request's headers."
     )
     body_seconds: PositiveFloat = Field(
-        60.0, description="Seconds it may then take to send the body: 8 MB at 1 Mbit/s."
+        30.0, description="Seconds it may then take to send the body: 4 MB at 1 Mbit/s."
+    )
+    min_body_bytes_per_second: PositiveInt = Field(
+        8 * 1024,
+        description="Rate at which a body has to arrive after its first seconds, on average: an "
+        "upload that never ends holds memory that others wait for.",
+    )
+    write_seconds: PositiveFloat = Field(
+        30.0, description="Seconds a client may leave an answer unread before it is cut off."
     )
     keep_alive_seconds: PositiveInt = Field(
-        15, description="Seconds an idle connection is kept; proxies keep theirs for less."
+        75, description="Seconds an idle connection is kept: longer than a balancer's usual 60."
     )
-    retry_after_seconds: PositiveInt = Field(
-        1, description="`Retry-After` of a 503: a full queue is empty again in under a second."
+    max_pipelined_requests: PositiveInt = Field(
+        16, description="Requests of a connection read ahead while answers are owed on it."
     )
     drain_notice_seconds: float = Field(
         1.0,
@@ -126,49 +173,38 @@ class Settings(BaseSettings):
         20, description="Seconds that accepted requests then get to be answered before the exit."
     )
 
-    inference_threads: PositiveInt = Field(
+    worker_threads: PositiveInt = Field(
         default_factory=threads_per_worker,
-        description="Threads of a worker that run the model, one batch each. Default: the worker's "
-        "share of the cores, at most 8.",
+        description="Threads of a worker that read what is too long for its event loop. Default: "
+        "the worker's share of the cores, at most 8.",
     )
     intra_op_threads: PositiveInt = Field(
         1,
         description="Threads inside one model call. One a call and several calls at once waste "
         "less than many threads on one small batch.",
     )
-    max_batch: PositiveInt = Field(
-        32,
-        description="Images in one model call of a thread, and those that the event loop reads "
-        "together before it looks what else has come.",
-    )
-    decode_threads: PositiveInt = Field(
-        default_factory=threads_per_worker,
-        description="Threads of a worker that decode and normalize large images. Default: as many.",
-    )
-    decode_group_bytes: PositiveInt = Field(
-        256 * 1024,
-        description="Bytes of images that a thread takes at once, if they wait: ten canvases, in "
-        "10 ms. Their digits then share a model call.",
-    )
-    inline_image_bytes: int = Field(
-        1024,
+    inline_cost_pixels: int = Field(
+        default_factory=inline_cost,
         ge=0,
-        description="Encoded images up to this size are decoded on the event loop: a thread's "
-        "hand-over would cost more than the 28×28 PNG itself.",
+        description="Work of a request that the event loop does itself, in pixels; an image counts "
+        "4,096 more. Default: 131,072 (a canvas and more; 1 ms) with one worker thread, which has "
+        "no core of its own; else 8,192, less than a hand-over to a thread takes.",
     )
-    inline_call_seconds: float = Field(
-        default_factory=worth_a_thread,
-        ge=0,
-        description="Seconds that a request's images may take in the model on the event loop; "
-        "longer, they go to an inference thread. Default: 0.0001, less than a hand-over takes; "
-        "0.001 with one inference thread, which has no core of its own.",
+    batch_cost_pixels: PositiveInt = Field(
+        2**18,
+        description="Work of the requests that the event loop reads together before it looks at "
+        "what else has come, in pixels: three canvases or some fifty 28×28 images, in 3 ms.",
+    )
+    thread_batch_cost_pixels: PositiveInt = Field(
+        2**20,
+        description="Work of the requests that a thread reads together, if they wait, in pixels.",
     )
     stall_seconds: PositiveFloat = Field(
-        30.0, description="A model call that runs longer makes `/healthz` say 503."
+        30.0, description="A call in a worker thread that runs longer makes `/healthz` say 503."
     )
 
-    cors_origins: tuple[str, ...] = Field(
-        (), description="Origins whose pages may call the API, as a JSON list. Default: none."
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (), description="Origins whose pages may call the API, or `*`. Default: none."
     )
     api_keys_file: Path | None = Field(
         None,
@@ -183,11 +219,21 @@ class Settings(BaseSettings):
     )
     log_json: bool = Field(False, description="Log JSON lines; the container sets it.")
 
-    @field_validator("max_waiting_images", "max_held_bytes")
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split_list(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [item.strip() for item in value.split(",") if item.strip()]
+
+    @field_validator("max_waiting_images", "body_budget_bytes")
     @classmethod
     def _has_room_for_the_largest_request(cls, room: int, info: ValidationInfo) -> int:
-        one = {"max_waiting_images": "max_images", "max_held_bytes": "max_body_bytes"}
-        largest = one[str(info.field_name)]
-        if room < info.data.get(largest, 0):
-            raise ValueError(f"must be at least {largest}, or that many could never be admitted")
+        largest = {"max_waiting_images": "max_images", "body_budget_bytes": "max_body_bytes"}
+        name = largest[str(info.field_name)]
+        # Bodies may not use the quarter that is kept for small ones.
+        if room < info.data.get(name, 0) * (4 / 3 if name == "max_body_bytes" else 1):
+            raise ValueError(f"must be larger beside {name}, or that many could never be admitted")
         return room

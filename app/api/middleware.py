@@ -1,54 +1,152 @@
-"""Who may come in, and what a browser may do with what goes out.
+"""ASGI middleware: request IDs and figures, API keys, headers for browsers.
 
-Two ASGI layers; `main.create_app` says where they stand. CORS is Starlette's own.
+`main.create_app` says in which order they stand. CORS is Starlette's own.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import logging
 import re
-from collections.abc import Iterable
+import time
 from pathlib import Path
 
+import structlog
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import FORBIDDEN, UNAUTHORIZED, problem_json
+from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthorized
+from ..observe.metrics import Metrics
+from ..observe.request_id import request_id_of
+from .problems import NOSNIFF, problem_response
 
-LOCKED = ("/predict", "/v1", "/v2")
-"""Paths that want a key, with all that is below them; health, metrics, page and docs never do."""
-UNLOCKED = ("/v2/health",)
+log = structlog.get_logger()
+
+LOCKED_PATHS = ("/predict", "/read")
+"""Paths that want a key, where keys are set at all; health, metrics, pages and documents do not."""
 
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 PAGE_POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
+    b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
+    b"form-action 'none'; frame-ancestors 'none'"
 )
-DOCS_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net; connect-src 'self'; "
-    "img-src 'self' data: https://fastapi.tiangolo.com; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-"""FastAPI's documentation page is an inline script and loads Swagger UI from a content network."""
+
+
+class TelemetryMiddleware:
+    """Gives every request its ID, counts and times it, and logs what failed in the service.
+
+    The ID is the client's `X-Request-ID` where that is sane, else a new one; it is in
+    `scope["state"]["request_id"]`, in every log line and in the response.
+
+    Args:
+        app: The application.
+        metrics: Counts and times the request.
+        log_requests: Whether every request has a line, and not only those that fail here. A line
+            for each refusal would cost more than the refusal.
+    """
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, log_requests: bool) -> None:
+        self.app = app
+        self.metrics = metrics
+        self.log_requests = log_requests
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = request_id_of(scope["headers"])
+        scope.setdefault("state", {})["request_id"] = request_id.decode()
+        status = sent_bytes = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, sent_bytes
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+            else:
+                sent_bytes += len(message.get("body", b""))
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+        try:
+            await self.app(scope, receive, send_with_id)
+        except (Exception, asyncio.CancelledError) as error:
+            if status:
+                raise
+            # Not in a handler for Exception: Starlette would put that around all middleware, and
+            # its answer would have no ID and not be counted.
+            problem = _problem_of(error)
+            await problem_response(problem, request_id.decode())(scope, receive, send_with_id)
+        finally:
+            self._record(scope, status, time.perf_counter() - began, sent_bytes)
+
+    def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
+        # An unknown path is one label, or a scanner would make thousands.
+        route = getattr(scope.get("route"), "path", "other")
+        received_bytes = scope["state"].get("body_bytes", 0)
+        self.metrics.observe_request(
+            route, scope["method"], status, seconds, received_bytes, sent_bytes
+        )
+        if self.log_requests or status == InternalError.status:
+            level = logging.WARNING if status >= InternalError.status else logging.INFO
+            log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
+
+
+def _problem_of(error: BaseException) -> DigitsError:
+    if isinstance(error, asyncio.CancelledError):  # the time to drain is over
+        return Draining()
+    log.error("failed", exc_info=error)
+    return InternalError()
+
+
+class ApiKeyMiddleware:
+    """Lets requests in that present a key whose hash is known.
+
+    A key comes as `Authorization: Bearer` (RFC 6750) or `X-API-Key`. Requests without get 401,
+    those with another 403, before their body is read.
+    """
+
+    def __init__(self, app: ASGIApp, *, hashes: frozenset[str]) -> None:
+        self.app = app
+        self.hashes = hashes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and is_locked(scope["path"]):
+            key = _presented(Headers(scope=scope))
+            if not self._is_known(key):
+                error = Forbidden() if key else Unauthorized()
+                response = problem_response(error, scope["state"]["request_id"])
+                if not key:
+                    response.headers["www-authenticate"] = 'Bearer realm="digits"'
+                await response(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+    def _is_known(self, key: str) -> bool:
+        presented = hashlib.sha256(key.encode("latin-1")).hexdigest()
+        # A list: all are compared, so that the time taken does not tell which was right.
+        return any([hmac.compare_digest(presented, known) for known in self.hashes])  # noqa: C419
 
 
 def is_locked(path: str) -> bool:
     """Whether a key is wanted at `path`, where keys are set at all."""
-    return _is_at_or_below(path, LOCKED) and not _is_at_or_below(path, UNLOCKED)
+    return any(path == locked or path.startswith(locked + "/") for locked in LOCKED_PATHS)
 
 
-def _is_at_or_below(path: str, places: Iterable[str]) -> bool:
-    return any(path == place or path.startswith(place + "/") for place in places)
+def _presented(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
 
 def read_key_hashes(file: Path) -> frozenset[str]:
-    """The SHA-256 hashes (hex) in `file`, one a line; `#` begins a comment.
+    """The SHA-256 hashes (hex, one a line, `#` begins a comment) in `file`.
 
-    Raises ValueError, saying which line is wrong without repeating it: it may be a key.
+    Raises:
+        ValueError: it says which line is wrong without repeating it, for that may be a key.
     """
     try:
         lines = file.read_text("utf-8").splitlines()
@@ -62,55 +160,12 @@ def read_key_hashes(file: Path) -> frozenset[str]:
         hashes.add(entry)
     hashes.discard("")
     if not hashes:
-        raise ValueError(f"{file} holds no hash, so that no one could come in.")
+        raise ValueError(f"{file} holds no hash, so that no request would be let in.")
     return frozenset(hashes)
 
 
-class Keys:
-    """Lets those in who present a key whose hash is known (`Authorization: Bearer`, RFC 6750, or
-    `X-API-Key`). The others get 401 without a key and 403 with a wrong one, before their body is
-    read.
-    """
-
-    def __init__(self, app: ASGIApp, *, hashes: frozenset[str]) -> None:
-        self.app = app
-        self.hashes = hashes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_locked(scope["path"]):
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        if knows(headers, self.hashes):
-            await self.app(scope, receive, send)
-            return
-        key = _presented(headers)
-        problem = FORBIDDEN if key else UNAUTHORIZED
-        answer = Response(
-            problem_json(problem, problem.remedy, request_id=scope["state"]["request_id"]),
-            problem.status,
-            None if key else {"www-authenticate": 'Bearer realm="digits"'},
-            media_type="application/problem+json",
-        )
-        await answer(scope, receive, send)
-
-
-def knows(headers: Headers, hashes: frozenset[str]) -> bool:
-    """Whether a key is presented whose hash is among these."""
-    presented = hashlib.sha256(_presented(headers).encode("latin-1")).hexdigest()
-    # A list, not a generator: all are compared, so that time doesn't tell which was right.
-    return any([hmac.compare_digest(presented, known) for known in hashes])  # noqa: C419
-
-
-def _presented(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-
-
-class BrowserRules:
-    """Tells browsers to take content types as they are, and of pages, to run nothing but their own
-    scripts, to show them in no frame and to pass their address to no one.
-    """
+class SecurityHeadersMiddleware:
+    """Tells browsers to take content types as they are and, on pages, to run only their scripts."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -120,14 +175,13 @@ class BrowserRules:
             await self.app(scope, receive, send)
             return
 
-        async def send_with_rules(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                rules = [(b"x-content-type-options", b"nosniff")]
-                if Headers(raw=message["headers"]).get("content-type", "").startswith("text/html"):
-                    policy = DOCS_POLICY if scope["path"].startswith("/docs") else PAGE_POLICY
-                    rules.append((b"content-security-policy", policy.encode()))
-                    rules.append((b"referrer-policy", b"no-referrer"))
-                message["headers"] = [*message["headers"], *rules]
+                headers = [*message["headers"], NOSNIFF]
+                if Headers(raw=headers).get("content-type", "").startswith("text/html"):
+                    headers.append((b"content-security-policy", PAGE_POLICY))
+                    headers.append((b"referrer-policy", b"no-referrer"))
+                message["headers"] = headers
             await send(message)
 
-        await self.app(scope, receive, send_with_rules)
+        await self.app(scope, receive, send_with_headers)

@@ -1,6 +1,4 @@
-"""What the OpenAPI document says beyond what FastAPI reads off the routes: the bodies that are
-parsed by hand, and the problems.
-"""
+"""The OpenAPI document: what FastAPI reads off the routes, and `/predict`, which is plain ASGI."""
 
 from __future__ import annotations
 
@@ -10,64 +8,100 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
-from ..errors import OUTSIDE, PROBLEMS
+from ..errors import PROBLEMS
+from ..vision.decode import FORMATS
 from .middleware import is_locked
-from .schemas import ManyImages, OneImage, ProblemDetails
+from .schemas import Answer, ManyImages, OneImage, ProblemDetails
 
-BINARY = {"schema": {"type": "string", "format": "binary"}}
-PREDICT_BODY: dict[str, Any] = {
-    "required": True,
-    "content": {
-        "multipart/form-data": {
-            "schema": {
-                "type": "object",
-                "required": ["file"],
-                "properties": {
-                    "file": {
-                        "type": "array",
-                        "minItems": 1,
-                        "items": {"type": "string", "format": "binary"},
-                        "description": "One image each.",
-                    }
-                },
-            }
-        },
-        "application/json": {
-            "schema": {
-                "oneOf": [
-                    {"$ref": "#/components/schemas/OneImage"},
-                    {"$ref": "#/components/schemas/ManyImages"},
-                ]
-            }
-        },
-        "image/png": BINARY,
-        "image/jpeg": BINARY,
-        "image/webp": BINARY,
-        "image/gif": BINARY,
-        "image/bmp": BINARY,
-    },
-}
-PROBLEM_CONTENT = {
-    "application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}
-}
-
-
-def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's responses for these statuses, each with the problems that it stands for."""
-    known = (*PROBLEMS.values(), *OUTSIDE)
-    return {
-        status: {
-            "description": "; ".join(p.title for p in known if p.status == status),
-            "content": PROBLEM_CONTENT,
-        }
-        for status in statuses
-    }
-
-
+REFERENCE = "#/components/schemas/{model}"
 KEY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+BINARY = {"schema": {"type": "string", "format": "binary"}}
+FORM = {
+    "type": "object",
+    "required": ["file"],
+    "properties": {
+        "file": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "string", "format": "binary"},
+            "description": "One image each.",
+        }
+    },
+}
+RETRY_AFTER = {
+    "description": "Seconds after which to send the request again.",
+    "schema": {"type": "integer"},
+}
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """A route's responses for these statuses, each with the problems that it stands for."""
+    responses: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        titles = [error.title for error in PROBLEMS.values() if error.status == status]
+        reference = {"$ref": REFERENCE.format(model=ProblemDetails.__name__)}
+        responses[status] = {
+            "description": "; ".join(titles),
+            "content": {"application/problem+json": {"schema": reference}},
+        }
+        if status == 503:
+            responses[status]["headers"] = {"Retry-After": RETRY_AFTER}
+    return responses
+
+
+def predict_operation() -> dict[str, Any]:
+    """The operation `POST /predict`."""
+    answer = {"schema": {"$ref": REFERENCE.format(model=Answer.__name__)}}
+    refusals = problem_responses(400, 408, 413, 415, 422, 431, 503, 504)
+    return {
+        "operationId": "predict",
+        "tags": ["digits"],
+        "summary": "Read digits",
+        "description": "One prediction an image, in order, with calibrated probabilities.",
+        "parameters": [
+            {
+                "name": "normalize",
+                "in": "query",
+                "schema": {"type": "boolean", "default": True},
+                "description": "`false` takes 28×28 input as it is, white ink on black.",
+            },
+            {
+                "name": "include",
+                "in": "query",
+                "schema": {"type": "array", "items": {"type": "string", "enum": ["seen"]}},
+                "description": "`seen` adds what the model saw.",
+            },
+            {
+                "name": "X-Deadline-Seconds",
+                "in": "header",
+                "schema": {"type": "number", "exclusiveMinimum": 0},
+                "description": "Seconds until the answer is of no use; at most the setting.",
+            },
+        ],
+        "requestBody": {"required": True, "content": _bodies()},
+        "responses": {
+            "200": {
+                "description": "One prediction an image",
+                "content": {"application/json": answer},
+            }
+        }
+        | {str(status): response for status, response in refusals.items()},
+    }
+
+
+def _bodies() -> dict[str, Any]:
+    documents = [
+        {"$ref": REFERENCE.format(model=model.__name__)} for model in (OneImage, ManyImages)
+    ]
+    media_types = sorted({kind for row in FORMATS for kind in row.media_types})
+    return {
+        "multipart/form-data": {"schema": FORM},
+        "application/json": {"schema": {"oneOf": documents}},
+        **dict.fromkeys(media_types, BINARY),
+    }
 
 
 def document(app: FastAPI, *, locked: bool) -> dict[str, Any]:
@@ -76,11 +110,14 @@ def document(app: FastAPI, *, locked: bool) -> dict[str, Any]:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
+        models = (OneImage, ManyImages, Answer, ProblemDetails)
         _, extra = models_json_schema(
-            [(model, "validation") for model in (OneImage, ManyImages, ProblemDetails)],
-            ref_template="#/components/schemas/{model}",
+            [(model, "validation") for model in models], ref_template=REFERENCE
         )
         made["components"]["schemas"].update(extra["$defs"])
+        for operations in made["paths"].values():
+            operations.pop("head", None)  # as GET, and no operation of its own
+        made["paths"] = {"/predict": {"post": predict_operation()}, **made["paths"]}
         if locked:
             _add_keys(made)
         app.openapi_schema = made
@@ -93,5 +130,5 @@ def _add_keys(made: dict[str, Any]) -> None:
         if is_locked(path):
             for operation in operations.values():
                 operation["security"] = [{name: []} for name in KEY_SCHEMES]
-                refusals = problems(401, 403).items()
+                refusals = problem_responses(401, 403).items()
                 operation["responses"] |= {str(status): answer for status, answer in refusals}

@@ -1,39 +1,62 @@
-"""Readings -> the JSON of an answer, whichever way the request came."""
+"""Predictions -> the JSON of an answer."""
 
 from __future__ import annotations
 
 import base64
 from typing import Any
 
-from ..inference.loading import Classifier
-from ..serving.predictor import Reading
+import orjson
+from starlette.types import Send
+
+from ..serving.predictor import Prediction, Predictions
 from ..vision.decode import encode_png
-from . import schemas
 
 
-def answer(classifier: Classifier, readings: list[Reading], *, seen: bool = False) -> bytes:
-    """One prediction a reading, in order; with `seen`, what the model saw of each."""
-    return schemas.encode(
+def encode(value: Any) -> bytes:
+    """JSON of dicts, lists and arrays; float32 is written with the digits that it has."""
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def encode_predictions(predictions: Predictions, *, seen: bool = False) -> bytes:
+    """An answer with one prediction an image, in order.
+
+    Args:
+        predictions: Of one request.
+        seen: Whether to add what the model saw of each image.
+    """
+    classifier = predictions.classifier
+    return encode(
         {
             "model": {"name": classifier.name, "version": classifier.version},
-            "predictions": [_prediction(reading, seen=seen) for reading in readings],
+            "predictions": [_prediction(one, seen=seen) for one in predictions.items],
         }
     )
 
 
-def _prediction(reading: Reading, *, seen: bool) -> dict[str, Any]:
-    prediction: dict[str, Any] = {
-        "label": reading.label,
-        "confidence": reading.confidence,
-        "probabilities": reading.probabilities,
-        "rejected": reading.rejected,
+async def send_json(send: Send, body: bytes) -> None:
+    """Send `body` as a response with status 200."""
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+    ]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _prediction(prediction: Prediction, *, seen: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "label": prediction.label,
+        "confidence": prediction.confidence,
+        "probabilities": prediction.probabilities,
+        "rejected": prediction.rejected,
     }
     if seen:
-        png = base64.b64encode(encode_png(reading.seen.digit)).decode()
-        prediction["seen"] = {
-            "image": f"data:image/png;base64,{png}",
-            "inverted": reading.seen.inverted,
-            "box": reading.seen.box,
-            "warnings": reading.seen.warnings,
+        normalized = prediction.normalized
+        image = base64.b64encode(encode_png(normalized.digit)).decode()
+        answer["seen"] = {
+            "image": f"data:image/png;base64,{image}",
+            "inverted": normalized.inverted,
+            "box": normalized.box,
+            "warnings": normalized.warnings,
         }
-    return prediction
+    return answer

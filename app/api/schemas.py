@@ -1,28 +1,29 @@
-"""What goes over the wire: the shapes for the document, and the bytes of an answer."""
+"""The shapes that go over the wire, for the OpenAPI document."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import orjson
 from pydantic import BaseModel, Field
+
+from ..inference.classifier import Rejection
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Rows = Annotated[list[Annotated[list[Level], Field(min_length=1)]], Field(min_length=1)]
-Grey = Rows | Annotated[list[Level], Field(min_length=784, max_length=784)]
-Rejection = Literal["blank", "not_a_digit", "uncertain"]
+Text = Annotated[str, Field(description="A file in base64, or a data URI of it.")]
+Gray = Rows | Annotated[list[Level], Field(min_length=784, max_length=784)] | Text
 
 
 class OneImage(BaseModel, extra="forbid"):
-    """One image as numbers: rows, or 784 in a row. 0–255, or 0–1 where no value exceeds 1."""
+    """One image: rows of numbers, 784 numbers, or text. 0–255, or 0–1 where no value exceeds 1."""
 
-    image: Grey
+    image: Gray
 
 
 class ManyImages(BaseModel, extra="forbid"):
-    """Several images as numbers, of any sizes."""
+    """Several images, of any sizes."""
 
-    images: Annotated[list[Grey], Field(min_length=1)]
+    images: Annotated[list[Gray], Field(min_length=1)]
 
 
 class Model(BaseModel):
@@ -83,8 +84,3 @@ class Health(BaseModel):
     status: Literal["ok", "unavailable"]
     model: Model | None = None
     detail: str | None = None
-
-
-def encode(value: Any) -> bytes:
-    """JSON of dicts, lists and arrays; float32 is written with the digits it has."""
-    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)

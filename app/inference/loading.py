@@ -10,13 +10,12 @@ import gc
 import hashlib
 import importlib
 import json
-import math
 import os
 import sys
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +24,7 @@ import structlog
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .classifier import Classifier, Thresholds
 from .tflite import CAREFUL, SIGNATURE, SIZES, Compute, Rows, as_one, by_size, load_programs
 
 log = structlog.get_logger()
@@ -41,43 +41,11 @@ WORTH_IT = 0.9
 going two ways: with AVX-512 that is 0.7 for version 1, with AVX2 1.4."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """Below `digit_score` an image is no digit, below `confidence` its label is uncertain."""
-
-    digit_score: float
-    confidence: float
-
-
 class Golden(NamedTuple):
     """Inputs [n,28,28], and the rows [n,11] that a classifier is to answer."""
 
     images: NDArray[np.uint8]
     rows: NDArray[np.float32]
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Classifier:
-    """One version of the model, ready to answer."""
-
-    name: str
-    version: str
-    card: Mapping[str, Any]
-    thresholds: Thresholds
-    compute: Compute
-    lone_seconds: float = math.inf
-    """What an image takes that goes alone; without end where batches are what makes it cheap."""
-
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Ten probabilities and the digit score of each image.
-
-        `images`: [n,28,28], white ink on black. Returns [n,11]. Safe to call from many threads.
-        Raises ModelError where a figure is not finite.
-        """
-        rows = self.compute(images)
-        if not np.isfinite(rows).all():
-            raise ModelError(f"Version {self.version} answered with a figure that is not finite.")
-        return rows
 
 
 def load(folder: Path, *, intra_op_threads: int = 1, max_batch: int = 16) -> Classifier:

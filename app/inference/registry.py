@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from ..errors import ModelError, NotReady
-from .loading import Classifier
+from .classifier import Classifier
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ def _give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-class Versions:
+class ModelRegistry:
     """Holds the live classifier and looks for a newer one.
 
     `on_reload` is told of every attempt after the first: True where the new version went live.

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import random
 import re
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from ..errors import INTERNAL_ERROR, PROBLEMS, Draining, Problem, problem_json
 
 log = structlog.get_logger()
 
-STOPPED = PROBLEMS[Draining]
 SANE_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~+/=-]{1,128}")
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -113,7 +104,28 @@ class Metrics:
     def count_reload(self, succeeded: bool) -> None:
         self.reloads.labels(str(succeeded).lower()).inc()
 
-    def settle(self) -> None:
+    def observe_request(
+        self,
+        route: str,
+        method: str,
+        status: int,
+        seconds: float,
+        request_bytes: int,
+        response_bytes: int,
+    ) -> None:
+        self.count_request(route, status, seconds)
+
+    def observe_batch(self, images: int, seconds: Any) -> None:
+        if images:
+            self.count_batch(images, seconds.inference)
+
+    def observe_reload(self, succeeded: bool) -> None:
+        self.count_reload(succeeded)
+
+    def observe_predictions(self, version: str, predictions: Any) -> None:
+        self.count_predictions(version, [one.rejected for one in predictions])
+
+    def flush(self) -> None:
         """Put what was tallied where it is read."""
         tallies, self._tallies = self._tallies, defaultdict(int)
         for (counter, *labels), count in tallies.items():
@@ -126,137 +138,20 @@ class Metrics:
             self.batch_images.observe_all([images for images, _ in batches])
             self.batch_seconds.observe_all([seconds for _, seconds in batches])
 
-    async def keep_settled(self) -> None:
+    async def keep_flushed(self) -> None:
         """Settle until cancelled, and then once more."""
         try:
             while True:
                 await asyncio.sleep(SETTLE_SECONDS)
-                self.settle()
+                self.flush()
         finally:
-            self.settle()
+            self.flush()
 
     def exposition(self) -> bytes:
         """All figures in Prometheus' text format."""
-        self.settle()
+        self.flush()
         if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
             return generate_latest(self.registry)
         summed = CollectorRegistry()
         MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
         return generate_latest(summed)
-
-
-class Telemetry:
-    """ASGI middleware: gives every request its ID, counts and times it, logs what failed here.
-
-    The ID is the caller's `X-Request-ID` where that is sane, else a new one, and is in
-    `scope["state"]["request_id"]`, in every log line and in the response.
-    """
-
-    def __init__(self, app: ASGIApp, *, metrics: Metrics, log_requests: bool) -> None:
-        self.app = app
-        self.metrics = metrics
-        self.log_requests = log_requests
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        request_id = request_id_of(scope["headers"])
-        scope.setdefault("state", {})["request_id"] = request_id.decode()
-        status = 0
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
-            await send(message)
-
-        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
-        try:
-            await self.app(scope, receive, send_with_id)
-        except Exception:
-            # Here and not in a handler for Exception, which Starlette would put around all
-            # layers: its answer had no ID and was not counted.
-            if status:
-                raise
-            log.exception("failed")
-            await _problem(INTERNAL_ERROR, request_id)(scope, receive, send_with_id)
-        except asyncio.CancelledError:  # the drain's time is over, or a second signal came
-            if status:
-                raise
-            await _problem(STOPPED, request_id)(scope, receive, send_with_id)
-        finally:
-            # An unknown path is one label, or a scanner would make thousands.
-            route = getattr(scope.get("route"), "path", "other")
-            seconds = time.perf_counter() - began
-            record(self.metrics, route, status, seconds, told=self.log_requests)
-
-
-def record(metrics: Metrics, route: str, status: int, seconds: float, *, told: bool) -> None:
-    """Count an answer, and log it where it is `told` or failed here. Refusals are counted, not told
-    one by one: a line each cost more than the refusal itself.
-    """
-    metrics.count_request(route, status, seconds)
-    if told or status == 500:
-        level = logging.WARNING if status >= 500 else logging.INFO
-        log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
-
-
-def _problem(problem: Problem, request_id: bytes) -> Response:
-    body = problem_json(problem, problem.remedy, request_id=request_id.decode())
-    retry = {"retry-after": "1"} if problem is STOPPED else None
-    return Response(body, problem.status, retry, media_type="application/problem+json")
-
-
-def new_request_id() -> str:
-    """A name, not a secret: asking the system for randomness took longer than all else here."""
-    return f"{random.getrandbits(128):032x}"
-
-
-def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """The caller's `X-Request-ID` where that is sane, else a new one."""
-    for name, value in headers:
-        if name == b"x-request-id" and SANE_REQUEST_ID.fullmatch(value):
-            return bytes(value)
-    return new_request_id().encode()
-
-
-def configure_logging(*, json: bool) -> None:
-    """Send structlog's and the standard library's lines through one formatter to stderr."""
-    shared: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        cache_logger_on_first_use=True,
-    )
-    renderer: Any = (
-        structlog.processors.JSONRenderer()
-        if json
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    line = logging.StreamHandler()
-    line.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                renderer,
-            ],
-        )
-    )
-    line.addFilter(_no_startup_traceback)
-    logging.basicConfig(handlers=[line], level=logging.INFO, force=True)
-
-
-def _no_startup_traceback(record: logging.LogRecord) -> bool:
-    # Starlette hands a failed start-up's whole traceback to the server as its message; the line
-    # that says what is wrong has been logged by then.
-    return not record.getMessage().startswith("Traceback (most recent call last)")

@@ -1,235 +1,276 @@
-"""From raw images to readings: decode, normalize, classify, and what to think of the answer."""
+"""From raw images to predictions: decode, normalize, classify, judge.
+
+The one implementation of these steps, for a list of requests: the event loop calls it for what is
+cheap, and the worker threads for the rest. Each step is done for a whole part of the batch before
+the next step begins: a processor's first cache holds the code of one step and not of all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import NamedTuple, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..api.payload import RawImage
-from ..errors import BadPixels, ImageError
-from ..inference.loading import Classifier, Thresholds
-from ..inference.registry import Versions
-from ..settings import Settings
-from ..vision.canonical import digits_among
-from ..vision.decode import Picture, decode
-from ..vision.normalize import Normalized, normalize
-from .batcher import Batcher, Job
-from .workers import Pool
+from ..errors import BadPixels, ImageError, ImageTooLarge
+from ..inference.classifier import Classifier, Rejection, Thresholds
+from ..inference.registry import ModelRegistry
+from ..vision.decode import GrayImage, ImageHeader, Picture, decode, probe
+from ..vision.normalize import SIDE, Normalized, normalize
+from .limits import Lease
 
-T = TypeVar("T")
-U = TypeVar("U")
-MaybeDigits = list[Normalized | None]
-Row = tuple[NDArray[np.float32], list[float]]
-"""An image's probabilities, and these and the digit score as numbers: for so few, NumPy takes
-longer than all the rest of judging them."""
+Result = TypeVar("Result")
 
-DIGIT_SHAPE = (28, 28)
-NOTHING = np.empty((0, 11), np.float32)
-PIXELS_A_BYTE = 64
-"""Pixels that come as numbers and count as one encoded byte: 64 times 28×28 stay on the loop."""
+RawImage = bytes | GrayImage
+"""An encoded image file, or gray levels [h,w]."""
+Place = tuple[int, int]
+"""Index of a request in the batch, and of an image in the request."""
+
+IMAGE_COST = 4096
+"""Cost of an image beside its pixels, in pixels: its part of parsing, model and answer."""
+PART_COST = 2**18
+"""Cost of the images, in pixels, that are decoded before the first of them is normalized; it bounds
+the decoded pictures in memory."""
+ARRAY_WORKING_BYTES = 16
+"""Working memory to normalize gray levels, in bytes a pixel."""
 
 
-class Reading(NamedTuple):
-    """One image's answer: `probabilities` float32 [10], and the reason not to use it, if any."""
+@dataclass(slots=True, eq=False)
+class PredictRequest:
+    """The images of a request, and what it will cost to read them.
+
+    Attributes:
+        images: Files or gray levels, in order.
+        headers: What each file declares of itself; None for gray levels.
+        normalize: False where images are 28×28, white ink on black, and taken as they are.
+        lease: The request's share of the limits.
+        cost: Work, in pixels.
+        working_bytes: Memory for the image that takes most.
+    """
+
+    images: Sequence[RawImage]
+    headers: list[ImageHeader | None]
+    normalize: bool
+    lease: Lease
+    cost: int
+    working_bytes: int
+
+
+class Prediction(NamedTuple):
+    """The answer for one image; `rejected` says why it should not be used, if so."""
 
     label: int | None
     confidence: float | np.float32
     probabilities: NDArray[np.float32]
-    rejected: str | None
-    seen: Normalized
+    rejected: Rejection | None
+    normalized: Normalized
 
 
-class Asked(NamedTuple):
-    """A request's images, and whether they are 28×28 and to be taken as they are."""
+class Predictions(NamedTuple):
+    """The answers for a request's images, in order, and the classifier that gave them all."""
 
-    images: Sequence[RawImage]
-    as_is: bool
+    classifier: Classifier
+    items: list[Prediction]
 
 
-class Recognizer:
-    """Reads images with the live version. Little work is done where it is asked for, the rest in
-    threads, so that no image holds up the event loop.
+class StepSeconds(NamedTuple):
+    """How long each step took for a batch."""
+
+    decode: float
+    normalize: float
+    inference: float
+
+
+class Predictor:
+    """Reads the images of requests with the live model; safe to call from several threads.
+
+    Args:
+        registry: Holds the live classifier.
+        max_pixels: Pixels that an image may have.
+        on_batch: Told the number of images of every model call, and the seconds of each step.
     """
 
-    def __init__(self, versions: Versions, batcher: Batcher, settings: Settings) -> None:
-        self.versions = versions
-        self.batcher = batcher
-        self.max_pixels = settings.max_pixels
-        self.inline_image_bytes = settings.inline_image_bytes
-        self.inline_call_seconds = settings.inline_call_seconds
-        self._pool = Pool(threads=settings.decode_threads, max_weight=settings.decode_group_bytes)
-        cv2.setNumThreads(1)  # the pool's threads are the parallelism; OpenCV's would be on top
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        *,
+        max_pixels: int,
+        on_batch: Callable[[int, StepSeconds], None] = lambda images, seconds: None,
+    ) -> None:
+        self._registry = registry
+        self._max_pixels = max_pixels
+        self._on_batch = on_batch
 
-    async def close(self) -> None:
-        await self._pool.close()
+    def prepare(
+        self, images: Sequence[RawImage], lease: Lease, *, normalize: bool = True
+    ) -> PredictRequest:
+        """Read what the files declare, and charge by that; nothing is decoded.
 
-    def is_little(self, asked: Asked) -> bool:
-        """Would handing it to threads take longer than to read it?"""
-        seconds = len(asked.images) * self.versions.live.lone_seconds
-        return seconds <= self.inline_call_seconds and _size(asked) <= self.inline_image_bytes
-
-    def read_together(
-        self, requests: Sequence[Asked]
-    ) -> tuple[Classifier, list[list[Reading] | Exception]]:
-        """For each request what `read` would give, or raise, and the classifier that gave them all:
-        at once, on the event loop. Each step is done for all of them before the next.
+        Raises:
+            ImageError: a file is of no known format, damaged or too large; it names the index.
         """
-        classifier = self.versions.live
-        seen = self._see_together(requests)
-        digits = _digits(one for some in seen if isinstance(some, list) for one in some)
+        request = PredictRequest(images, [], normalize, lease, 0, 0)
+        for index, image in enumerate(images):
+            if isinstance(image, bytes):
+                header = self._probe(index, image)
+                request.headers.append(header)
+                request.cost += IMAGE_COST + header.cost
+                request.working_bytes = max(request.working_bytes, header.decoded_bytes)
+            else:
+                request.headers.append(None)
+                pixels = image.size
+                request.cost += IMAGE_COST + pixels * normalize
+                request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
+        return request
+
+    def _probe(self, index: int, image: bytes) -> ImageHeader:
         try:
-            rows = _rows(self.batcher.call(classifier, np.array(digits)) if digits else NOTHING)
-        except Exception as error:  # noqa: BLE001 -- the askers' to raise
-            return classifier, [error] * len(requests)
-        return classifier, _each(lambda some: _judged(some, rows, classifier.thresholds), seen)
-
-    async def read(self, asked: Asked, job: Job) -> tuple[Classifier, list[Reading]]:
-        """A reading for each image, in order, and the classifier that gave them all.
-
-        `job` holds their places. Raises ImageError and BadPixels with the image's index, and what
-        the job raises.
-        """
-        classifier = self.versions.live
-        size = _size(asked)
-        if size <= self.inline_image_bytes:
-            seen = self._prepare(asked, job)
-        else:
-            seen = await self._pool.run(partial(self._prepare, asked, job), size)
-        if job.future.done():  # abandoned meanwhile; its future says why
-            await job.future
-        digits = _digits(seen)
-        rows = _rows(await job.run(classifier, np.array(digits)) if digits else NOTHING)
-        return classifier, _judged(seen, rows, classifier.thresholds)
-
-    def _prepare(self, asked: Asked, job: Job) -> list[Normalized]:
-        seen: list[Normalized] = []
-        if job.future.done():  # abandoned while it waited for this thread
-            return seen
-        (told,) = _told([asked])
-        for index, (image, digit) in enumerate(zip(asked.images, told, strict=True)):
-            if job.future.done():
-                return seen
-            seen.append(digit or _see(index, self._picture(index, image), asked.as_is))
-        return seen
-
-    def _see_together(self, requests: Sequence[Asked]) -> list[list[Normalized] | Exception]:
-        told = _told(requests)
-        seen: list[Any] = [*told]
-        rest = [place for place, digits in enumerate(told) if None in digits]
-        pictures = _each(self._decode, [(requests[place], told[place]) for place in rest])
-        for place, outcome in zip(rest, _each(_normalize, pictures), strict=True):
-            seen[place] = outcome
-        return seen
-
-    def _decode(self, both: tuple[Asked, MaybeDigits]) -> tuple[list[Picture | Normalized], bool]:
-        asked, told = both
-        pairs = enumerate(zip(asked.images, told, strict=True))
-        return [digit or self._picture(index, one) for index, (one, digit) in pairs], asked.as_is
-
-    def _picture(self, index: int, image: RawImage) -> Picture:
-        if not isinstance(image, bytes):
-            return Picture(image, 1.0)
-        try:
-            return decode(image, max_pixels=self.max_pixels)
+            header = probe(image)
+            if header.pixels > self._max_pixels:
+                raise ImageTooLarge(
+                    f"{header.width} × {header.height} pixels; at most {self._max_pixels:,} are "
+                    "read. Send it smaller: a digit needs some 100 pixels."
+                )
+            return header
         except ImageError as error:
             error.index = index
             raise
 
+    def predict(self, requests: Sequence[PredictRequest]) -> list[Predictions | Exception]:
+        """The predictions of each request, or the exception that it fails with.
 
-def _each(step: Callable[[T], U], of: Iterable[T | Exception]) -> list[U | Exception]:
-    """The step's result for each; where there was an exception, or it raises one, that."""
-
-    def outcome(one: T | Exception) -> U | Exception:
-        if isinstance(one, Exception):
-            return one
-        try:
-            return step(one)
-        except Exception as error:  # noqa: BLE001 -- its asker's to raise
-            return error
-
-    return [outcome(one) for one in of]
-
-
-def _told(requests: Sequence[Asked]) -> list[MaybeDigits]:
-    """Of each request, the images that are as MNIST made them."""
-    images = [image for asked in requests if not asked.as_is for image in asked.images]
-    found = iter(digits_among(images))
-    return [[None if asked.as_is else next(found) for _ in asked.images] for asked in requests]
-
-
-def _normalize(decoded: tuple[list[Picture | Normalized], bool]) -> list[Normalized]:
-    pictures, as_is = decoded
-    return [
-        one if isinstance(one, Normalized) else _see(index, one, as_is)
-        for index, one in enumerate(pictures)
-    ]
-
-
-def _see(index: int, picture: Picture, as_is: bool) -> Normalized:
-    if as_is:
-        return _as_it_is(index, picture.grey)
-    seen = normalize(picture.grey)
-    if picture.scale == 1 or seen.box is None:
-        return seen
-    left, top, right, bottom = (round(edge * picture.scale) for edge in seen.box)
-    return seen._replace(box=(left, top, right, bottom))
-
-
-def _size(asked: Asked) -> int:
-    """The encoded bytes that are to be worked on. A pixel that comes as a number has the worst of
-    it behind it, and of an array that is taken as it is nothing is left to do.
-    """
-    size = 0
-    for one in asked.images:
-        if isinstance(one, bytes):
-            size += len(one)
-        elif not asked.as_is:
-            size += one.size // PIXELS_A_BYTE
-    return size
+        One request's failure is its own, but for a failure of the model, which is everyone's.
+        """
+        classifier = self._registry.live
+        failures: dict[int, Exception] = {}
+        normalized: list[list[Normalized]] = [[] for _ in requests]
+        decode_seconds = normalize_seconds = 0.0
+        for part in _parts(requests):
+            began = perf_counter()
+            pictures = [
+                _attempt(failures, request, _decode, requests[request], index)
+                for request, index in part
+            ]
+            decoded = perf_counter()
+            for (request, index), picture in zip(part, pictures, strict=True):
+                if picture is None:
+                    continue
+                digit = _attempt(failures, request, _normalize, requests[request], index, picture)
+                if digit is not None:
+                    normalized[request].append(digit)
+            decode_seconds += decoded - began
+            normalize_seconds += perf_counter() - decoded
+        began = perf_counter()
+        digits = [
+            one.digit
+            for request, some in enumerate(normalized)
+            if request not in failures
+            for one in some
+            if one.box is not None
+        ]
+        scores = _classify(classifier, digits)
+        seconds = StepSeconds(decode_seconds, normalize_seconds, perf_counter() - began)
+        self._on_batch(len(digits), seconds)
+        return [
+            failures.get(request) or Predictions(classifier, _judge_all(some, scores, classifier))
+            for request, some in enumerate(normalized)
+        ]
 
 
-def _digits(seen: Iterable[Normalized]) -> list[NDArray[np.uint8]]:
-    return [one.digit for one in seen if one.box is not None]
+def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:
+    """The images of all requests, in order, in parts of PART_COST."""
+    part: list[Place] = []
+    room = PART_COST
+    for place, request in enumerate(requests):
+        share = request.cost // max(1, len(request.images))
+        for index in range(len(request.images)):
+            if part and share > room:
+                yield part
+                part, room = [], PART_COST
+            part.append((place, index))
+            room -= share
+    if part:
+        yield part
 
 
-def _rows(figures: NDArray[np.float32]) -> Iterator[Row]:
-    return zip(figures[:, :10], figures.tolist(), strict=True)
+def _attempt(
+    failures: dict[int, Exception], request: int, step: Callable[..., Result], *args: object
+) -> Result | None:
+    """What `step` returns; None where it fails, or the request has failed before."""
+    if request in failures:
+        return None
+    try:
+        return step(*args)
+    except Exception as error:  # noqa: BLE001 -- its request's to raise
+        failures[request] = error
+        return None
 
 
-def _judged(
-    seen: Iterable[Normalized], rows: Iterator[Row], thresholds: Thresholds
-) -> list[Reading]:
-    """`rows` has one for each that is not blank."""
-    return [_judge(one, next(rows), thresholds) if one.box else _blank(one) for one in seen]
+def _decode(request: PredictRequest, index: int) -> Picture:
+    request.lease.check()
+    image = request.images[index]
+    if not isinstance(image, bytes):
+        return Picture(image, 1.0)
+    try:
+        return decode(image, request.headers[index])
+    except ImageError as error:
+        error.index = index
+        raise
 
 
-def _as_it_is(index: int, grey: NDArray[np.uint8]) -> Normalized:
-    if grey.shape != DIGIT_SHAPE:
-        height, width = grey.shape
+def _normalize(request: PredictRequest, index: int, picture: Picture) -> Normalized:
+    if not request.normalize:
+        return _as_it_is(index, picture.gray)
+    normalized = normalize(picture.gray)
+    if picture.scale == 1 or normalized.box is None:
+        return normalized
+    left, top, right, bottom = (round(edge * picture.scale) for edge in normalized.box)
+    return normalized._replace(box=(left, top, right, bottom))
+
+
+def _as_it_is(index: int, gray: GrayImage) -> Normalized:
+    if gray.shape != (SIDE, SIDE):
+        height, width = gray.shape
         raise BadPixels(
             f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
         )
-    box = None if grey.min() == grey.max() else (0, 0, *DIGIT_SHAPE)
-    return Normalized(grey, inverted=False, box=box, warnings=())
+    box = None if gray.min() == gray.max() else (0, 0, SIDE, SIDE)
+    return Normalized(gray, inverted=False, box=box, warnings=())
 
 
-def _blank(seen: Normalized) -> Reading:
-    return Reading(None, 0.1, np.full(10, 0.1, np.float32), "blank", seen)
+Score = tuple[NDArray[np.float32], list[float]]
+"""(probabilities array, the same ten and the digit score as a list): at this size, list arithmetic
+beats NumPy."""
 
 
-def _judge(seen: Normalized, row: Row, thresholds: Thresholds) -> Reading:
-    probabilities, levels = row
+def _classify(classifier: Classifier, digits: list[GrayImage]) -> Iterator[Score]:
+    if not digits:
+        return iter(())
+    scores = classifier(np.array(digits))
+    return zip(scores[:, :10], scores.tolist(), strict=True)
+
+
+def _judge_all(
+    normalized: list[Normalized], scores: Iterator[Score], classifier: Classifier
+) -> list[Prediction]:
+    """A prediction for each; `scores` continues with one for each that is not blank."""
+    return [
+        _blank(one) if one.box is None else _judge(one, next(scores), classifier.thresholds)
+        for one in normalized
+    ]
+
+
+def _blank(normalized: Normalized) -> Prediction:
+    return Prediction(None, 0.1, np.full(10, 0.1, np.float32), Rejection.BLANK, normalized)
+
+
+def _judge(normalized: Normalized, score: Score, thresholds: Thresholds) -> Prediction:
+    probabilities, levels = score
     digit_score = levels.pop()
     confidence = max(levels)
     label = levels.index(confidence)
-    rejected = None
-    if digit_score < thresholds.digit_score:
-        rejected = "not_a_digit"
-    elif confidence < thresholds.confidence:
-        rejected = "uncertain"
-    return Reading(label, probabilities[label], probabilities, rejected, seen)
+    rejected = thresholds.rejection(confidence, digit_score)
+    return Prediction(label, probabilities[label], probabilities, rejected, normalized)

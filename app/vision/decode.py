@@ -1,7 +1,7 @@
-"""Bytes of an image file -> grey pixels as people see them. The only Pillow import of the service.
+"""Bytes of an image file -> gray pixels as people see them. The only Pillow import of the service.
 
 What the bytes are decides, not a name or content type. Of an animation the first frame is read, of
-a phone's MPO the first picture. EXIF rotation is undone. Colour becomes grey along the direction
+a phone's MPO the first picture. EXIF rotation is undone. Colour becomes gray along the direction
 in which the picture's colours differ most, so that yellow ink on white keeps its contrast, and
 transparency becomes contrast with the ink, so that what lies unseen under it changes nothing.
 """
@@ -27,7 +27,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from ..errors import BrokenImage, ImageError, ImageTooLarge, NotAnImage
 from . import png
 
-Grey = NDArray[np.uint8]
+Gray = NDArray[np.uint8]
+GrayImage = Gray
 
 # A GIF that says its first frame is to be wiped has that allocated when it is opened, before its
 # size can be looked at here: above twice this, Pillow raises. Below, it would warn, each time anew.
@@ -61,15 +62,15 @@ UPRIGHT = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An upright picture: `grey` [h,w], and how many pixels of the original each of its pixels
+    """An upright picture: `gray` [h,w], and how many pixels of the original each of its pixels
     spans (`scale`, above 1 where a large JPEG was decoded at reduced size)."""
 
-    grey: Grey
+    gray: Gray
     scale: float
 
 
-def decode(data: bytes, *, max_pixels: int) -> Picture:
-    """The first frame of a PNG, JPEG, WebP, GIF or BMP in grey.
+def decode(data: bytes, header: ImageHeader | None = None, *, max_pixels: int = 2**40) -> Picture:
+    """The first frame of a PNG, JPEG, WebP, GIF or BMP in gray.
 
     Raises:
         NotAnImage: the bytes begin like none of these.
@@ -86,10 +87,10 @@ def decode(data: bytes, *, max_pixels: int) -> Picture:
         raise BrokenImage("The image is truncated or damaged.") from error
 
 
-def encode_png(grey: Grey) -> bytes:
-    """`grey` [h,w] as a PNG file."""
+def encode_png(gray: Gray) -> bytes:
+    """`gray` [h,w] as a PNG file."""
     file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG")
+    Image.fromarray(gray).save(file, "PNG")
     return file.getvalue()
 
 
@@ -108,7 +109,7 @@ def _decode(data: bytes, max_pixels: int) -> Picture:
     image.load()
     upright = UPRIGHT.get(_orientation(image))
     scale = width / image.width
-    return Picture(_grey(image if upright is None else image.transpose(upright)), scale)
+    return Picture(_gray(image if upright is None else image.transpose(upright)), scale)
 
 
 def _open(data: bytes) -> ImageFile:
@@ -132,12 +133,12 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
         raise ImageTooLarge(f"{width} × {height} pixels; at most {max_pixels} are read.")
 
 
-def _from_plain(picture: png.Plain) -> Grey:
+def _from_plain(picture: png.Plain) -> Gray:
     """Without Pillow's file around it, which takes as long as 28×28 pixels."""
     plane = png.plane_of(picture)
     if plane is None:
         size = picture.width, picture.height
-        return _grey(Image.frombytes(picture.mode, size, picture.deflated, "zip", picture.mode))
+        return _gray(Image.frombytes(picture.mode, size, picture.deflated, "zip", picture.mode))
     if picture.mode == "L":
         return plane
     low, high = cv2.minMaxLoc(plane)[:2]
@@ -171,7 +172,7 @@ def _orientation(image: ImageFile) -> int:
     return 1
 
 
-def _grey(image: Image.Image) -> Grey:
+def _gray(image: Image.Image) -> Gray:
     """What is seen, [h,w]; of coloured or transparent pictures, the contrast that is seen."""
     transparent = "transparency" in image.info
     if image.mode == "L" and not transparent:
@@ -185,18 +186,18 @@ def _grey(image: Image.Image) -> Grey:
     return _from_rgb(np.asarray(image if image.mode == "RGB" else image.convert("RGB")))
 
 
-def _from_depth(values: NDArray[np.generic]) -> Grey:
+def _from_depth(values: NDArray[np.generic]) -> Gray:
     """More than eight bits, scaled so that the brightest value is white."""
     deep = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
     return np.rint(deep * (255 / max(255.0, float(deep.max())))).astype(np.uint8)
 
 
-def _from_rgb(rgb: Grey) -> Grey:
+def _from_rgb(rgb: Gray) -> Gray:
     """[h,w,3] along the direction in which its colours differ most; brighter stays brighter."""
     return _project(rgb, _contrast_axis(_sample(rgb)))
 
 
-def _from_rgba(rgba: Grey) -> Grey:
+def _from_rgba(rgba: Gray) -> Gray:
     """[h,w,4]: ink on nothing is as dark or bright as it is opaque; a card keeps its own colours
     and lends its ground to what is around it."""
     alpha = np.asarray(cv2.extractChannel(rgba, 3), np.uint8)
@@ -218,9 +219,9 @@ def _from_rgba(rgba: Grey) -> Grey:
     differs = (np.abs(colours - middle) > COLOUR_STEP).any(axis=1)
     _, _, width, height = cv2.boundingRect(visible.view(np.uint8))
     if differs.mean() > 0.01 and np.count_nonzero(visible) > width * height / 2:
-        grey = _project(np.ascontiguousarray(rgba[..., :3]), _contrast_axis(colours))
-        ground = float(np.median(grey[alpha > (low + high) // 2]))
-        shown = grey.astype(np.float32)
+        gray = _project(np.ascontiguousarray(rgba[..., :3]), _contrast_axis(colours))
+        ground = float(np.median(gray[alpha > (low + high) // 2]))
+        shown = gray.astype(np.float32)
         shown -= ground
         shown *= alpha / np.float32(255)
         shown += ground
@@ -228,12 +229,12 @@ def _from_rgba(rgba: Grey) -> Grey:
     return _opacity(alpha, middle)
 
 
-def _opacity(alpha: Grey, ink: NDArray[np.generic]) -> Grey:
+def _opacity(alpha: Gray, ink: NDArray[np.generic]) -> Gray:
     """Ink of one colour on nothing: on white where it is dark, on black where it is bright."""
     return 255 - alpha if LUMA @ ink < 128 else alpha
 
 
-def _sample(rgb: Grey) -> Grey:
+def _sample(rgb: Gray) -> Gray:
     """About 2,000 pixels of [h,w,3], evenly spread."""
     step = max(1, int((rgb.shape[0] * rgb.shape[1] / 2000) ** 0.5))
     return rgb[::step, ::step].reshape(-1, 3)
@@ -255,8 +256,54 @@ def _contrast_axis(colours: NDArray[np.generic]) -> NDArray[np.float64]:
     return axis
 
 
-def _project(rgb: Grey, weights: NDArray[np.float64]) -> Grey:
+def _project(rgb: Gray, weights: NDArray[np.float64]) -> Gray:
     if weights is LUMA:
         return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
     offset = -255 * weights.clip(max=0).sum()
     return np.asarray(cv2.transform(rgb, np.append(weights, offset)[None]), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    name: str
+    media_types: tuple[str, ...]
+
+
+FORMATS = (
+    Format("PNG", ("image/png",)),
+    Format("JPEG", ("image/jpeg",)),
+    Format("WebP", ("image/webp",)),
+    Format("GIF", ("image/gif",)),
+    Format("BMP", ("image/bmp",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    format: str
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def cost(self) -> int:
+        return self.pixels
+
+    @property
+    def decoded_bytes(self) -> int:
+        return self.pixels * 6
+
+
+def probe(data: bytes) -> ImageHeader:
+    if data.startswith(png.MAGIC):
+        return ImageHeader("PNG", *struct.unpack_from(">II", data.ljust(24, b"\0"), 16))
+    try:
+        image = _open(data)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise BrokenImage("The image is truncated or damaged.") from error
+    return ImageHeader("x", *image.size)

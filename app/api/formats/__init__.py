@@ -1,0 +1,129 @@
+"""Bodies -> raw images, by media type. A body format is one row of PARSERS.
+
+multipart.py   forms with one or more files
+pixels.py      JSON with rows of numbers, or with encoded images as text
+image.py       an encoded image, as bytes or as text
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import EmptyBatch, MalformedBody, TooManyImages, UnsupportedContentType
+from ...serving.limits import Lease
+from ...serving.predictor import RawImage
+from . import image, multipart, pixels
+from .header import parse_header
+
+Parser = Callable[[bytes, dict[bytes, bytes], int], list[RawImage]]
+"""Parse a body: (body, parameters of its content type, most images) -> raw images."""
+
+PARSERS: dict[bytes, Parser] = {
+    b"multipart/form-data": multipart.parse,
+    b"application/json": pixels.parse,
+    b"text/json": pixels.parse,
+}
+SNIFFED = frozenset(
+    (
+        b"",
+        b"application/octet-stream",
+        b"binary/octet-stream",
+        b"application/x-www-form-urlencoded",
+        b"text/plain",
+    )
+)
+"""Media types of clients that set none of their own: the bytes decide."""
+
+JSON_BYTE_COST = 2.0
+"""Cost of parsing a byte of JSON, in pixels: numbers become Python objects."""
+BYTE_COST = 1 / 32
+"""Cost of parsing a byte of any other body: it is searched for its boundary."""
+
+
+class ParseCost(NamedTuple):
+    """What it takes to parse a body, known before it is begun."""
+
+    pixels: int
+    """Work, in pixels."""
+    working_bytes: int
+    """Memory beside the body itself."""
+    is_json: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParseRequest:
+    """A body to be parsed, and the request's share of the limits."""
+
+    body: bytes
+    content_type: bytes
+    max_images: int
+    lease: Lease
+
+    def parse(self) -> list[RawImage]:
+        """The images in the body. Raises as `parse` does, or as the lease's `check`."""
+        self.lease.check()
+        return parse(self.body, self.content_type, max_images=self.max_images)
+
+
+def parse_all(requests: Sequence[ParseRequest]) -> list[list[RawImage] | Exception]:
+    """The images of each request, or the exception that it fails with."""
+    outcomes: list[list[RawImage] | Exception] = []
+    for request in requests:
+        try:
+            outcomes.append(request.parse())
+        except Exception as error:  # noqa: BLE001 -- its request's to raise
+            outcomes.append(error)
+    return outcomes
+
+
+def cost_of(body: bytes, content_type: bytes) -> ParseCost:
+    """What it will take to parse `body`."""
+    if _parser_for(body, parse_header(content_type)[0]) is pixels.parse:
+        memory = pixels.working_bytes(len(body))
+        return ParseCost(int(len(body) * JSON_BYTE_COST), memory, is_json=True)
+    return ParseCost(int(len(body) * BYTE_COST), len(body), is_json=False)
+
+
+def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage]:
+    """The images in a body, at least one, in order.
+
+    Raises:
+        UnsupportedContentType, MalformedBody, BodyTooLarge, EmptyBatch, UnknownField,
+        TooManyImages, BadPixels.
+    """
+    media_type, parameters = parse_header(content_type)
+    parser = _parser_for(body, media_type)
+    if parser is None:
+        raise UnsupportedContentType
+    images = parser(body, parameters, max_images)
+    if not images:
+        raise EmptyBatch
+    if len(images) > max_images:
+        raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
+    return images
+
+
+def _parser_for(body: bytes, media_type: bytes) -> Parser | None:
+    if media_type.startswith(b"image/"):
+        return image.parse
+    if media_type not in SNIFFED:
+        return PARSERS.get(media_type)
+    start = body[:64].removeprefix(pixels.BYTE_ORDER_MARK).lstrip()
+    if start.startswith((b"{", b"[")):
+        return pixels.parse
+    if start.startswith(b"--"):
+        return _refuse_form_without_type
+    if media_type == b"application/x-www-form-urlencoded" and multipart.is_urlencoded(start):
+        return multipart.parse_urlencoded
+    return image.parse
+
+
+def _refuse_form_without_type(
+    body: bytes, parameters: dict[bytes, bytes], max_images: int
+) -> list[RawImage]:
+    raise MalformedBody(
+        "The body looks like a form, but its Content-Type does not say so. Leave Content-Type to "
+        "your client: it adds the boundary."
+    )

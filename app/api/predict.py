@@ -1,0 +1,140 @@
+"""`POST /predict`: a plain ASGI endpoint, the one way from a request to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
+from ..serving.limits import Lease
+from ..serving.predictor import Predictions, RawImage
+from .formats import ParseRequest, cost_of
+from .options import Options, parse_options
+from .response import encode_predictions, send_json
+from .services import Services, services_of
+
+Result = TypeVar("Result")
+
+DIRECT_COST = 4096
+"""Cost up to which a body is parsed where it is received, in pixels: some 40 µs."""
+
+
+class PredictEndpoint:
+    """Answers `POST /predict`; what fails raises.
+
+    headers → options → lease → body → images → predictions → JSON
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        services = services_of(scope)
+        settings = services.settings
+        options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
+        received_at = scope["state"].get("received_at") or time.monotonic()
+        with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
+            body = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
+            scope["state"]["body_bytes"] = len(body)
+            images = await _parse(services, body, options, lease, receive)
+            predictions = await _predict(services, images, options, lease, receive)
+        scope["state"]["predictions"] = predictions.items
+        services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+        await send_json(send, encode_predictions(predictions, seen=options.query.include_seen))
+
+
+async def read_body(receive: Receive, options: Options, lease: Lease, *, max_bytes: int) -> bytes:
+    """The request's whole body, charged before it is read where its length is declared.
+
+    Raises:
+        BodyTooLarge: before the first byte where the length is declared, else at the limit.
+        QueueFull: there is no room for it.
+        ClientGone: the client closed its connection.
+    """
+    too_large = BodyTooLarge(
+        f"A body has at most {max_bytes:,} bytes. Send fewer or smaller images."
+    )
+    declared = options.content_length
+    if declared is not None:
+        if declared > max_bytes:
+            raise too_large
+        await lease.charge_body(declared)
+    chunks: list[bytes] = []
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        chunk = message.get("body", b"")
+        more = message.get("more_body", False)
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large
+        if declared is None:
+            lease.charge_chunk(len(chunk))
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def _parse(
+    services: Services, body: bytes, options: Options, lease: Lease, receive: Receive
+) -> list[RawImage]:
+    settings = services.settings
+    cost = cost_of(body, options.content_type)
+    if cost.is_json and len(body) > settings.max_json_bytes:
+        raise BodyTooLarge(
+            f"A JSON body has at most {settings.max_json_bytes:,} bytes. Send the image itself, as "
+            "a PNG or JPEG, or in multipart/form-data."
+        )
+    lease.check()
+    request = ParseRequest(body, options.content_type, settings.max_images, lease)
+    if cost.pixels <= DIRECT_COST:
+        return request.parse()
+    await lease.charge_working(cost.working_bytes)
+    parsed = services.parser.submit(request, cost.pixels)
+    if services.parser.runs_inline(cost.pixels):
+        return await parsed
+    return await cancel_on_disconnect(parsed, lease, receive)
+
+
+async def _predict(
+    services: Services,
+    images: list[RawImage],
+    options: Options,
+    lease: Lease,
+    receive: Receive,
+) -> Predictions:
+    lease.charge_images(len(images))
+    request = services.predictor.prepare(images, lease, normalize=options.query.normalize)
+    await lease.charge_working(request.working_bytes)
+    predicted = services.predictions.submit(request, request.cost)
+    if services.predictions.runs_inline(request.cost):
+        return await predicted
+    return await cancel_on_disconnect(predicted, lease, receive)
+
+
+async def cancel_on_disconnect(
+    future: asyncio.Future[Result], lease: Lease, receive: Receive
+) -> Result:
+    """The result of work in a thread, unless the deadline passes or the client goes first.
+
+    A running thread can't be interrupted; it sees at its next image that nobody waits.
+
+    Raises:
+        DeadlineExceeded, ClientGone: the work was given up.
+    """
+    disconnected = asyncio.ensure_future(receive())
+    try:
+        await asyncio.wait(
+            (future, disconnected),
+            timeout=lease.remaining_seconds,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        if future.done():
+            return future.result()
+        reason = ClientGone() if disconnected.done() else DeadlineExceeded()
+        lease.revoke(reason)
+        raise reason
+    finally:
+        disconnected.cancel()
+        future.cancel()

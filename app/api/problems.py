@@ -1,0 +1,104 @@
+"""Problem documents, application/problem+json (RFC 9457): the one place where they are made."""
+
+from __future__ import annotations
+
+import orjson
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import (
+    PROBLEMS,
+    BadParameter,
+    BadRequest,
+    DigitsError,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Unavailable,
+)
+from ..observe.request_id import new_request_id
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+NOSNIFF = (b"x-content-type-options", b"nosniff")
+"""Header of every response: a browser takes its content type as it is."""
+HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
+
+
+def problem_document(error: DigitsError, request_id: str) -> bytes:
+    """The problem document of `error`."""
+    return orjson.dumps(
+        {
+            "type": f"/problems/{error.slug}",
+            "title": error.title,
+            "status": error.status,
+            "detail": error.detail,
+            "request_id": request_id,
+        }
+    )
+
+
+def problem_response(error: DigitsError, request_id: str) -> Response:
+    """The response that `error` becomes."""
+    response = Response(problem_document(error, request_id), error.status, media_type=MEDIA_TYPE)
+    if isinstance(error, Unavailable):
+        response.headers["retry-after"] = str(error.retry_after_seconds)
+    return response
+
+
+def render_problem(error: type[DigitsError]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of a refusal that the server sends before any middleware has run."""
+    request_id = new_request_id()
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"x-request-id", request_id.encode()),
+        NOSNIFF,
+    ]
+    return headers, problem_document(error(), request_id)
+
+
+async def handle_error(request: Request, error: Exception) -> Response:
+    """Answer a failure that Digits raised, or that FastAPI and Starlette raise for it."""
+    request_id = request.state.request_id
+    problem = _problem(error)
+    if problem.status == InternalError.status:
+        log.error("failed", request_id=request_id, reason=str(error))
+    response = problem_response(problem, request_id)
+    if isinstance(error, HTTPException):
+        response.headers.update(error.headers or {})
+    return response
+
+
+def _problem(error: Exception) -> DigitsError:
+    match error:
+        case DigitsError():
+            return error
+        case HTTPException():
+            return HTTP_ERRORS.get(error.status_code, InternalError)()
+        case RequestValidationError():
+            # The names are the service's; the values are the client's and are not repeated.
+            names = sorted({str(fault["loc"][-1]) for fault in error.errors()})
+            return BadParameter(f"Not acceptable: {', '.join(names)}.")
+        case _:
+            return InternalError()
+
+
+def describe_problem(slug: str) -> dict[str, object]:
+    """What the problem at `/problems/<slug>` means.
+
+    Raises:
+        NotFound: there is no such problem.
+    """
+    error = PROBLEMS.get(slug)
+    if error is None:
+        raise NotFound
+    return {
+        "type": f"/problems/{slug}",
+        "title": error.title,
+        "status": error.status,
+        "remedy": error.remedy,
+    }

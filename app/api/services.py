@@ -1,0 +1,36 @@
+"""What the lifespan builds, and the routes use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from starlette.types import Scope
+
+from ..inference.registry import ModelRegistry
+from ..observe.health import Health
+from ..observe.metrics import Metrics
+from ..serving.limits import Admission
+from ..serving.microbatch import MicroBatcher
+from ..serving.predictor import Predictions, Predictor, PredictRequest, RawImage
+from ..settings import Settings
+from .formats import ParseRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The working parts of one process."""
+
+    settings: Settings
+    metrics: Metrics
+    health: Health
+    registry: ModelRegistry
+    admission: Admission
+    parser: MicroBatcher[ParseRequest, list[RawImage]]
+    predictor: Predictor
+    predictions: MicroBatcher[PredictRequest, Predictions]
+
+
+def services_of(scope: Scope) -> Services:
+    """The services of the application that `scope` belongs to."""
+    return cast("Services", scope["state"]["services"])
