@@ -68,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=partial(lifespan, settings=settings, metrics=metrics),
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
     add_routes(app)

@@ -26,7 +26,7 @@ class GetRoute(APIRoute):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.methods.add("HEAD")
+        self.methods = {*(self.methods or ()), "HEAD"}
 
 
 routes = APIRouter(route_class=GetRoute)
