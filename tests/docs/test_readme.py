@@ -17,6 +17,9 @@ from tests.conftest import ROOT
 from tests.faults.server import Server
 
 README = (ROOT / "README.md").read_text("utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 EXAMPLES = re.findall(r"```sh\n(curl .*?)\n```\n+```json\n(.*?)\n```", README, re.DOTALL)
 FIGURE = 0.05
 """A probability may differ by so much from the one that is shown, and a box by so many pixels."""
@@ -73,7 +76,7 @@ def test_there_are_examples() -> None:
 
 
 def settings_table() -> str:
-    """The README's table of the settings."""
+    """The operations page's table of the settings."""
     lines = ["| variable | default | |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         variable = f"`DIGITS_{name.upper()}`"
@@ -83,7 +86,7 @@ def settings_table() -> str:
 
 def shown_default(field: Any) -> str:
     if field.default_factory:
-        return "the cores"
+        return "by the machine"
     match field.default:
         case None:
             return "unset"
@@ -94,9 +97,14 @@ def shown_default(field: Any) -> str:
 
 
 def test_the_table_is_that_of_the_settings() -> None:
-    assert settings_table() in README
+    assert settings_table() in OPERATIONS
 
 
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text("utf-8")):
+        assert (page.parent / target).exists(), target
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) < 250
