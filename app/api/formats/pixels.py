@@ -49,10 +49,14 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
     match document:
         case {"image": value, **others} if not others:
             values = [value]
+        case {"images": [int() | float(), *_]}:
+            raise BadPixels("`images` is a list of images; a single image goes into `image`.")
         case {"images": list(values), **others} if not others:
             pass
         case dict():
-            raise BadPixels(f"{KEYS} It has other keys, or none of these.")
+            raise BadPixels(
+                f"{KEYS} It has other keys, or none of these; options are query parameters."
+            )
         case _:
             raise BadPixels(f"{KEYS} It is no object.")
     if len(values) > max_images:
@@ -72,8 +76,13 @@ def _load(body: bytes) -> Any:
             raise BodyTooLarge(
                 f"A JSON body has at most {limit:,} {values}. Send the image as a PNG or JPEG."
             )
+    if body[:1] not in b"{[\"' \t\r\n":
+        raise MalformedBody(
+            "The body is not JSON. If it is an image, send it with its own type, such as "
+            "Content-Type: image/png."
+        )
     if not body.isascii():  # nothing that is read has other characters, and they cost more
-        raise MalformedBody("The body is not JSON in ASCII. For an image, send its own type.")
+        raise MalformedBody("The body is not JSON in ASCII.")
     try:
         with _parsing:
             return orjson.loads(body)
@@ -82,12 +91,7 @@ def _load(body: bytes) -> Any:
             raise BadPixels("Every pixel is a finite number.") from None
         if not body.strip():
             raise MalformedBody(f"The body is empty. {KEYS}") from None
-        if body[:1] not in b"{[\"' \t\r\n":
-            raise MalformedBody(
-                "The body is not JSON. If it is an image, send it with its own type, such as "
-                "Content-Type: image/png."
-            ) from None
-        raise MalformedBody("The body is not JSON in UTF-8.") from None
+        raise MalformedBody("The body is not JSON.") from None
 
 
 def _image(value: Any, index: int, has_booleans: bool) -> RawImage:
