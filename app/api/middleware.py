@@ -58,6 +58,7 @@ class TelemetryMiddleware:
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
+        self.metrics.begin_request()
         request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status = sent_bytes = 0

@@ -54,7 +54,8 @@ def _stamp(folder: Path) -> Stamp:
 
 def _give_memory_back() -> None:
     """What a load needed, and the version before, hold themselves in circles, and glibc would keep
-    what is freed."""
+    what is freed.
+    """
     gc.collect()
     with suppress(AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)

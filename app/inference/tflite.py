@@ -46,7 +46,8 @@ the same in each, and an image more to fill one up would cost more than a call."
 
 def load_programs(tf: Any, folder: Path, *, threads: int) -> dict[str, Compute]:
     """The programs of the version in `folder` by the names of their signatures. Raises ModelError
-    where one can't be run."""
+    where one can't be run.
+    """
     return {
         path.stem: Program(tf, path.read_bytes(), threads=threads)
         for path in (folder / "assets.extra").glob("*.tflite")
@@ -55,7 +56,8 @@ def load_programs(tf: Any, folder: Path, *, threads: int) -> dict[str, Compute]:
 
 def as_one(programs: Mapping[str, Compute], card: Mapping[str, Any]) -> Compute:
     """What a version's programs answer together. Raises ModelError where one of them, or a word of
-    the card, is missing."""
+    the card, is missing.
+    """
     try:
         if SIGNATURE in programs:
             return programs[SIGNATURE]
@@ -135,7 +137,8 @@ def inside(frames: Images) -> Images:
 
 def by_size(large: Compute, small: Compute) -> Compute:
     """The large one for as many of the largest of SIZES as there are, the small one for the rest:
-    which of two is quicker may depend on it."""
+    which of two is quicker may depend on it.
+    """
 
     def compute(images: Images) -> Rows:
         rest = len(images) % SIZES[0]
@@ -150,7 +153,8 @@ def by_size(large: Compute, small: Compute) -> Compute:
 
 def cascade(quick: Compute, careful: Compute, sure: float) -> Compute:
     """The quick one's answers where both its greatest probability and its digit score are `sure`,
-    the careful one's elsewhere."""
+    the careful one's elsewhere.
+    """
 
     def compute(images: Images) -> Rows:
         rows = quick(images)

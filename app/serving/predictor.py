@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from ..errors import BadPixels, ImageError, ImageTooLarge
 from ..inference.classifier import Classifier, Rejection, Thresholds
 from ..inference.registry import ModelRegistry
-from ..vision.decode import GrayImage, ImageHeader, Picture, decode, probe
+from ..vision.decode import ImageHeader, Picture, decode, probe
+from ..vision.grayscale import GrayImage
 from ..vision.normalize import SIDE, Normalized, normalize
 from .limits import Lease
 

@@ -79,7 +79,8 @@ def to_gray(image: Image.Image, turn: Image.Transpose | None = None) -> GrayImag
 
 class Strips:
     """A picture's rows in order, `rows` at a time, as arrays [h,w], [h,w,3] or [h,w,4]; for as
-    many passes as it takes. `mode` is Pillow's name for the channels."""
+    many passes as it takes. `mode` is Pillow's name for the channels.
+    """
 
     def __init__(self, image: Image.Image, *, rows: int) -> None:
         self.mode = _pixel_mode(image)
@@ -141,7 +142,8 @@ def _from_rgb(strips: Strips) -> Conversion:
 
 def _from_rgba(strips: Strips) -> Conversion:
     """[h,w,4]: ink on nothing is as dark or bright as it is opaque; a card keeps its own colours
-    and lends its ground to what is around it."""
+    and lends its ground to what is around it.
+    """
     low, high = _alpha_range(strips)
     if high - low < ALPHA_STEP:
         return _from_rgb(strips)
@@ -178,7 +180,8 @@ def _colours(strip: Pixels) -> Pixels:
 
 def _all_visible(strips: Strips, opaque: int) -> tuple[Pixels, bool]:
     """Some 5,000 (a strip) of the colours more opaque than `opaque`, [n,3], and whether they cover
-    most of their box."""
+    most of their box.
+    """
     found, count, top = [], 0, 0
     columns: list[int] = []
     rows: list[int] = []
@@ -231,7 +234,8 @@ def _opacity(ink: NDArray[np.generic]) -> Conversion:
 
 def _contrast_axis(colours: NDArray[np.generic]) -> NDArray[np.float64]:
     """The weights [3] of red, green and blue, their magnitudes summing to 1, with the largest
-    variance over `colours` [n,3], unless that of luma comes near."""
+    variance over `colours` [n,3], unless that of luma comes near.
+    """
     red, green, blue = planes = colours.T.astype(np.float32)
     chroma = np.maximum(np.abs(red - green), np.abs(green - blue))
     if chroma.max() < COLOUR_STEP:

@@ -22,7 +22,8 @@ MAX_TAGS = 512
 
 class Declared(NamedTuple):
     """Size in pixels of the first frame as it is stored, and what decoding takes a pixel:
-    `memory` in bytes, `work` in pixel equivalents; `extra_bytes` and `extra_work` come on top."""
+    `memory` in bytes, `work` in pixel equivalents; `extra_bytes` and `extra_work` come on top.
+    """
 
     width: int
     height: int

@@ -46,7 +46,8 @@ def square(side: float) -> Mask:
 @dataclass(frozen=True, slots=True)
 class InkMap:
     """What is seen of a picture: `ground` behind the ink, how much `ink` there is (0–255), and
-    where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground."""
+    where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground.
+    """
 
     dark: bool
     ground: Ground
@@ -75,7 +76,8 @@ def plain_ground(gray: GrayImage) -> int | None:
 
 def ink_is_dark(gray: GrayImage) -> bool:
     """Whether most pixels are nearer to the brightest around them than to the darkest: strokes are
-    the smaller part of where they are, wherever that is and however it is lit."""
+    the smaller part of where they are, wherever that is and however it is lit.
+    """
     calm = reduced(gray, 2) if min(gray.shape) > 96 else cv2.blur(gray, (3, 3))
     window = square(WIDE * min(calm.shape))
     to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
@@ -126,7 +128,8 @@ def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
 
 def ink_above(gray: GrayImage, ground: Ground, *, dark: bool) -> Plane:
     """How much ink there is, 0–255 [h,w]: the share of the ground's light that dark ink takes
-    away, whatever the light; of bright ink, what it adds."""
+    away, whatever the light; of bright ink, what it adds.
+    """
     if isinstance(ground, int):
         if dark and ground == WHITE:
             return np.asarray(cv2.bitwise_not(gray), np.uint8)

@@ -23,8 +23,8 @@ from .ink import (
     Mask,
     Plane,
     exceeds,
-    ink_above,
     find_ink,
+    ink_above,
     noise_of,
     square,
 )
@@ -289,7 +289,8 @@ def sampled(ink: Plane) -> Plane:
 
 def thickened(ink: Plane) -> Plane:
     """`ink` [h,w], its strokes made as wide as MNIST's thinner ones where they are hairlines:
-    the mean of a box of 20 pixels would leave little of them."""
+    the mean of a box of 20 pixels would leave little of them.
+    """
     unit = max(ink.shape) / INK_SIDE
     if unit < 2:
         return ink

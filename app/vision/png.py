@@ -44,7 +44,8 @@ NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 class Plain(NamedTuple):
     """A PNG that is no more than rows of bytes: `mode` is Pillow's L, RGB or RGBA, `deflated` its
-    filtered rows."""
+    filtered rows.
+    """
 
     mode: str
     width: int
@@ -196,7 +197,8 @@ def _unfiltered(steps: Plane, filters: bytes) -> Plane:
 
 def _summed_along_rows(steps: Plane) -> Plane:
     """Undo SUB: prefix sum per row [h,w] modulo 256. Larger planes: one prefix sum over all pixels,
-    which OpenCV is quick at, minus the sum at the end of the row before."""
+    which OpenCV is quick at, minus the sum at the end of the row before.
+    """
     if steps.size <= FEW_PIXELS:
         return np.add.accumulate(steps, axis=1, dtype=np.uint8)
     width = steps.shape[1]

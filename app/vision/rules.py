@@ -44,7 +44,8 @@ SHALLOWEST, STEEPEST = np.deg2rad(74), 1.8588
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
     """A straight thin run of ink along the columns (of the transposed picture, if upright):
-    `start` to `stop`, at `rows` with half a stroke's `above` and `below` it."""
+    `start` to `stop`, at `rows` with half a stroke's `above` and `below` it.
+    """
 
     upright: bool
     start: int
@@ -128,7 +129,8 @@ def erased(found: Mask, lines: list[Line]) -> Mask:
 @dataclass(frozen=True, slots=True, eq=False)
 class LeftOver:
     """The connected parts of a mask that lines were taken from: a label for each pixel [h,w], and
-    for each label its box and size, its centre, and whether it is a `crumb` of a line or ground."""
+    for each label its box and size, its centre, and whether it is a `crumb` of a line or ground.
+    """
 
     labels: NDArray[np.int32]
     stats: NDArray[np.int32]
@@ -196,7 +198,8 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     """Whether `line` is a rule beside the writing, or a corner's side: straight, longer than the
     largest part without it, and not connected to it (`parts` are the connected parts of `rest`,
     `part` is the line's). If none of its `ends` is tied, it must keep a distance too, and if it
-    stands upright, farther out than the writing: it may be a 1."""
+    stands upright, farther out than the writing: it may be a 1.
+    """
     without = left_over(rest, [line])
     sizes = np.where(without.crumb, 0, without.stats[:, 4])
     main = int(sizes.argmax())
@@ -289,7 +292,8 @@ class Tracer:
 
     def trace(self, rows: Rows, inside_rows: Rows) -> Line | None:
         """Return the longest run of ink along `rows` [width], if it is a line; `inside_rows` are
-        the nearest within the picture."""
+        the nearest within the picture.
+        """
         self.traced += 1
         padded, columns = self._padded, self._columns
         inside = rows == inside_rows
@@ -358,7 +362,8 @@ def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
 
 def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
     """Return how many of its ends are at the border or at the end of a line across: 2 of a rule or
-    of a frame's side, while the stem of a 4 ends in the middle of the side it touches."""
+    of a frame's side, while the stem of a 4 ends in the middle of the side it touches.
+    """
     reach = max(3, int(0.06 * min(shape)))
     ends = 0
     for end, at_border in zip((line.start, line.stop - 1), line.ends, strict=True):
