@@ -85,7 +85,7 @@ def add_routes(app: FastAPI) -> None:
     predict = PredictEndpoint()
     app.router.routes[:0] = [
         Route(path, predict, methods=["POST"], include_in_schema=False)
-        for path in ("/predict", "/predict/")
+        for path in (predict.path, predict.path + "/")
     ]
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -163,7 +163,7 @@ def report_levels(metrics: Metrics, services: Services) -> None:
         )
 
     metrics.on_flush = report
-    metrics.expect_requests("/predict", "POST", PREDICT_STATUSES)
+    metrics.expect_requests(PredictEndpoint.path, "POST", PREDICT_STATUSES)
 
 
 def build(

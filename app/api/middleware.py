@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthorized
-from ..observe.metrics import Metrics
+from ..observe.metrics import OTHER, Metrics
 from ..observe.request_id import request_id_of
 from .problems import NOSNIFF, problem_response
 
@@ -87,7 +87,7 @@ class TelemetryMiddleware:
 
     def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
         # An unknown path is one label, or a scanner would make thousands.
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", OTHER)
         received_bytes = scope["state"].get("body_bytes", 0)
         self.metrics.observe_request(
             route, scope["method"], status, seconds, received_bytes, sent_bytes

@@ -28,7 +28,11 @@ class PredictEndpoint:
     headers → options → lease → body → images → predictions → JSON
     """
 
+    path = "/predict"
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
         settings = services.settings
         options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
