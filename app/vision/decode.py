@@ -34,9 +34,6 @@ from .headers import Declared
 
 Image.MAX_IMAGE_PIXELS = None  # sizes are known and judged before Pillow sees a file
 
-JPEG_SIDE = 360
-"""Pixels that the shorter side of a JPEG keeps when it is decoded at a half, quarter or eighth."""
-
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -52,11 +49,11 @@ SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
 
 NORMALIZE_BYTES = 32
 """Memory for each pixel of a gray picture while it is made and normalized."""
-NORMALIZE_WORK, FINDING_WORK = 1.0, 2.0
+NORMALIZE_WORK, FINDING_WORK = 0.2, 2.0
 """Pixel equivalents for each pixel of a gray picture, and of the reduced one that the ink is found
 on, which has at most `FINDING_PIXELS`."""
 FINDING_PIXELS = 180 * 180
-BASE_BYTES, BASE_WORK, BYTE_WORK = 2**17, 1_000, 0.8
+BASE_BYTES, BASE_WORK, BYTE_WORK = 2**17, 1_000, 0.6
 """Of any file; and the work for each of its bytes."""
 
 
@@ -122,16 +119,20 @@ def probe(data: bytes) -> ImageHeader:
         declared = image_format.probe(data)
     except (struct.error, IndexError, ValueError) as error:
         raise BrokenImage(f"The {image_format.name} is truncated.") from error
-    width, height, memory, work, extra_bytes, extra_work = declared
-    pixels = width * height
+    pixels = declared.width * declared.height
     if not pixels:
         raise BrokenImage(f"The {image_format.name} has no pixels.")
-    gray_pixels = min(pixels, MAX_GRAY_PIXELS)
-    decoded_bytes = memory * pixels + NORMALIZE_BYTES * gray_pixels + BASE_BYTES
-    cost = work * pixels + NORMALIZE_WORK * gray_pixels + FINDING_WORK * min(pixels, FINDING_PIXELS)
-    cost += BASE_WORK + BYTE_WORK * len(data)
+    decoded_pixels = pixels // declared.reduced**2 + 1
+    gray_pixels = min(decoded_pixels, MAX_GRAY_PIXELS)
+    size = BASE_BYTES + declared.memory * decoded_pixels + NORMALIZE_BYTES * gray_pixels
+    work = BASE_WORK + declared.work * pixels + NORMALIZE_WORK * gray_pixels
+    work += FINDING_WORK * min(gray_pixels, FINDING_PIXELS) + BYTE_WORK * len(data)
     return ImageHeader(
-        image_format.name, width, height, int(decoded_bytes) + extra_bytes, int(cost) + extra_work
+        image_format.name,
+        declared.width,
+        declared.height,
+        int(size) + declared.extra_bytes,
+        int(work) + declared.extra_work,
     )
 
 
@@ -174,18 +175,14 @@ def _decode(data: bytes, header: ImageHeader) -> Picture:
     if image.size != (width, height):
         raise BrokenImage(f"The {header.format} declares more than one size.")
     if isinstance(image, JpegImageFile):
-        image.draft(None, _draft_size(width, height))
+        reduced = headers.jpeg_reduction(width, height)
+        image.draft(None, (width // reduced, height // reduced))
     image.load()
     exif = data if header.format == "TIFF" else image.info.get("exif", b"")
     turn = UPRIGHT.get(_orientation(exif))
     gray = to_gray(image, turn)
     columns = gray.shape[0] if turn in SIDEWAYS else gray.shape[1]
     return Picture(gray, width / columns)
-
-
-def _draft_size(width: int, height: int) -> tuple[int, int]:
-    reduce = max(1, min(width, height) // JPEG_SIDE)
-    return width // reduce, height // reduce
 
 
 def _orientation(exif: bytes) -> int:

@@ -100,7 +100,8 @@ class Strips:
     def sample(self, count: int) -> Pixels:
         """About `count` pixels, evenly spread, as a smaller picture."""
         step = max(1, int((self.pixels / count) ** 0.5))
-        return np.concatenate([strip[::step, ::step] for strip in self])
+        # Copied, or the views would hold on to every strip.
+        return np.concatenate([strip[::step, ::step].copy() for strip in self])
 
     def _array(self, image: Image.Image) -> Pixels:
         return np.asarray(image if image.mode == self.mode else image.convert(self.mode))
@@ -131,7 +132,10 @@ def _from_depth(strips: Strips) -> Conversion:
 
 
 def _finite(values: NDArray[np.generic]) -> NDArray[np.float32]:
-    return np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
+    floats = values.astype(np.float32)
+    if values.dtype.kind == "f":
+        floats = np.nan_to_num(floats, posinf=0, neginf=0)
+    return np.maximum(floats, 0, out=floats)
 
 
 def _from_rgb(strips: Strips) -> Conversion:

@@ -18,10 +18,14 @@ with a large colour profile 280."""
 MAX_SCANS = 64
 """Passes over all pixels in one JPEG; encoders write 10 to 20, and each takes time by the pixel."""
 MAX_TAGS = 512
+STEP_WORK = 100
+"""Pixel equivalents that Pillow takes for each part that it walks along."""
+JPEG_SIDE = 360
+"""Pixels that the shorter side of a JPEG keeps when it is decoded at a half, quarter or eighth."""
 
 
 class Declared(NamedTuple):
-    """Size in pixels of the first frame as it is stored, and what decoding takes a pixel:
+    """Size in pixels of the first frame as it is stored, and what decoding takes for each of them:
     `memory` in bytes, `work` in pixel equivalents; `extra_bytes` and `extra_work` come on top.
     """
 
@@ -31,6 +35,8 @@ class Declared(NamedTuple):
     work: float
     extra_bytes: int = 0
     extra_work: int = 0
+    reduced: int = 1
+    """Factor by which the decoder itself divides the sides; `memory` is for a pixel that is left."""
 
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -46,7 +52,7 @@ def png(data: bytes) -> Declared:
         raise BrokenImage("The PNG does not begin with a header.")
     # Pillow holds gray and indexed pixels in one byte, 16-bit gray in two, all else in four.
     memory = 4.0 if kind in (2, 4, 6) else depth / 8 if depth == 16 else 1.0
-    work = (0.5 if lace == 0 else 1.0) * channels * max(1, depth // 8)
+    work = (0.4 if lace == 0 else 0.8) * channels * max(1, depth // 8)
     return Declared(width, height, memory, work, 2 * len(data))
 
 
@@ -83,17 +89,22 @@ def jpeg(data: bytes) -> Declared:
 def _jpeg_frame(data: bytes, frame: tuple[int, int], *, scan: int, steps: int) -> Declared:
     marker, at = frame
     height, width, components = struct.unpack_from(">HHB", data, at + 3)
-    extra_work = 100 * steps
-    if marker not in (0xC2, 0xC6, 0xCA, 0xCE) and data[scan + 2] >= components:
-        return Declared(width, height, 4.0, 0.25, len(data), extra_work)
-    # All coefficients are held, two bytes each, in blocks that fill up 32 × 32 pixels.
-    scans = data.count(b"\xff\xda", scan - 2)
-    if scans > MAX_SCANS:
-        raise BrokenImage(f"The JPEG has {scans} scans; at most {MAX_SCANS} are read.")
-    padded = (width + 31 & ~31) * (height + 31 & ~31)
-    return Declared(
-        width, height, 4.0, 0.5 + 0.2 * scans, len(data) + 2 * components * padded, extra_work
-    )
+    reduced = jpeg_reduction(width, height)
+    work, extra_bytes = 0.1 + 1 / reduced**2, len(data)
+    if marker in (0xC2, 0xC6, 0xCA, 0xCE) or data[scan + 2] < components:
+        # All coefficients are held, two bytes each, in blocks that fill up 32 × 32 pixels.
+        scans = data.count(b"\xff\xda", scan - 2)
+        if scans > MAX_SCANS:
+            raise BrokenImage(f"The JPEG has {scans} scans; at most {MAX_SCANS} are read.")
+        work += 0.2 + 0.04 * scans * components
+        extra_bytes += 2 * components * (width + 31 & ~31) * (height + 31 & ~31)
+    return Declared(width, height, 8.0, work, extra_bytes, STEP_WORK * steps, reduced)
+
+
+def jpeg_reduction(width: int, height: int) -> int:
+    """Return 8, 4, 2 or 1: by how much a JPEG's sides are divided while it is decoded."""
+    enough = min(width, height) // JPEG_SIDE
+    return next((factor for factor in (8, 4, 2) if enough >= factor), 1)
 
 
 def webp(data: bytes) -> Declared:
@@ -108,7 +119,7 @@ def webp(data: bytes) -> Declared:
         width, height = (side & 0x3FFF for side in struct.unpack_from("<HH", data, 26))
     else:
         raise BrokenImage("The WebP does not begin with a frame.")
-    return Declared(width, height, 20.0, 3.0, len(data))
+    return Declared(width, height, 18.0, 4.0, len(data))
 
 
 class GifFrame(NamedTuple):
@@ -153,7 +164,7 @@ def gif(data: bytes) -> Declared:
     width, height = struct.unpack_from("<HH", data, 6)
     left, top, wide, high = struct.unpack_from("<HHHH", data, frame.at + 1)
     width, height = max(width, left + wide), max(height, top + high)
-    return Declared(width, height, 6.0, 2.0, 2 * len(data), 100 * frame.steps)
+    return Declared(width, height, 3.0, 1.0, 2 * len(data), STEP_WORK * frame.steps)
 
 
 BMP_RLE = (1, 2)
@@ -170,7 +181,8 @@ def bmp(data: bytes) -> Declared:
     width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
     if width < 0:
         raise BrokenImage("The BMP has a negative width.")
-    return Declared(width, abs(height), 8.0, 1.0, len(data))
+    memory, work = (8.0, 1.6) if bmp_compression(data) in BMP_RLE else (4.0, 0.8)
+    return Declared(width, abs(height), memory, work, len(data))
 
 
 TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
@@ -233,4 +245,4 @@ def tiff(data: bytes) -> Declared:
         )
     width, height = values.get(TIFF_WIDTH, 0), values.get(TIFF_HEIGHT, 0)
     tile = values.get(TIFF_TILE_WIDTH, 0) * values.get(TIFF_TILE_HEIGHT, 0)
-    return Declared(width, height, 12.0, 3.0, 2 * len(data) + 16 * tile)
+    return Declared(width, height, 12.0, 3.5, 2 * len(data) + 16 * tile)

@@ -115,12 +115,17 @@ def read(picture: Plain) -> tuple[str, Plane] | Image.Image:
         black ink. Of any other, Pillow's image.
     """
     mode, width, height, deflated = picture
-    rows = _inflated(deflated, height, 1 + width * len(mode), width * height)
+    stride = 1 + width * len(mode)
+    rows = _inflated(deflated, height * stride) if width * height <= PLAIN_PIXELS else None
     if rows is None:  # large, or damaged: how much of it can be shown is for Pillow to say
         return _by_pillow(mode, width, height, deflated)
-    filtered = np.frombuffer(rows, np.uint8).reshape(height, -1)
-    filters = bytes(rows[:: filtered.shape[1]])
-    found = _one_plane(filtered[:, 1:], filters, mode)
+    filters = rows[::stride]
+    filtered = np.frombuffer(rows, np.uint8).reshape(height, stride)[:, 1:]
+    if mode == "L":
+        if _is_simple(filters):
+            return mode, _unfiltered(filtered, filters)
+        return mode, np.asarray(_by_pillow(mode, width, height, deflated))
+    found = _one_plane(filtered, filters, mode) if max(filters) <= PAETH else None
     if found is None:
         return _by_pillow(mode, width, height, zlib.compress(rows, 0))
     content, plane = found
@@ -132,17 +137,21 @@ def _by_pillow(mode: str, width: int, height: int, deflated: bytes) -> Image.Ima
     return Image.frombytes(mode, (width, height), deflated, "zip", mode)
 
 
-def _inflated(deflated: bytes, height: int, stride: int, pixels: int) -> bytearray | None:
-    if pixels > PLAIN_PIXELS:
-        return None
+def _inflated(deflated: bytes, size: int) -> bytearray | None:
+    """The filtered rows, or None where the stream is damaged or has another length."""
     try:
-        rows: bytearray = deflate.zlib_decompress(deflated, height * stride)
+        rows: bytearray = deflate.zlib_decompress(deflated, size)
     except deflate.DeflateError:
         return None
-    return rows if len(rows) == height * stride and max(rows[::stride]) <= PAETH else None
+    return rows if len(rows) == size else None
 
 
-def _one_plane(filtered: Plane, filters: bytes, mode: str) -> tuple[str, Plane] | None:
+def _is_simple(filters: bytearray) -> bool:
+    """Whether all rows have the same filter, and one that needs no pixel but one to undo."""
+    return filters[0] <= UP and filters.count(filters[0]) == len(filters)
+
+
+def _one_plane(filtered: Plane, filters: bytearray, mode: str) -> tuple[str, Plane] | None:
     """The one plane that the filtered rows [h, w·channels] hold, still filtered.
 
     Channels are filtered alike and apart from each other: where they are equal before, or zero,
@@ -163,7 +172,7 @@ def _one_plane(filtered: Plane, filters: bytes, mode: str) -> tuple[str, Plane] 
     return None
 
 
-def _filtered_opaque(filters: bytes, width: int) -> Plane:
+def _filtered_opaque(filters: bytearray, width: int) -> Plane:
     """A plane of 255 as rows of these filters hold it, [h,w]."""
     kinds = np.frombuffer(filters, np.uint8)
     # Behind the first pixel and row, every filter but NONE predicts 255 from 255.
@@ -181,15 +190,15 @@ def _filtered_opaque(filters: bytes, width: int) -> Plane:
     return opaque
 
 
-def _unfiltered(steps: Plane, filters: bytes) -> Plane:
+def _unfiltered(steps: Plane, filters: bytearray) -> Plane:
     """The pixels [h,w] of rows filtered as `filters` says."""
-    kind = filters[0]
-    if filters.count(kind) < len(filters) or kind > UP:
+    if not _is_simple(filters):
         height, width = steps.shape
         rows = np.empty((height, 1 + width), np.uint8)
-        rows[:, 0] = np.frombuffer(filters, np.uint8)
+        rows[:, 0] = filters
         rows[:, 1:] = steps
         return np.asarray(_by_pillow("L", width, height, zlib.compress(rows.tobytes(), 0)))
+    kind = filters[0]
     if kind == SUB:
         return _summed_along_rows(steps)
     return np.add.accumulate(steps, axis=0, dtype=np.uint8) if kind == UP else steps
