@@ -33,15 +33,16 @@ serve: $(VENV)/serve.stamp
 	@exec $(BIN)/python -m app
 
 JOBS ?= 2
-# A file's tests stay together: what a module has in common, such as a server, is then started once.
+# A file's tests stay together: what they have in common, such as a server, is then started once.
+# tests/conftest.py puts the longest files first.
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/test.stamp
