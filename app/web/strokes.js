@@ -6,11 +6,11 @@ export function drawStroke(context, { width, points }, style, index = 0) {
   Object.assign(context, {
     lineWidth: width * side, lineCap: "round", lineJoin: "round", strokeStyle: style,
   });
+  const [first, ...others] = points.slice(index);
   context.beginPath();
-  context.moveTo(points[index][0] * side, points[index][1] * side);
-  for (const [x, y] of points.slice(points.length > index + 1 ? index + 1 : index)) {
-    context.lineTo(x * side, y * side);
-  }
+  context.moveTo(first[0] * side, first[1] * side);
+  for (const [x, y] of others) context.lineTo(x * side, y * side);
+  if (others.length === 0) context.lineTo(first[0] * side + 0.01, first[1] * side); // of no length, nothing is drawn
   context.stroke();
 }
 
