@@ -34,17 +34,20 @@ export class History {
     const button = document.createElement("button");
     const image = document.createElement("img");
     const badge = document.createElement("span");
+    const name = document.createElement("span");
     const { glyph, says, kind } = summary(entry);
     button.type = "button";
     button.className = `card ${kind}`;
     button.title = `${entry.name}: ${says}`;
-    button.setAttribute("aria-label", button.title);
     button.addEventListener("click", () => this.#open(entry));
     image.alt = "";
     if (entry.thumb) image.src = entry.thumb;
+    name.className = "unseen";
+    name.textContent = button.title;
     badge.className = "badge";
+    badge.setAttribute("aria-hidden", "true");
     badge.textContent = glyph;
-    button.append(entry.thumb ? image : kindOf(entry.name), badge);
+    button.append(entry.thumb ? image : kindOf(entry.name), name, badge);
     item.append(button);
     return item;
   }
@@ -54,6 +57,7 @@ export class History {
 function kindOf(name) {
   const kind = document.createElement("span");
   kind.className = "kind";
+  kind.setAttribute("aria-hidden", "true");
   kind.textContent = name.includes(".") ? name.split(".").pop().slice(0, 5) : "file";
   return kind;
 }

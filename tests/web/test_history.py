@@ -25,7 +25,7 @@ def test_only_the_last_dozen_is_kept_and_it_outlives_a_reload(page: Page) -> Non
     for count, title in enumerate(titles[:14], 1):
         page.get_by_role("button", name=title, exact=True).click()
         expect(page.locator("#history li")).to_have_count(min(count, 12))
-        page.wait_for_function("document.querySelector('#answer').ariaBusy === 'false'")
+        expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
     badges = page.locator("#history .badge").all_text_contents()
     assert badges[:4] == ["?", "5", "4", "7"]
     page.reload()
@@ -56,7 +56,7 @@ def test_a_drawing_that_is_brought_back_can_be_drawn_on(page: Page) -> None:
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Drawing: One").click()
     draw(page, [(0.3, 0.8), (0.7, 0.8)])
-    page.wait_for_function("document.querySelector('#answer').ariaBusy === 'false'")
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
     expect(page.locator("#history li")).to_have_count(1)
 
 
