@@ -19,10 +19,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-CONNECTIONS = 4
-"""Enough that every worker has some, however the kernel deals them out."""
+CONNECTIONS = 2
 PERIOD_SECONDS = 0.01
-"""Pause on a connection between an answer and the next request."""
+"""Pause on a connection between an answer and the next request: 200 requests a second in all."""
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PRIORITY = -10
 

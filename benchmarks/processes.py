@@ -12,6 +12,9 @@ from pathlib import Path
 MARK = "DIGITS_BENCHMARK"
 """Environment variable by which a server's descendants are known, even those that are daemons."""
 
+ESTABLISHED = "01"
+"""State of a connection in `/proc/net/tcp`."""
+
 
 def marked(mark: str) -> list[int]:
     """Return the ids of the processes whose environment has the mark."""
@@ -49,6 +52,24 @@ def megabytes(processes: Sequence[int]) -> float:
 def anonymous_megabytes(processes: Sequence[int]) -> float:
     """Return the memory of the processes that no file backs, MiB: quick enough for sampling."""
     return sum(map(_anonymous, processes)) / 1024
+
+
+def owners(port: int, processes: Sequence[int]) -> set[int]:
+    """Return those of the processes that have accepted a connection on a TCP port."""
+    accepted = {
+        fields[9]
+        for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+        if fields[1].endswith(f":{port:04X}") and fields[3] == ESTABLISHED
+    }
+    links = {f"socket:[{inode}]" for inode in accepted}
+    return {process for process in processes if links & _links(process)}
+
+
+def _links(process: int) -> set[str]:
+    try:
+        return {str(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()}
+    except OSError:  # it has ended, or closed a file meanwhile
+        return set()
 
 
 def _core_seconds(process: int) -> float:

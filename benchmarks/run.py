@@ -332,11 +332,11 @@ class Run:
         chosen = [case for case in worst.CASES if case.name in plan.worst_cases]
         self.records.drop("worst", {DIGITS})
         self.records.drop("memory", {DIGITS})
-        two = {"DIGITS_WORKERS": "2"}
+        workers = {"DIGITS_WORKERS": str(stress.WORKERS)}
         with (
-            servers.digits(plan.models, plan.version, self.first_file, **two) as server,
+            servers.digits(plan.models, plan.version, self.first_file, **workers) as server,
             server.awake(),
-            stress.probing(server.port) as probe,
+            stress.probing(server) as probe,
             stress.MemorySampler(server) as sampler,
         ):
             for case in chosen:

@@ -1,20 +1,21 @@
 """The service under the worst legal requests: how late `/healthz` is, and how much memory it takes.
 
-Each case of `worst.py` is sent once, and then by 64 clients at once; meanwhile a process of its own
-(`probe.py`) asks for `/healthz`, and the memory of all processes is sampled.
+Each case of `worst.py` is sent once, and then by 64 clients at once; meanwhile processes of
+their own (`probe.py`) ask for `/healthz`, and the memory of all processes is sampled.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
 
@@ -25,6 +26,8 @@ from benchmarks.worst import Make, MakeJson, WorstCase
 from benchmarks.wrk import Figures
 
 ANSWER_SECONDS = 60
+WORKERS = 2
+ACCEPT_SECONDS = 10
 QUIET_SECONDS = 0.3
 """Between the end of a case and the next, and before the first, in which the probe sees rest."""
 SAMPLE_SECONDS = 0.05
@@ -65,25 +68,61 @@ class MemorySampler:
         return processes.anonymous_megabytes(self.processes)
 
 
-class Probe:
-    """The other end of `python -m benchmarks.probe`."""
+class Probes:
+    """The other ends of some `python -m benchmarks.probe`, one for each worker."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        """Take the running process."""
-        self.process = process
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.running: list[subprocess.Popen[str]] = []
 
-    def report(self) -> dict[str, float]:
-        """Return the latencies since the last report."""
-        assert self.process.stdin  # noqa: S101 -- pipes were asked for
-        assert self.process.stdout  # noqa: S101
-        print("report", file=self.process.stdin, flush=True)
-        report: dict[str, float] = json.loads(self.process.stdout.readline())
+    def report(self) -> Figures:
+        """Return the worst latency since the last report, and the worse of the medians."""
+        reports = [self._report(process) for process in self.running]
+        return {name: max(report[name] for report in reports) for name in reports[0]}
+
+    def _report(self, process: subprocess.Popen[str]) -> Figures:
+        assert process.stdin  # noqa: S101 -- pipes were asked for
+        assert process.stdout  # noqa: S101
+        print("report", file=process.stdin, flush=True)
+        report: Figures = json.loads(process.stdout.readline())
         return report
 
 
 @contextmanager
-def probing(port: int) -> Iterator[Probe]:
-    """Ask a port of this machine for `/healthz` meanwhile. Raises OSError where nobody listens."""
+def probing(server: Server) -> Iterator[Probes]:
+    """Ask a server for `/healthz` meanwhile, on connections to each of its workers.
+
+    Idle workers leave every connection to the same of them. So those that have a connection are
+    stopped (SIGSTOP) until the others have accepted some, too.
+
+    Raises:
+        OSError: Nobody listens, or a worker accepts no connection.
+    """
+    alive = server.processes
+    with ExitStack() as stack:
+        probes = Probes()
+        try:
+            for count in range(1, WORKERS + 1):
+                probes.running.append(stack.enter_context(_probe(server.port)))
+                owners = _wait_for_owners(server.port, alive, count)
+                processes.send(signal.SIGSTOP, [*owners])
+        finally:
+            processes.send(signal.SIGCONT, alive)
+        yield probes
+
+
+def _wait_for_owners(port: int, alive: Sequence[int], count: int) -> set[int]:
+    end = time.monotonic() + ACCEPT_SECONDS
+    while time.monotonic() < end:
+        owners = processes.owners(port, alive)
+        if len(owners) >= count:
+            return owners
+        time.sleep(SAMPLE_SECONDS)
+    raise OSError(f"Of {WORKERS} workers some accept no connection on port {port}.")
+
+
+@contextmanager
+def _probe(port: int) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "benchmarks.probe", str(port)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -92,25 +131,25 @@ def probing(port: int) -> Iterator[Probe]:
         if process.stdout.readline() != "ready\n":
             raise OSError(f"The probe of port {port} did not start.")
         try:
-            yield Probe(process)
+            yield process
         finally:
             process.terminate()
 
 
-def measure(server: Server, body: Body, probe: Probe, count: int) -> Outcome:
+def measure(server: Server, body: Body, probes: Probes, count: int) -> Outcome:
     """Send a body on `count` connections at once and return the worst `/healthz` meanwhile.
 
     Returns:
         Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest),
         `body_bytes`, `seconds` until the last answer; and the statuses of the answers.
     """
-    probe.report()
+    probes.report()
     time.sleep(QUIET_SECONDS)
-    before = probe.report()
+    before = probes.report()
     began = time.perf_counter()
     statuses = send_together(server.port, server.path, body, count)
     seconds = time.perf_counter() - began
-    during = probe.report()
+    during = probes.report()
     figures = {
         "health_worst_ms": during["worst_ms"],
         "health_p50_ms": during["p50_ms"],

@@ -25,9 +25,11 @@ SIDE = 8000
 PHOTO = (5773, 8660)
 """Height and width of 50 megapixels."""
 MAX_IMAGES = 256
+FORM_SIDE = 170
+"""Side of a canvas of noise of which `MAX_IMAGES` fill a body of 32 MiB."""
 PARTS = 1_000
 CHUNKS = 100_000
-NESTING = 100
+NESTING = 24
 JSON_BYTES = tuple(2**power for power in (23, 22, 21, 20, 19, 18))
 """Sizes of JSON bodies to try, the largest first."""
 
@@ -116,9 +118,9 @@ def progressive_jpeg() -> bytes:
     return cv2.imencode(".jpg", image, options)[1].tobytes()
 
 
-def noise_canvas() -> bytes:
+def noise_canvas(side: int = 280) -> bytes:
     """Return a canvas of noise, which no filter makes smaller."""
-    noise = np.random.default_rng(0).integers(0, 256, (280, 280, 4), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 4), np.uint8)
     return cv2.imencode(".png", noise)[1].tobytes()
 
 
@@ -179,7 +181,7 @@ CASES = (
     WorstCase("json-deep-lists", deep_lists, is_json_of_size=True),
     WorstCase("json-base64", base64_photo, is_json_of_size=True),
     WorstCase("form-fields", form_of_fields),
-    WorstCase("form-images", lambda: bodies.multipart(*[noise_canvas()] * MAX_IMAGES)),
+    WorstCase("form-images", lambda: bodies.multipart(*[noise_canvas(FORM_SIDE)] * MAX_IMAGES)),
     WorstCase("form-webp", lambda: bodies.multipart(*[webp(SIDE)] * 29)),
 )
 
