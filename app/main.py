@@ -29,6 +29,7 @@ from .api.problems import handle_error
 from .api.routes import WEB, routes
 from .api.services import Services
 from .errors import PROBLEMS, DigitsError, ModelError
+from .inference.classifier import Rejection
 from .inference.loading import load
 from .inference.registry import ModelRegistry
 from .observe.health import Health
@@ -62,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = Settings()
         configure_logging(json=settings.log_json)
-    metrics = Metrics(shared_folder(), version=VERSION)
+    metrics = Metrics(shared_folder(), version=VERSION, reasons=Rejection)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = FastAPI(
         title="Digits",

@@ -37,7 +37,6 @@ LABELS = (*map(str, range(10)), "none")
 """Labels of a prediction; `none` is a blank image's."""
 FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder where the workers' figures meet: as other Python services call it."""
-REASONS = ("blank", "not_a_digit", "several_digits", "uncertain")
 OUTCOMES = ("succeeded", "refused")
 OTHER = "other"
 """Route of unknown paths, and name of unknown methods: a scanner would make thousands."""
@@ -102,7 +101,7 @@ class Metrics:
         folder: Path | None = None,
         *,
         version: str = "",
-        reasons: Iterable[str] = REASONS,
+        reasons: Iterable[str] = (),
     ) -> None:
         self.on_flush: Callable[[], None] = lambda: None
         self.registry = CollectorRegistry()
