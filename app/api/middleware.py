@@ -54,6 +54,7 @@ class TelemetryMiddleware:
         self.log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -116,6 +117,7 @@ class ApiKeyMiddleware:
         self.hashes = hashes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] == "http" and is_locked(scope["path"]):
             key = _presented(Headers(scope=scope))
             if not self._is_known(key):
@@ -172,6 +174,7 @@ class SecurityHeadersMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -146,6 +146,7 @@ class Lease:
 
     @property
     def remaining_seconds(self) -> float:
+        """Seconds until the deadline; 0 when it has passed."""
         return max(0.0, self.deadline - time.monotonic())
 
     async def charge_body(self, count: int) -> None:

@@ -232,8 +232,9 @@ def _open_webp(data: bytes) -> ImageFile:
 
 
 def _open_gif(data: bytes) -> ImageFile:
-    """Without extensions, through which Pillow would walk, and without what is to be done with the
-    frame after it was shown, for which it would set memory aside.
+    """Open a GIF without its extensions.
+
+    Pillow would walk through them, and set memory aside for the frame's disposal.
     """
     frame = headers.gif_frame(data)
     control = bytearray(frame.control)
@@ -253,8 +254,9 @@ def _open_bmp(data: bytes) -> Image.Image:
 
 
 def _open_tiff(data: bytes) -> ImageFile:
-    """With the directory's entries that say how pixels are stored, and no others: Pillow would read
-    what they point to, and warn about it.
+    """Open a TIFF with the directory's entries that say how pixels are stored, and no others.
+
+    Pillow would read what the others point to, and warn about it.
     """
     order, entries, _ = headers.tiff_directory(data)
     kept = [entries[tag] for tag in sorted(entries) if tag in headers.TIFF_READ]

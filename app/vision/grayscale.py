@@ -78,8 +78,13 @@ def to_gray(image: Image.Image, turn: Image.Transpose | None = None) -> GrayImag
 
 
 class Strips:
-    """A picture's rows in order, `rows` at a time, as arrays [h,w], [h,w,3] or [h,w,4]; for as
-    many passes as it takes. `mode` is Pillow's name for the channels.
+    """A picture's rows in order, some at a time, for as many passes as it takes.
+
+    Each strip is an array [rows,w], [rows,w,3] or [rows,w,4].
+
+    Attributes:
+        mode: Pillow's name for the channels.
+        pixels: Pixels of the whole picture.
     """
 
     def __init__(self, image: Image.Image, *, rows: int) -> None:
@@ -126,7 +131,7 @@ def _conversion(strips: Strips) -> Conversion:
 
 def _from_depth(strips: Strips) -> Conversion:
     """More than eight bits, scaled so that the brightest value is white."""
-    brightest = max(255.0, max(float(_finite(strip).max()) for strip in strips))
+    brightest = max(255.0, *(float(_finite(strip).max()) for strip in strips))
     scale = 255 / brightest
     return lambda strip: np.rint(_finite(strip) * scale).astype(np.uint8)
 
@@ -145,8 +150,10 @@ def _from_rgb(strips: Strips) -> Conversion:
 
 
 def _from_rgba(strips: Strips) -> Conversion:
-    """[h,w,4]: ink on nothing is as dark or bright as it is opaque; a card keeps its own colours
-    and lends its ground to what is around it.
+    """Convert strips [h,w,4], in which transparency is ground.
+
+    Ink on nothing is as dark or bright as it is opaque; an opaque card keeps its own colours and
+    lends its ground to its surroundings.
     """
     low, high = _alpha_range(strips)
     if high - low < ALPHA_STEP:
@@ -183,8 +190,9 @@ def _colours(strip: Pixels) -> Pixels:
 
 
 def _all_visible(strips: Strips, opaque: int) -> tuple[Pixels, bool]:
-    """Some 5,000 (a strip) of the colours more opaque than `opaque`, [n,3], and whether they cover
-    most of their box.
+    """Return some 5,000 colours [n,3] a strip that are more opaque than `opaque`.
+
+    The second value tells whether they cover most of their box.
     """
     found, count, top = [], 0, 0
     columns: list[int] = []
@@ -237,8 +245,10 @@ def _opacity(ink: NDArray[np.generic]) -> Conversion:
 
 
 def _contrast_axis(colours: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The weights [3] of red, green and blue, their magnitudes summing to 1, with the largest
-    variance over `colours` [n,3], unless that of luma comes near.
+    """Return the weights [3] of red, green and blue that separate `colours` [n,3] best.
+
+    Their magnitudes sum to 1, and the variance of the weighted sum is the largest; luma's weights
+    where their variance comes near.
     """
     red, green, blue = planes = colours.T.astype(np.float32)
     chroma = np.maximum(np.abs(red - green), np.abs(green - blue))

@@ -25,8 +25,16 @@ JPEG_SIDE = 360
 
 
 class Declared(NamedTuple):
-    """Size in pixels of the first frame as it is stored, and what decoding takes for each of them:
-    `memory` in bytes, `work` in pixel equivalents; `extra_bytes` and `extra_work` come on top.
+    """Size in pixels of the first frame as it is stored, and the price of decoding it.
+
+    Attributes:
+        width: In pixels, before any rotation.
+        height: In pixels.
+        memory: Bytes for each pixel that is decoded.
+        work: Pixel equivalents for each pixel that is stored.
+        extra_bytes: On top, whatever the size.
+        extra_work: On top, whatever the size.
+        reduced: Factor by which the decoder itself divides the sides.
     """
 
     width: int
@@ -36,7 +44,6 @@ class Declared(NamedTuple):
     extra_bytes: int = 0
     extra_work: int = 0
     reduced: int = 1
-    """Factor by which the decoder itself divides the sides; `memory` is for a pixel that is left."""
 
 
 PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -189,8 +196,10 @@ TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_COMPRESSION, TIFF_ORIENTATION = 256, 257, 259, 274
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
 TIFF_READ = frozenset(
-    (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320)
-    + (322, 323, 324, 325, 338, 339, 347, 530, 532)
+    (
+        *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320),
+        *(322, 323, 324, 325, 338, 339, 347, 530, 532),
+    )
 )
 """Tags that say how pixels are stored (TIFF 6.0, section 8, and technical note 2)."""
 TIFF_COMPRESSIONS = {1, 2, 3, 4, 5, 7, 8, 32773, 32946}

@@ -45,8 +45,13 @@ def square(side: float) -> Mask:
 
 @dataclass(frozen=True, slots=True)
 class InkMap:
-    """What is seen of a picture: `ground` behind the ink, how much `ink` there is (0–255), and
-    where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground.
+    """The ink of a picture.
+
+    Attributes:
+        dark: Whether it is dark ink on light ground.
+        ground: Gray level behind the ink, one for all or [h,w].
+        ink: How much ink there is, 0–255 [h,w].
+        mask: Where ink was found, 0 or 1 [h,w].
     """
 
     dark: bool
@@ -56,6 +61,7 @@ class InkMap:
 
 
 def find_ink(gray: GrayImage) -> InkMap:
+    """Find the ink of a picture [h,w], on one plain ground or on an uneven one."""
     level = plain_ground(gray)
     if level is None:
         return strokes_of(gray, dark=ink_is_dark(gray))
@@ -75,8 +81,9 @@ def plain_ground(gray: GrayImage) -> int | None:
 
 
 def ink_is_dark(gray: GrayImage) -> bool:
-    """Whether most pixels are nearer to the brightest around them than to the darkest: strokes are
-    the smaller part of where they are, wherever that is and however it is lit.
+    """Tell whether most pixels are nearer to the brightest around them than to the darkest.
+
+    Strokes are the smaller part of their surroundings, wherever they are and however lit.
     """
     calm = reduced(gray, 2) if min(gray.shape) > 96 else cv2.blur(gray, (3, 3))
     window = square(WIDE * min(calm.shape))
@@ -110,6 +117,7 @@ def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
 
 
 def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
+    """Find the ink of a picture [h,w] whose ground is known."""
     ink = ink_above(gray, ground, dark=dark)
     peak = cv2.minMaxLoc(cv2.blur(ink, (3, 3)))[1]
     floor = 0.0 if isinstance(ground, int) else noise_floor(ink)
@@ -127,8 +135,10 @@ def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
 
 
 def ink_above(gray: GrayImage, ground: Ground, *, dark: bool) -> Plane:
-    """How much ink there is, 0–255 [h,w]: the share of the ground's light that dark ink takes
-    away, whatever the light; of bright ink, what it adds.
+    """Return how much ink there is, 0–255 [h,w].
+
+    Of dark ink, the share of the ground's light that it takes away, whatever the light; of bright
+    ink, what it adds.
     """
     if isinstance(ground, int):
         if dark and ground == WHITE:

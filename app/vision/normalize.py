@@ -95,8 +95,11 @@ def normalize(gray: GrayImage) -> Normalized:
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
         found = find_ink(reduced(gray, factor))
         parts = count_parts(found.mask)
-    if parts == 0:
-        return blank(inverted=found.dark)
+    return normalize_found(gray, factor, found, parts) if parts else blank(inverted=found.dark)
+
+
+def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> Normalized:
+    """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, single=parts == 1)
     kept = strokes if parts == 1 and not framed else chosen(strokes, found.ink)
@@ -155,6 +158,7 @@ def ink_within(
 
 
 def blank(*, inverted: bool) -> Normalized:
+    """Return the outcome for a picture without ink."""
     return Normalized(np.zeros((SIDE, SIDE), np.uint8), inverted, None, ())
 
 
@@ -165,13 +169,16 @@ def in_pixels(inner: Box, left: int, top: int, unit: int) -> Box:
 
 
 def within(box: Box, shape: tuple[int, ...]) -> bool:
+    """Tell whether `box` touches no border of a picture of this shape."""
     left, top, right, bottom = box
     return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
 
 
 def chosen(strokes: Mask, ink: Plane) -> Mask:
-    """The strokes that belong together: the weightiest connected part, what is near it, and
-    what is as large. What hangs in from the border is somebody else's, unless it is all there is.
+    """Keep the strokes [h,w] that belong together.
+
+    These are the weightiest connected part, the parts near it, and those as large. A part that
+    touches the border belongs to a neighbour, unless there is no other.
     """
     count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
     if count <= 2:
@@ -283,13 +290,15 @@ def usual_level(ink: Plane, peak: float) -> float:
 
 
 def sampled(ink: Plane) -> Plane:
+    """Return some 10,000 pixels of `ink` [h,w], evenly spread, as a view."""
     step = max(1, int((ink.size / 10_000) ** 0.5))
     return ink[::step, ::step]
 
 
 def thickened(ink: Plane) -> Plane:
-    """`ink` [h,w], its strokes made as wide as MNIST's thinner ones where they are hairlines:
-    the mean of a box of 20 pixels would leave little of them.
+    """Make hairlines in `ink` [h,w] as wide as MNIST's thinner strokes.
+
+    The mean of a box of 20 pixels would leave little of them.
     """
     unit = max(ink.shape) / INK_SIDE
     if unit < 2:
@@ -341,12 +350,14 @@ def own_box(gray: GrayImage) -> Box | None:
 
 
 def ink_box(ink: GrayImage | Plane, above: float) -> Box | None:
+    """Return the smallest box around all values greater than `above`; None where there are none."""
     mask = ink if above == 0 and ink.dtype == np.uint8 else (ink > above).view(np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     return (left, top, left + width, top + height) if width else None
 
 
 def cut(ink: P, box: Box) -> P:
+    """Return what is in `box`, as a view."""
     left, top, right, bottom = box
     return ink[top:bottom, left:right]
 

@@ -43,8 +43,13 @@ NONE, SUB, UP, AVERAGE, PAETH = range(5)
 
 
 class Plain(NamedTuple):
-    """A PNG that is no more than rows of bytes: `mode` is Pillow's L, RGB or RGBA, `deflated` its
-    filtered rows.
+    """A PNG whose rows are bytes of gray, RGB or RGBA, not interlaced.
+
+    Attributes:
+        mode: Pillow's name for the channels: L, RGB or RGBA.
+        width: In pixels.
+        height: In pixels.
+        deflated: The filtered rows, compressed.
     """
 
     mode: str
@@ -205,8 +210,10 @@ def _unfiltered(steps: Plane, filters: bytearray) -> Plane:
 
 
 def _summed_along_rows(steps: Plane) -> Plane:
-    """Undo SUB: prefix sum per row [h,w] modulo 256. Larger planes: one prefix sum over all pixels,
-    which OpenCV is quick at, minus the sum at the end of the row before.
+    """Undo SUB: prefix sums of each row [h,w], modulo 256.
+
+    Larger planes take one prefix sum over all pixels, which OpenCV is quick at, minus the sum at
+    the end of the row before.
     """
     if steps.size <= FEW_PIXELS:
         return np.add.accumulate(steps, axis=1, dtype=np.uint8)

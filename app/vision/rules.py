@@ -43,8 +43,10 @@ SHALLOWEST, STEEPEST = np.deg2rad(74), 1.8588
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A straight thin run of ink along the columns (of the transposed picture, if upright):
-    `start` to `stop`, at `rows` with half a stroke's `above` and `below` it.
+    """A straight thin run of ink along the columns, of the transposed picture if it is upright.
+
+    It goes from column `start` to `stop`, at `rows`, with half a stroke's width `above` and
+    `below` them.
     """
 
     upright: bool
@@ -128,8 +130,13 @@ def erased(found: Mask, lines: list[Line]) -> Mask:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LeftOver:
-    """The connected parts of a mask that lines were taken from: a label for each pixel [h,w], and
-    for each label its box and size, its centre, and whether it is a `crumb` of a line or ground.
+    """The connected parts of a mask that lines were taken from.
+
+    Attributes:
+        labels: The part of each pixel, [h,w].
+        stats: Box and size of each part, as OpenCV gives them, [n,5].
+        centers: Centre of each part, [n,2].
+        crumb: Whether a part is a crumb of a line, or ground, [n].
     """
 
     labels: NDArray[np.int32]
@@ -195,10 +202,18 @@ def lines_apart(rest: Mask, loose: list[tuple[Line, int]]) -> Iterator[Line]:
 
 
 def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: int) -> bool:
-    """Whether `line` is a rule beside the writing, or a corner's side: straight, longer than the
-    largest part without it, and not connected to it (`parts` are the connected parts of `rest`,
-    `part` is the line's). If none of its `ends` is tied, it must keep a distance too, and if it
-    stands upright, farther out than the writing: it may be a 1.
+    """Tell whether `line` is a rule beside the writing, or a corner's side.
+
+    It is straight, longer than the largest part without it, and not connected to that part. If
+    none of its ends is tied, it must keep a distance too, and if it stands upright, be farther out
+    than the writing: it may be a 1.
+
+    Args:
+        line: The line.
+        ends: How many of its ends are tied.
+        rest: The mask, [h,w].
+        parts: The connected parts of `rest`, [h,w].
+        part: The part that the line belongs to.
     """
     without = left_over(rest, [line])
     sizes = np.where(without.crumb, 0, without.stats[:, 4])
@@ -291,8 +306,9 @@ class Tracer:
         self._slack = border_slack(self.width)
 
     def trace(self, rows: Rows, inside_rows: Rows) -> Line | None:
-        """Return the longest run of ink along `rows` [width], if it is a line; `inside_rows` are
-        the nearest within the picture.
+        """Return the longest run of ink along `rows` [width], if it is a line.
+
+        `inside_rows` are the nearest rows within the picture.
         """
         self.traced += 1
         padded, columns = self._padded, self._columns
@@ -361,8 +377,9 @@ def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
 
 
 def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
-    """Return how many of its ends are at the border or at the end of a line across: 2 of a rule or
-    of a frame's side, while the stem of a 4 ends in the middle of the side it touches.
+    """Return how many ends of `line` are at the border or at the end of a line across.
+
+    A rule or a frame's side has 2; the stem of a 4 ends in the middle of the side that it touches.
     """
     reach = max(3, int(0.06 * min(shape)))
     ends = 0
