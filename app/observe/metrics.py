@@ -66,7 +66,11 @@ class Predicted(Protocol):
 
 
 class StepSeconds(Protocol):
-    """How long each step took for a batch."""
+    """How long each step took for a batch, and each of its requests waited in the queue."""
+
+    @property
+    def queue(self) -> Iterable[float]:
+        """Seconds that each request waited."""
 
     @property
     def decode(self) -> float:
@@ -188,26 +192,6 @@ class Metrics:
             self._response_bytes.observe((route,), response_bytes)
             self._in_progress.add((), -1.0)
 
-    def observe_steps(
-        self,
-        *,
-        decode: float | None = None,
-        normalize: float | None = None,
-        inference: float | None = None,
-        queue: Iterable[float] = (),
-    ) -> None:
-        """Record seconds of a batch's steps, and for each of its requests, those in the queue."""
-        observe = self._steps.observe
-        with self._lock:
-            for seconds in queue:
-                observe(("queue",), seconds)
-            if decode is not None:
-                observe(("decode",), decode)
-            if normalize is not None:
-                observe(("normalize",), normalize)
-            if inference is not None:
-                observe(("inference",), inference)
-
     def observe_batch(self, images: int, seconds: StepSeconds) -> None:
         """Record a batch that went through the model; safe from any thread.
 
@@ -215,10 +199,14 @@ class Metrics:
             images: Given to the model; 0 where no image was left for it.
             seconds: Of each step.
         """
-        inference = seconds.inference if images else None
-        self.observe_steps(decode=seconds.decode, normalize=seconds.normalize, inference=inference)
-        if images:
-            with self._lock:
+        observe = self._steps.observe
+        with self._lock:
+            for waited in seconds.queue:
+                observe(("queue",), waited)
+            observe(("decode",), seconds.decode)
+            observe(("normalize",), seconds.normalize)
+            if images:
+                observe(("inference",), seconds.inference)
                 self._batch_images.observe((), images)
 
     def observe_predictions(self, version: str, predictions: Iterable[Predicted]) -> None:

@@ -53,14 +53,16 @@ class PredictRequest:
         lease: The request's share of the limits.
         cost: Work, in pixels.
         working_bytes: Memory for the image that takes most.
+        prepared_at: When it was ready to be read, in seconds of `time.perf_counter()`.
     """
 
     images: Sequence[RawImage]
     headers: list[ImageHeader | None]
     normalize: bool
     lease: Lease
-    cost: int
-    working_bytes: int
+    cost: int = 0
+    working_bytes: int = 0
+    prepared_at: float = 0.0
 
 
 class Prediction(NamedTuple):
@@ -81,8 +83,9 @@ class Predictions(NamedTuple):
 
 
 class StepSeconds(NamedTuple):
-    """How long each step took for a batch."""
+    """How long each step took for a batch, and each of its requests waited in the queue."""
 
+    queue: Sequence[float]
     decode: float
     normalize: float
     inference: float
@@ -116,7 +119,7 @@ class Predictor:
         Raises:
             ImageError: a file is of no known format, damaged or too large; it names the index.
         """
-        request = PredictRequest(images, [], normalize, lease, 0, 0)
+        request = PredictRequest(images, [], normalize, lease)
         for index, image in enumerate(images):
             if isinstance(image, bytes):
                 header = self._probe(index, image)
@@ -129,6 +132,7 @@ class Predictor:
                 self._check_size(index, image.shape[1], image.shape[0])
                 request.cost += IMAGE_COST + pixels * normalize
                 request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
+        request.prepared_at = perf_counter()
         return request
 
     def _probe(self, index: int, image: bytes) -> ImageHeader:
@@ -185,6 +189,8 @@ def _normalize_all(
     """Each request's normalized images, the exceptions by request, and how long it took."""
     normalized: list[list[Normalized]] = [[] for _ in requests]
     failures: dict[int, Exception] = {}
+    taken_at = perf_counter()
+    queue = [taken_at - request.prepared_at for request in requests]
     decode_seconds = normalize_seconds = 0.0
     for part in _parts(requests):
         began = perf_counter()
@@ -201,7 +207,7 @@ def _normalize_all(
                 normalized[request].append(digit)
         decode_seconds += decoded - began
         normalize_seconds += perf_counter() - decoded
-    return normalized, failures, StepSeconds(decode_seconds, normalize_seconds, 0.0)
+    return normalized, failures, StepSeconds(queue, decode_seconds, normalize_seconds, 0.0)
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:
