@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training import data
 from training.calibrate import Floats
+from training.corpora import data
 
 Answer = Sequence[Floats]
 """Probabilities [n,10] and digit_score [n]."""

@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 from app.inference import loading as classifier
 from app.vision.decode import decode
 from app.vision.normalize import normalize
-from training import calibrate, cascade, corrupt, data, export, outliers, plots, scenes
+from training import calibrate, cascade, export, plots
 from training.calibrate import Floats
+from training.corpora import corruptions, data, outliers, scenes
 
 Figures = dict[str, Any]
 BATCH = 50  # images a request
@@ -179,14 +180,14 @@ def on_scenes(ask: Asker, digits: data.Digits, per_kind: int) -> Figures:
 
 
 def on_altered_arrays(ask: Asker, digits: data.Digits, per_kind: int) -> Figures:
-    """`per_kind` arrays of each kind of `training.corrupt`, read as they are."""
-    names = list(corrupt.KINDS)
+    """`per_kind` arrays of each kind of `training.corpora.corruptions`, read as they are."""
+    names = list(corruptions.KINDS)
     kinds = np.tile(np.arange(len(names)), per_kind)
     rng = np.random.default_rng(SEED)
     sources = rng.integers(0, len(digits), len(kinds))
     images = np.stack(
         [
-            corrupt.corrupt(digits.images[source], names[kind], rng)
+            corruptions.corrupt(digits.images[source], names[kind], rng)
             for source, kind in zip(sources, kinds, strict=True)
         ]
     )

@@ -41,7 +41,8 @@ from app.inference.tflite import (
     inside,
     load_programs,
 )
-from training import cascade, corrupt, data, evaluate, export, train
+from training import cascade, evaluate, export, train
+from training.corpora import corruptions, data
 
 EXAMPLES = 1_000
 """Digits whose activations give the ranges, and as many altered ones."""
@@ -88,7 +89,7 @@ def quantize(folder: Path, split: data.Split, models: Path) -> export.Version:
 def examples(split: data.Split) -> NDArray[np.uint8]:
     """[n,28,28], the first half clean, the second altered."""
     clean, altered = np.array_split(split.train.images[: 2 * EXAMPLES], 2)
-    return np.concatenate([clean, corrupt.some(altered, np.random.default_rng(SEED))])
+    return np.concatenate([clean, corruptions.some(altered, np.random.default_rng(SEED))])
 
 
 def in_eight_bits(folder: Path, name: str, *, examples: NDArray[np.uint8]) -> bytes:

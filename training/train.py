@@ -34,19 +34,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import (
-    augment,
-    calibrate,
-    cascade,
-    corrupt,
-    data,
-    evaluate,
-    export,
-    mixture,
-    model,
-    plots,
-    progress,
-)
+from training import calibrate, cascade, evaluate, export, model, plots, progress
+from training.corpora import augment, corruptions, data, mixture
 
 Figures = dict[str, Any]
 History = list[dict[str, float]]
@@ -268,8 +257,8 @@ def fit(split: data.Split, how: Arguments, run: Path) -> Any:
 
 
 def altered_validation(split: data.Split) -> data.Digits:
-    """The held-back digits again, each altered in one of the ways of `training.corrupt`."""
-    images = corrupt.some(split.validation.images, np.random.default_rng(0))
+    """The held-back digits again, each altered in one of the ways of `corruptions`."""
+    images = corruptions.some(split.validation.images, np.random.default_rng(0))
     return data.Digits(images, split.validation.labels)
 
 
@@ -456,8 +445,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--batch-size", type=int, default=defaults.batch_size)
     add("--learning-rate", type=float, default=defaults.learning_rate)
     add("--seed", type=int, default=defaults.seed)
-    add("--scenes", default=defaults.scenes, help="a pool that training.scenes wrote")
-    add("--outliers", default=defaults.outliers, help="a pool that training.outliers wrote")
+    add("--scenes", default=defaults.scenes, help="a pool that training.corpora.scenes wrote")
+    add("--outliers", default=defaults.outliers, help="a pool that training.corpora.outliers wrote")
     add("--teacher", default=defaults.teacher, help="a version's folder, to learn from and to ask")
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")

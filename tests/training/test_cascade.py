@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training import cascade, data
+from training import cascade
 from training.cascade import Answer, Reader
+from training.corpora import data
 
 LABELS = np.array([0, 1, 2, 3], np.uint8)
 IMAGES = np.zeros((4, 28, 28), np.uint8)

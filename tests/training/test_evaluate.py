@@ -8,7 +8,8 @@ from fastapi.testclient import TestClient
 
 from app.main import create_app
 from app.settings import Settings
-from training import data, evaluate, export, model
+from training import evaluate, export, model
+from training.corpora import data
 
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 2)
 DIGITS = data.Digits(export.golden_images()[:20], LABELS)

@@ -9,7 +9,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from app.inference import loading as classifier
-from training import cascade, data, export, model, quantize, train
+from training import cascade, export, model, quantize, train
+from training.corpora import data
 
 DRAWN = export.golden_images()[:20]
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 2)

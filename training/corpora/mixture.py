@@ -2,9 +2,9 @@
 
 An epoch shows every clean digit once, half of them a little bent, as another hand might have
 drawn them; half as many again are altered as arrays
-(`training.corrupt`), three eighths were photographed, scanned or drawn and came back through
-`app.normalize` (`training.scenes`), and three sixteenths are no digits at all
-(`training.outliers`). Every batch has them in these shares: clean digits are half of it.
+(`corruptions`), three eighths were photographed, scanned or drawn and came back through
+`app.vision.normalize` (`scenes`), and three sixteenths are no digits at all
+(`outliers`). Every batch has them in these shares: clean digits are half of it.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import augment, corrupt, data
+from training.corpora import augment, corruptions, data
 
 NO_DIGIT = -1
 ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875  # for each clean digit
@@ -33,7 +33,7 @@ class Pools:
 
 
 def read(scenes: Path, outliers: Path) -> Pools:
-    """What `training.scenes` and `training.outliers` wrote.
+    """What `training.corpora.scenes` and `training.outliers` wrote.
 
     Raises:
         DataError: a file is missing or not a pool.
@@ -88,7 +88,7 @@ def epoch_of(
         for step, places in enumerate(zip(*parts, strict=True)):
             taken = [image[place] for image, place in zip(images, places, strict=True)]
             taken[0] = _partly_bent(taken[0], rng)
-            taken[1] = corrupt.some(taken[1], rng)
+            taken[1] = corruptions.some(taken[1], rng)
             named = [label[place] for label, place in zip(labels, places, strict=True)]
             yield (
                 np.concatenate(taken),
@@ -122,7 +122,7 @@ def untuned() -> Any:
 def _partly_bent(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     part = int(len(images) * BENT)
     levels = [
-        corrupt.bent(image, rng, rng.uniform(*BENT_PIXELS))
+        corruptions.bent(image, rng, rng.uniform(*BENT_PIXELS))
         for image in images[:part].astype(np.float32)
     ]
     return np.concatenate([np.rint(levels).astype(np.uint8), images[part:]])

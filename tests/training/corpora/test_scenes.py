@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from app.vision.decode import decode
 from app.vision.normalize import normalize
-from training.scenes import KINDS, main, pool, render, thin
+from training.corpora.scenes import KINDS, main, pool, render, thin
 
 Grey = NDArray[np.uint8]
 

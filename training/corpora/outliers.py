@@ -5,7 +5,7 @@ Letters come from the fonts that matplotlib ships and from skeletons drawn here,
 pen and bent as hands bend them; those that can't be told from digits (o, l, z, s, …) are left out.
 Some fonts, letters and kinds are held back: rejection is reported on those, never trained on them.
 
-    python -m training.outliers --data mnist.npz --split train --count 60000 --seed 1 --out o.npz
+    python -m training.corpora.outliers --data mnist.npz --count 60000 --seed 1 --out o.npz
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from app.vision.normalize import normalize
-from training.scenes import (
+from training.corpora.scenes import (
     MARGIN,
     REACH,
     SPLITS,
@@ -427,7 +427,9 @@ def seen(ink: Plane | Grey) -> Grey:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.outliers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.corpora.outliers", description=__doc__
+    )
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--count", type=int, default=10_000)

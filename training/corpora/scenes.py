@@ -4,7 +4,7 @@
 camera and returns the bytes of an image file, so that decoding and normalizing are part of what
 is learnt and measured. `KINDS` is the table of kinds; a `Look` says what varies within one.
 
-    python -m training.scenes --data mnist.npz --split train --count 100000 --seed 1 --out pool.npz
+    python -m training.corpora.scenes --data mnist.npz --count 100000 --seed 1 --out pool.npz
 
 writes a pool: the scenes as `app.normalize` sees them, `digits` uint8 [n,28,28], with `labels`,
 `kinds` (index into `kind_names`), `sources` (index of the digit in its array).
@@ -670,7 +670,7 @@ def source(path: Path, split: str) -> tuple[Grey, Grey]:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.scenes", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.corpora.scenes", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--count", type=int, default=10_000)

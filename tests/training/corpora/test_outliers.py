@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.outliers import (
+from training.corpora.outliers import (
     FONTS,
     HELD_BACK,
     HELD_BACK_FONTS,

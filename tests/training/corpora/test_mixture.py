@@ -4,7 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import augment, data, export, mixture
+from training import export
+from training.corpora import augment, data, mixture
 
 RNG = np.random.default_rng(0)
 
