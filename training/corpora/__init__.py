@@ -1,0 +1,1 @@
+"""Corpora: the digits that a network learns from and is measured on, and what is no digit."""
