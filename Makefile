@@ -17,8 +17,8 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 
 help:
 	@echo 'serve   serve the shipped model; PORT=8000'
-	@echo 'test    run the tests; ARGS="-k normalize -x"'
-	@echo 'check   lint, format, types, Dockerfile'
+	@echo 'test    run the tests; ARGS="-k normalize -x"; JOBS=0 in one process'
+	@echo 'check   lint, format, types, the direction of imports, Dockerfile'
 	@echo 'format  let ruff rewrite what it can'
 	@echo 'train   train, evaluate and export the next version; ARGS="--seed 1 --data mnist.npz"'
 	@echo 'bench   measure against the floors and the installed peers; ARGS=...'
@@ -32,13 +32,17 @@ endif
 serve: $(VENV)/serve.stamp
 	@exec $(BIN)/python -m app
 
+JOBS ?= 2
+# A file's tests stay together: what they have in common, such as a server, is then started once.
+# tests/conftest.py puts the longest files first.
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/test.stamp
@@ -69,7 +73,7 @@ lock: $(VENV)/test.stamp
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt requirements/serve.in
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
 
 # One environment, three widths: each stamp says that at least its requirements are installed.
 $(VENV)/serve.stamp: requirements/serve.txt $(BIN)/pip

@@ -1,0 +1,1 @@
+"""Digits reads handwritten digits over HTTP."""

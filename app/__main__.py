@@ -8,7 +8,7 @@ import tempfile
 import time
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import uvicorn
 from pydantic import ValidationError
@@ -17,8 +17,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from .api.middleware import read_key_hashes
+from .api.problems import render_problem
 from .observe.logs import configure_logging
-from .server.protocol import Connection
+from .server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol
 from .settings import Settings
 
 LOAD_SECONDS = 120
@@ -58,11 +59,17 @@ def config_of(
     settings: Settings, factory: str = f"{__package__}.main:create_app"
 ) -> uvicorn.Config:
     """How an application is served that `factory` makes."""
-    connection: Any = partial(
-        Connection,
+    limits = ConnectionLimits(
         max_header_bytes=settings.max_header_bytes,
         header_seconds=settings.header_seconds,
         body_seconds=settings.body_seconds,
+        min_body_bytes_per_second=settings.min_body_bytes_per_second,
+        write_seconds=settings.write_seconds,
+        keep_alive_seconds=settings.keep_alive_seconds,
+        max_pipelined_requests=settings.max_pipelined_requests,
+    )
+    protocol: Any = partial(
+        HttpProtocol, clock=ConnectionClock(limits), render_problem=render_problem
     )
     return uvicorn.Config(
         factory,
@@ -70,7 +77,7 @@ def config_of(
         host=settings.host,
         port=settings.port,
         workers=settings.workers,
-        http=cast("Any", connection),
+        http=protocol,
         ws="none",
         loop=f"{__package__}.server.listener:Loop" if sys.platform != "win32" else "asyncio",
         lifespan="on",

@@ -28,24 +28,27 @@ from .api.predict import PredictEndpoint
 from .api.problems import handle_error
 from .api.routes import WEB, routes
 from .api.services import Services
-from .errors import DigitsError, ModelError
+from .errors import PROBLEMS, DigitsError, ModelError
+from .inference.classifier import Rejection
 from .inference.loading import load
 from .inference.registry import ModelRegistry
 from .observe.health import Health
 from .observe.logs import configure_logging
-from .observe.metrics import Metrics
+from .observe.metrics import Metrics, shared_folder
 from .server.shutdown import Drain
 from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
 from .serving.workers import WorkerPool
-from .settings import Settings
+from .settings import Settings, available_bytes
 
 log = structlog.get_logger()
 
 VERSION = "0.1.0"
 DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
 and get the digit with an honest probability, or a clear word that there is none."""
+PREDICT_STATUSES = (200, *sorted({error.status for error in PROBLEMS.values()}))
+"""Statuses of `/predict` whose counters are there at 0 before the first of them."""
 CLOSE_SECONDS = 1.0
 """How long worker threads are waited for when everything accepted has been answered."""
 
@@ -60,7 +63,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = Settings()
         configure_logging(json=settings.log_json)
-    metrics = Metrics()
+    metrics = Metrics(shared_folder(), version=VERSION, reasons=Rejection)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = FastAPI(
         title="Digits",
@@ -83,7 +86,7 @@ def add_routes(app: FastAPI) -> None:
     predict = PredictEndpoint()
     app.router.routes[:0] = [
         Route(path, predict, methods=["POST"], include_in_schema=False)
-        for path in ("/predict", "/predict/")
+        for path in (predict.path, predict.path + "/")
     ]
     app.include_router(routes)
     app.mount("/web", StaticFiles(directory=WEB))
@@ -131,6 +134,7 @@ async def lifespan(
             asyncio.create_task(registry.watch(settings.reload_seconds)),
             asyncio.create_task(metrics.keep_flushed()),
         ]
+        report_levels(metrics, services)
         drain.started = True
         log.info("ready", model=registry.live.name, version=registry.live.version)
         yield {"services": services}
@@ -138,6 +142,29 @@ async def lifespan(
         for task in tasks:
             task.cancel()
         await workers.close(CLOSE_SECONDS)
+
+
+def report_levels(metrics: Metrics, services: Services) -> None:
+    """Have the metrics say, whenever they are read, how full the budgets are."""
+    settings, admission = services.settings, services.admission
+    metrics.set_memory_limit(available_bytes())
+    metrics.set_levels(
+        waiting_images_limit=settings.max_waiting_images,
+        body_bytes_limit=settings.body_budget_bytes,
+        working_bytes_limit=settings.working_budget_bytes,
+    )
+
+    def report() -> None:
+        live = services.registry.live
+        metrics.set_model(live.name, live.version)
+        metrics.set_levels(
+            waiting_images=admission.images.held,
+            body_bytes=admission.bodies.held,
+            working_bytes=admission.working.held,
+        )
+
+    metrics.on_flush = report
+    metrics.expect_requests(PredictEndpoint.path, "POST", PREDICT_STATUSES)
 
 
 def build(

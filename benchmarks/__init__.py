@@ -1,0 +1,1 @@
+"""Benchmarks of the service beside its peers and its floors."""

@@ -1,91 +1,129 @@
-"""`python -m benchmarks`: the service, its two floors and its installed peers, in one run.
+"""`python -m benchmarks`: the service, its floors and its peers, measured in one run.
 
-Servers take turns, round after round, and sleep when it is not theirs; the median of the rounds
-counts. Absolute figures depend on the machine and on who else uses it, the ratios much less.
-Wants `wrk`, and peers by `python -m benchmarks.peers install`.
+Servers take turns, round after round, and sleep while another is measured; ratios are taken within
+a round, and their median counts. Absolute figures depend on the machine and on its other users, the
+ratios much less. Needs `wrk`; peers that are not installed yet are installed into `.peers/` first.
+
+With `--json FILE` the figures are kept: a later run replaces what it measures again and keeps the
+rest, so that a run can be split by `--only` and `--peers`, or go on after a stop. With `--only`
+and no parts nothing is measured, and the report is written from the file.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
+import sys
 from pathlib import Path
 
 from app.inference.registry import newest
-from app.settings import available_cores
-from benchmarks import bars
-from benchmarks.bars import BUSY, Medians, cell
-from benchmarks.peers.catalog import PEERS
-from benchmarks.plot import draw
-from benchmarks.run import Run
+from benchmarks import bars, digits, machine, report, worst, wrk
+from benchmarks.peers.catalog import PEERS, Peer
+from benchmarks.peers.environments import InstallError, install
+from benchmarks.records import Records
+from benchmarks.run import PARTS, Plan, Run
 
-FIRST = "1"
-PARTS = ("first", "shipped", "process")
+QUICK_PEERS = ("mosec", "signature")
+QUICK_PARTS = tuple(part for part in PARTS if part != "curves")
+QUICK_WORST = ("png-rgba", "webp", "jpeg-progressive", "hairline-page", "json-one-number-rows")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    """Run the command line."""
+    options = _parse()
+    wrk.require()
+    drawn_from = digits.held_back(options.models, options.data)
+    this_machine = machine.describe()
+    print(f"{this_machine}\nPictures from {drawn_from.source}\n", flush=True)
+    records = Records()
+    if options.json and options.json.exists():
+        records = Records.read(options.json)
+
+    def save() -> None:
+        if options.json:
+            ratios = {bar.name: bar.value for bar in bars.bars(records)}
+            records.save(
+                options.json,
+                machine=this_machine.as_dict(),
+                pictures=drawn_from.source,
+                bars=ratios,
+            )
+
+    run = Run(_plan(options), drawn_from, records, cores=this_machine.cores, save=save)
+    try:
+        run.measure(_installed(options.peers, records))
+    except KeyboardInterrupt:
+        print("Stopped; what was measured is reported.", file=sys.stderr)
+    found = bars.bars(records)
+    figures = report.full(records, f"{this_machine}; {drawn_from.source}", found)
+    print(f"\n{figures}\n\n### For the README\n\n{report.readme(records)}")
+    if options.docs:
+        report.fill(options.docs, figures)
+    if options.plot:
+        from benchmarks.plot import draw  # noqa: PLC0415 -- matplotlib takes a second
+
+        draw(records, options.plot)
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names, worst_names = [peer.name for peer in PEERS], [case.name for case in worst.CASES]
     parser.add_argument("--models", type=Path, default=Path("models/digits"))
-    parser.add_argument("--version", help="of the model that ships; default: the newest")
-    parser.add_argument("--peers", nargs="*", choices=[one.name for one in PEERS], metavar="NAME")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
-    parser.add_argument("--json", type=Path, help="write every figure here")
-    parser.add_argument("--plot", type=Path, help="draw throughput and p99 here")
+    parser.add_argument("--version", help="of the model, for every server; default: the newest")
+    parser.add_argument("--data", type=Path, help="an mnist.npz; default: DIGITS_DATA")
+    parser.add_argument("--only", nargs="*", choices=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--peers", nargs="*", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--worst", nargs="+", choices=worst_names, metavar="CASE",
+                        help=", ".join(worst_names))  # fmt: skip
+    parser.add_argument("--rounds", type=int, help="of what compares servers; default: 3")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default: 3")
+    quick = f"3 minutes: a round, {' and '.join(QUICK_PEERS)}, no curves"
+    parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", type=Path, help="keep every figure in this file")
+    parser.add_argument("--plot", type=Path, help="draw the mix here, such as docs/benchmark.png")
+    parser.add_argument("--docs", type=Path, help="fill in the figures of docs/benchmark.md")
     options = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("The benchmarks drive with wrk: apt-get install wrk.")
-    version = options.version or newest(options.models).name
-    peers = [
-        one
-        for one in PEERS
-        if one.is_installed and (options.peers is None or one.name in options.peers)
-    ]
-    cores = available_cores()
-    run = Run(options.models, version, rounds=options.rounds, seconds=options.seconds, cores=cores)
-    if "process" in options.parts:
-        run.process()
-    if "first" in options.parts:
-        run.first_version(FIRST, peers)
-        peers = run.finalists(FIRST, peers)
-    if "shipped" in options.parts:
-        run.shipped(peers)
-    found = bars.bars(run.medians, FIRST, version, cores)
-    print()
-    print(peers_table(run.medians, FIRST))
-    print()
-    print(bars.table(found))
-    if options.plot and run.curves:
-        draw(run.curves, options.plot)
-    if options.json:
-        figures = {"rounds": run.figures, "medians": run.medians, "curves": run.curves}
-        ratios = {one.name: one.value for one in found}
-        options.json.write_text(json.dumps({"ratios": ratios, **figures}, indent=1) + "\n")
+    if options.quick and options.peers is None:
+        options.peers = [*QUICK_PEERS]
+    return options
 
 
-def peers_table(medians: Medians, version: str) -> str:
-    """Every server on the same model, as Markdown."""
-    lines = [
-        f"| on version {version} | p50, 1 connection | requests/s, {BUSY} connections | p99 "
-        "| canvas, requests/s | memory |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for name in ("digits", *(one.name for one in PEERS)):
-        if cell(name, version, "memory") not in medians:
+def _plan(options: argparse.Namespace) -> Plan:
+    quick = options.quick
+    every_case = QUICK_WORST if quick else [case.name for case in worst.CASES]
+    parts = options.only
+    if parts is None:
+        parts = QUICK_PARTS if quick else PARTS
+    return Plan(
+        options.models,
+        options.version or newest(options.models).name,
+        parts=parts,
+        rounds=options.rounds or (1 if quick else 3),
+        seconds=options.seconds or (2 if quick else 3),
+        worst_cases=options.worst or every_case,
+        rest_seconds=10 if quick else 60,
+        overload_seconds=15 if quick else 60,
+    )
+
+
+def _installed(names: list[str] | None, records: Records) -> list[Peer]:
+    """Install the named peers, or all, where they are not; those that can't be are noted."""
+    found = []
+    for peer in PEERS:
+        if names is not None and peer.name not in names:
             continue
-        alone, busy, canvas = (
-            medians[cell(name, version, case, connections)]
-            for case, connections in (("png-28", 1), ("png-28", BUSY), ("canvas-280", BUSY))
-        )
-        memory = medians[cell(name, version, "memory")]["megabytes"]
-        failed = f" ({busy['failed']:,.0f} failed)" if busy["failed"] else ""
-        lines.append(
-            f"| {name} | {alone['p50_ms']:.1f} ms | {busy['requests_per_second']:,.0f}{failed} "
-            f"| {busy['p99_ms']:.0f} ms | {canvas['requests_per_second']:,.0f} | {memory:,.0f} MB |"
-        )
-    return "\n".join(lines)
+        try:
+            if not peer.is_installed:
+                install(peer)
+        except InstallError as error:
+            print(error, file=sys.stderr)
+            records.notes[peer.name] = str(error)
+        else:
+            found.append(peer)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The compute floor: TensorFlow and a SavedModel, nothing of the service and no other import.
+"""The compute floor: TensorFlow and a SavedModel, without the service or any other import.
 
-Says `loaded`, and then answers lines of `threads batch seconds` with images a second and core
-milliseconds an image of the bare signature, called by so many threads with so many images of the
-file that is named second.
+`python -m benchmarks.bare MODEL IMAGES.npy` prints `loaded`, and then answers each line
+`threads batch seconds` with images a second and core microseconds an image of the bare signature,
+called from so many threads with batches of those images.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ signature = model.signatures["serving_default"]
 
 
 def measure(threads: int, batch: int, seconds: float) -> tuple[float, float]:
-    import numpy as np  # noqa: PLC0415 -- with TensorFlow anyway
+    """Return images a second and core microseconds an image."""
+    import numpy as np  # noqa: PLC0415 -- TensorFlow has imported it
 
     images = np.resize(np.load(sys.argv[2]), (batch, 28, 28))
     done = [0] * threads
     began, spent = time.perf_counter(), time.process_time()
 
-    def work(me: int) -> None:
+    def work(index: int) -> None:
         while time.perf_counter() < began + seconds:
             signature(images=tf.constant(images))["probabilities"].numpy()
-            done[me] += batch
+            done[index] += batch
 
-    workers = [threading.Thread(target=work, args=(me,)) for me in range(threads)]
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
     passed, spent = time.perf_counter() - began, time.process_time() - spent
-    return sum(done) / passed, 1000 * spent / sum(done)
+    return sum(done) / passed, 1e6 * spent / sum(done)
 
 
 print("loaded", flush=True)

@@ -1,90 +1,108 @@
-"""What the benchmarks send: request bodies made from a version's golden inputs.
-
-Every peer gets the same images; in a multipart form where it takes one, else in the form that it
-reads best.
-"""
+"""Request bodies: an encoded image in the form in which a server takes it."""
 
 from __future__ import annotations
 
 import base64
 import json
+import struct
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.normalize import normalize
-
 BOUNDARY = "digits-benchmark"
-SURE = 0.9
-HOLES = 0.3
-Image = NDArray[np.uint8]
+JSON = {"content-type": "application/json"}
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body, and the headers that say what it is."""
+    """A request's body, and the headers that describe it."""
 
     data: bytes
     headers: dict[str, str] = field(default_factory=dict)
 
-
-def digits(model: Path) -> NDArray[np.uint8]:
-    """A version's golden inputs [n,28,28] less those that are no digits, as MNIST would have them:
-    so the service and those who take an image as it is should give the same answers. The last is
-    the second again, with holes: a model that looks twice at what it is not sure of does so at one
-    in some twenty, as of MNIST's test digits."""
-    with np.load(model / "golden.npz") as golden:
-        drawn = golden["digit_score"] > SURE
-        images = [image for image in golden["images"][drawn] if image.any()]
-    holes = np.random.default_rng(0).random((28, 28)) < HOLES
-    seen = [normalize(image).digit for image in images]
-    return np.stack([*seen, normalize(np.where(holes, 0, seen[1])).digit])
+    def request(self, host: str, target: str) -> bytes:
+        """Return the whole HTTP/1.1 request that posts this body to a target."""
+        headers = {"host": host, "content-length": str(len(self.data)), **self.headers}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        return f"POST {target} HTTP/1.1\r\n{lines}\r\n".encode() + self.data
 
 
-def png(image: Image) -> bytes:
-    """[h,w] grey or [h,w,4] as a PNG file."""
-    return cv2.imencode(".png", image)[1].tobytes()
+Form = Callable[[bytes], Body]
+"""Puts an encoded image into a request body."""
 
 
-def canvas(digit: Image) -> Image:
-    """The digit as a page's canvas sends it: black ink on nothing, 280×280 RGBA."""
-    enlarged = cv2.resize(digit, (280, 280), interpolation=cv2.INTER_CUBIC)
-    return np.dstack([np.zeros((280, 280, 3), np.uint8), enlarged])
+def media_type(file: bytes) -> str:
+    """Return the media type of a PNG, JPEG, WebP, GIF or BMP by its first bytes."""
+    if file[:4] == b"RIFF":
+        return "image/webp"
+    signatures = {b"\x89P": "png", b"\xff\xd8": "jpeg", b"GI": "gif", b"BM": "bmp"}
+    return f"image/{signatures[file[:2]]}"
 
 
-def multipart(file: bytes) -> Body:
-    """A form with the image as its one file."""
-    head = (
-        f"--{BOUNDARY}\r\ncontent-disposition: form-data; name=file; filename=digit.png\r\n"
-        "content-type: image/png\r\n\r\n"
-    ).encode()
-    data = head + file + f"\r\n--{BOUNDARY}--\r\n".encode()
-    return Body(data, {"content-type": f"multipart/form-data; boundary={BOUNDARY}"})
+def multipart(*files: bytes, fields: Sequence[tuple[str, bytes]] = ()) -> Body:
+    """Return a form with images in fields `file`, as browsers and `curl -F` send them."""
+    parts = [
+        (f'name="file"; filename="{number}"\r\nContent-Type: {media_type(file)}', file)
+        for number, file in enumerate(files)
+    ]
+    parts += [(f'name="{name}"', value) for name, value in fields]
+    data = b"".join(
+        f"--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n\r\n".encode()
+        + content
+        + b"\r\n"
+        for head, content in parts
+    )
+    return Body(
+        data + f"--{BOUNDARY}--\r\n".encode(),
+        {"content-type": f"multipart/form-data; boundary={BOUNDARY}"},
+    )
 
 
 def raw(file: bytes) -> Body:
-    """The image is the body."""
-    return Body(file, {"content-type": "image/png"})
+    """Return a body that is the image itself."""
+    return Body(file, {"content-type": media_type(file)})
 
 
 def instances(file: bytes) -> Body:
-    """TensorFlow Serving's and KServe's first protocol."""
-    return _json({"instances": [{"b64": base64.b64encode(file).decode()}]})
+    """Return KServe's first protocol, which is TensorFlow Serving's: the image in base64."""
+    return as_json({"instances": [{"b64": base64.b64encode(file).decode()}]})
 
 
 def tensor(file: bytes) -> Body:
-    """The open inference protocol: one tensor of bytes."""
-    one = {"name": "file", "shape": [1, 1], "datatype": "BYTES"}
-    return _json({"inputs": [one | {"data": [base64.b64encode(file).decode()]}]})
+    """Return the open inference protocol in JSON: a tensor of the image in base64."""
+    image = {"name": "file", "shape": [1, 1], "datatype": "BYTES"}
+    return as_json({"inputs": [image | {"data": [base64.b64encode(file).decode()]}]})
 
 
-def arrays(digits: NDArray[np.uint8], count: int) -> Body:
-    """So many 28×28 images as numbers in JSON."""
-    return _json({"images": np.resize(digits, (count, 28, 28)).tolist()})
+def binary_tensor(file: bytes) -> Body:
+    """Return the open inference protocol with the image's bytes behind the JSON.
+
+    Triton's clients send tensors so (the protocol's binary data extension).
+    """
+    content = struct.pack("<I", len(file)) + file
+    image = {"name": "file", "shape": [1, 1], "datatype": "BYTES"}
+    head = json.dumps(
+        {
+            "inputs": [image | {"parameters": {"binary_data_size": len(content)}}],
+            "outputs": [{"name": name} for name in ("label", "probabilities")],
+        }
+    ).encode()
+    return Body(
+        head + content,
+        {
+            "content-type": "application/octet-stream",
+            "inference-header-content-length": str(len(head)),
+        },
+    )
 
 
-def _json(document: object) -> Body:
-    return Body(json.dumps(document).encode(), {"content-type": "application/json"})
+def arrays(images: NDArray[np.uint8], count: int) -> Body:
+    """Return `count` images, taken in turn from `images` [n,28,28], as numbers in JSON."""
+    return as_json({"images": np.resize(images, (count, 28, 28)).tolist()})
+
+
+def as_json(document: object) -> Body:
+    """Return a JSON document as a body, without spaces, as browsers write it."""
+    return Body(json.dumps(document, separators=(",", ":")).encode(), JSON)

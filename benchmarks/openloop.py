@@ -1,9 +1,9 @@
 """Open-loop load: a request is due every 1/rate seconds, whatever became of those before it.
 
-Latency counts from when a request was due, so that a server that stalls pays for everyone who came
-meanwhile; a closed loop would stop asking and hide it. One plain loop sends what is due and takes
-what has come, to a fifth of a millisecond (an event loop's timers tick in whole ones): whatever the
-driver computes is missing to the server.
+Latency counts from the moment a request was due, so that a server that stalls pays for every
+request of that time; a closed loop would stop asking and hide it. A plain loop sends what is due
+and takes what has come, to a tenth of a millisecond (an event loop's timers tick in whole ones).
+The driver computes on the server's cores, so it does as little as it can.
 """
 
 from __future__ import annotations
@@ -27,11 +27,10 @@ from benchmarks.wrk import Figures
 
 CONNECTIONS = 128
 TICK_SECONDS = 0.0001
-"""How long it sleeps while nothing is due and nothing came, where latency is to be measured."""
+"""Sleep while nothing is due and nothing has come, where latency is measured."""
 SEND_BUFFER_BYTES = 2**20
-"""Room for a whole request, so that sending waits for no server."""
 GRACE_SECONDS = 1.0
-"""How long answers are waited for after the last request was due."""
+"""Wait for answers after the last request was due."""
 
 
 @dataclass(slots=True, eq=False)
@@ -41,10 +40,11 @@ class Connection:
     socket: socket.socket
     due: float = 0.0
     sent: float = 0.0
+    unsent: memoryview = field(default_factory=lambda: memoryview(b""))
     received: bytearray = field(default_factory=bytearray)
 
     def answer(self) -> tuple[str, bytes] | None:
-        """Status and body of the answer, once the whole of it is there."""
+        """Return status and body of the answer, once the whole of it is there."""
         head, end, body = bytes(self.received).partition(b"\r\n\r\n")
         if not end or not is_whole(head, body):
             return None
@@ -53,7 +53,7 @@ class Connection:
 
 
 class Answer(NamedTuple):
-    """What became of a request: when it was due, when it left, when its answer was whole."""
+    """An answered request: when it was due, when it left, when its answer was whole (seconds)."""
 
     status: str
     body: bytes
@@ -63,6 +63,7 @@ class Answer(NamedTuple):
 
 
 def is_whole(head: bytes, body: bytes) -> bool:
+    """Tell whether an answer's body has come. Raises ValueError where its length is not given."""
     for line in head.lower().split(b"\r\n"):
         if line.startswith(b"content-length:"):
             return len(body) >= int(line[15:])
@@ -72,58 +73,65 @@ def is_whole(head: bytes, body: bytes) -> bool:
 
 
 class OpenLoop:
-    """One run at a constant rate against one server, the bodies in turn."""
+    """A run at a constant rate against one server; the bodies are sent in turn."""
 
     def __init__(
         self,
         url: str,
-        sent: Sequence[Body],
+        bodies: Sequence[Body],
         *,
         connections: int = CONNECTIONS,
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
+        """Open the connections. Raises OSError where the server takes none."""
         self.tick_seconds = tick_seconds
         address = urlsplit(url)
         target = f"{address.path or '/'}?{address.query}".removesuffix("?")
-        self.requests = cycle([_request(address.netloc, target, body) for body in sent])
+        self.requests = cycle([body.request(address.netloc, target) for body in bodies])
         self.idle: deque[Connection] = deque()
         self.waiting: deque[float] = deque()  # due, and no connection was idle
         self.answers: list[Answer] = []
         self.broken = 0  # connections that the server closed on a request
         self.selector = selectors.DefaultSelector()
         for _ in range(connections):
-            one = socket.create_connection((address.hostname or "", address.port or 80))
-            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-            connection = Connection(one)
-            self.selector.register(one, selectors.EVENT_READ, connection)
+            opened = socket.create_connection((address.hostname or "", address.port or 80))
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            opened.setblocking(False)
+            connection = Connection(opened)
+            self.selector.register(opened, selectors.EVENT_READ, connection)
             self.idle.append(connection)
 
     def run(self, *, rate: float, seconds: float) -> Figures:
-        """Latency in milliseconds, how many a second were answered meanwhile, how many failed."""
+        """Send at a rate and return latency in milliseconds, answers a second and failures."""
         total, end = self.send(rate, seconds)
-        answered = [one for one in self.answers if one.status == "200"]
-        # What was never answered waited at least as long as it was waited for.
+        answered = [answer for answer in self.answers if answer.status == "200"]
+        # A request that was never answered took at least as long as the wait for it.
         lost = [seconds + GRACE_SECONDS] * (total - len(answered))
-        waits = 1000 * np.array([one.came - one.due for one in answered] + lost)
+        waits = 1000 * np.array([answer.came - answer.due for answer in answered] + lost)
         return {
             "offered_per_second": total / seconds,
-            "answered_per_second": sum(one.came < end for one in answered) / seconds,
+            "answered_per_second": sum(answer.came < end for answer in answered) / seconds,
+            "requests": float(len(answered)),
             "p50_ms": float(np.percentile(waits, 50)),
             "p99_ms": float(np.percentile(waits, 99)),
             "failed": float(len(lost)),
         }
 
     def send(self, rate: float, seconds: float) -> tuple[int, float]:
-        """All requests, and then wait for their answers; how many, and when the last was due."""
-        gc.disable()  # it would look through all answers again and again, for 15 ms at a time
+        """Send all requests and wait for their answers.
+
+        Returns:
+            The number of requests, and when the last was due.
+        """
+        gc.disable()  # it would walk through all answers again and again, for 15 ms at a time
         try:
             return self._send_all(rate, seconds)
         finally:
             gc.enable()
 
     def _send_all(self, rate: float, seconds: float) -> tuple[int, float]:
-        total, sent = int(rate * seconds), 0
+        total, sent = max(1, int(rate * seconds)), 0
         began = time.perf_counter() + 0.02
         end = began + seconds
         while len(self.answers) + self.broken < total:
@@ -131,12 +139,15 @@ class OpenLoop:
             while sent < total and began + sent / rate <= now:
                 self._send(began + sent / rate)
                 sent += 1
-            came = self.selector.select(0)
-            for key, _ in came:
-                self._take(key.data)
+            ready = self.selector.select(0)
+            for key, events in ready:
+                if events & selectors.EVENT_WRITE:
+                    self._write(key.data)
+                if events & selectors.EVENT_READ:
+                    self._read(key.data)
             if now > end + GRACE_SECONDS:
                 break
-            if not came:
+            if not ready:
                 time.sleep(self.tick_seconds)
         self._close()
         return total, end
@@ -149,10 +160,19 @@ class OpenLoop:
 
     def _send_on(self, connection: Connection, due: float) -> None:
         connection.due, connection.sent = due, time.perf_counter()
-        with suppress(OSError):  # the receiver sees it too
-            connection.socket.sendall(next(self.requests))
+        connection.unsent = memoryview(next(self.requests))
+        self._write(connection)
 
-    def _take(self, connection: Connection) -> None:
+    def _write(self, connection: Connection) -> None:
+        with suppress(OSError):  # a full buffer; the reader sees all else
+            sent = connection.socket.send(connection.unsent)
+            connection.unsent = connection.unsent[sent:]
+        key = self.selector.get_map().get(connection.socket)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        if key is not None and key.events != wanted:
+            self.selector.modify(connection.socket, wanted, connection)
+
+    def _read(self, connection: Connection) -> None:
         data = b""
         with suppress(OSError):
             data = connection.socket.recv(65536)
@@ -176,9 +196,3 @@ class OpenLoop:
         for key in [*self.selector.get_map().values()]:
             key.data.socket.close()
         self.selector.close()
-
-
-def _request(host: str, target: str, body: Body) -> bytes:
-    headers = {"host": host, "content-length": str(len(body.data)), **body.headers}
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return f"POST {target} HTTP/1.1\r\n{lines}\r\n".encode() + body.data

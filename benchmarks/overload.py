@@ -1,12 +1,11 @@
-"""`python -m benchmarks.overload --url URL`: twice as much as a service can do, for a minute.
+"""`python -m benchmarks.overload --url URL`: an open loop at twice the peak, for a minute.
 
-First the peak, by `wrk`: as many requests in flight as connections. Then an open loop at twice the
-peak: a request leaves when its time has come, whether or not the others are answered. Goodput is
-what was answered with 200, rightly; what was refused in time (503, 504) is no error, a wrong answer
-or a broken connection is. Last, how long a lone request takes right after.
+The peak comes first, by `wrk`. Then a request leaves when it is due, whether or not the others are
+answered. Goodput counts right answers with 200; a refusal in time (503, 504) is no error, a wrong
+answer, another status or a broken connection is. Last, the latency of a lone request right after.
 
-A request is a JSON batch, so that a driver in Python can send more than the service can take; it
-takes its share of the same cores all the same, and of times what it says has its own delays in it.
+A request is a JSON batch, so that a driver in Python can send more than the service can take; the
+driver needs its share of the same cores, and the times it reports include its own delays.
 """
 
 from __future__ import annotations
@@ -14,26 +13,36 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from typing import Any
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from benchmarks import wrk
+from benchmarks import bodies, wrk
 from benchmarks.bodies import Body
 from benchmarks.openloop import OpenLoop
+from benchmarks.wrk import Figures
 
 IMAGES = 16
 IN_FLIGHT = 32
-OPEN = 512
-"""Connections under overload: refusals come so fast that some are always idle."""
+CONNECTIONS = 512
+"""Refusals come so fast that some of so many connections are always idle."""
 TICK_SECONDS = 0.002
-"""Under load the driver looks twice in a refusal's time, and leaves the cores to the service."""
+"""Coarser than for latency: under overload the cores are left to the service."""
 PEAK_SECONDS = 10
+REFUSALS = ("503", "504")
+
+
+@dataclass(frozen=True, slots=True)
+class Overload:
+    """A run's figures and the number of answers by status."""
+
+    figures: Figures
+    outcomes: dict[str, int]
 
 
 def drawing(digit: int) -> list[list[int]]:
-    """A digit in a plain font, 28×28, white on black."""
+    """Return a digit in a plain font as rows, 28×28, white on black."""
     image = np.zeros((28, 28), np.uint8)
     cv2.putText(image, str(digit), (5, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.7, 255, 2, cv2.LINE_AA)
     rows: list[list[int]] = image.tolist()
@@ -41,16 +50,17 @@ def drawing(digit: int) -> list[list[int]]:
 
 
 def batch() -> Body:
-    images = [drawing(number % 10) for number in range(IMAGES)]
-    return Body(json.dumps({"images": images}).encode(), {"content-type": "application/json"})
+    """Return a JSON batch of drawings."""
+    return bodies.as_json({"images": [drawing(number % 10) for number in range(IMAGES)]})
 
 
 def lone_request_ms(url: str) -> float:
-    """The median of 20 in a second, which meet nobody."""
+    """Return the median latency of 20 requests in a second."""
     return OpenLoop(url, [batch()], connections=1).run(rate=20, seconds=1)["p50_ms"]
 
 
 def is_right(body: bytes, expected: bytes) -> bool:
+    """Tell whether an answer has the expected answer's labels and confidences."""
     given, wanted = json.loads(body)["predictions"], json.loads(expected)["predictions"]
     return len(given) == IMAGES and all(
         one["label"] == other["label"] and abs(one["confidence"] - other["confidence"]) < 1e-3
@@ -58,28 +68,38 @@ def is_right(body: bytes, expected: bytes) -> bool:
     )
 
 
-def run(url: str, seconds: float) -> dict[str, Any]:
+def run(url: str, seconds: float, peak_seconds: float = PEAK_SECONDS) -> Overload:
+    """Measure a service at `url`, without load beside this.
+
+    Returns:
+        Figures `peak_images_per_second`, `offered_images_per_second`, `goodput_share` (of the
+        peak), `wrong_or_lost` (wrong answers, other statuses than 200, 503 and 504, and requests
+        without an answer), `refusal_p50_ms`, `refusal_p99_ms`, `lone_before_ms`, `lone_after_ms`.
+    """
     url += "/predict?normalize=false"
     before = lone_request_ms(url)
-    closed = wrk.drive(url, [batch()], connections=IN_FLIGHT, seconds=PEAK_SECONDS)
+    closed = wrk.drive(url, [batch()], connections=IN_FLIGHT, seconds=peak_seconds)
     peak = closed["requests_per_second"]
-    load = OpenLoop(url, [batch()], connections=OPEN, tick_seconds=TICK_SECONDS)
+    load = OpenLoop(url, [batch()], connections=CONNECTIONS, tick_seconds=TICK_SECONDS)
     sent, _ = load.send(2 * peak, seconds)
     after = lone_request_ms(url)
-    outcomes = Counter(one.status for one in load.answers)
-    answered = [one.body for one in load.answers if one.status == "200"]
-    refusals = [1000 * (one.came - one.sent) for one in load.answers if one.status == "503"]
-    return {
-        "peak_images_per_second": round(peak * IMAGES),
-        "offered_images_per_second": round(2 * peak * IMAGES),
-        "goodput_share_of_peak": round(len(answered) / seconds / peak, 3),
-        "outcomes": dict(outcomes),
-        "without_answer": sent - len(load.answers),
-        "wrong_answers": sum(not is_right(body, answered[0]) for body in answered),
-        "refusal_ms": [round(float(np.quantile(refusals or [0], q)), 1) for q in (0.5, 0.99)],
-        "lone_request_ms_before": round(before, 2),
-        "lone_request_ms_in_the_second_after": round(after, 2),
+    outcomes = Counter(answer.status for answer in load.answers)
+    answered = [answer.body for answer in load.answers if answer.status == "200"]
+    right = sum(is_right(body, answered[0]) for body in answered)
+    refusals = [
+        1000 * (answer.came - answer.sent) for answer in load.answers if answer.status == "503"
+    ]
+    figures = {
+        "peak_images_per_second": peak * IMAGES,
+        "offered_images_per_second": 2 * peak * IMAGES,
+        "goodput_share": right / seconds / peak,
+        "wrong_or_lost": float(sent - right - sum(outcomes[status] for status in REFUSALS)),
+        "refusal_p50_ms": float(np.quantile(refusals or [0], 0.5)),
+        "refusal_p99_ms": float(np.quantile(refusals or [0], 0.99)),
+        "lone_before_ms": before,
+        "lone_after_ms": after,
     }
+    return Overload(figures, dict(outcomes))
 
 
 if __name__ == "__main__":
@@ -87,4 +107,5 @@ if __name__ == "__main__":
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     parser.add_argument("--seconds", type=float, default=60)
     arguments = parser.parse_args()
-    print(json.dumps(run(arguments.url.rstrip("/"), arguments.seconds), indent=2))
+    measured = run(arguments.url.rstrip("/"), arguments.seconds)
+    print(json.dumps({"outcomes": measured.outcomes, **measured.figures}, indent=2))

@@ -1,9 +1,9 @@
-"""`python -m benchmarks.soak --minutes 20`: good and bad traffic mixed, and what it leaves behind.
+"""`python -m benchmarks.soak --minutes 20`: good and bad traffic mixed, and the memory after it.
 
-Starts a service on a copy of a model folder, sends it the cases of `tests/faults` among good
-requests, from several clients, and every ten seconds writes down its memory, threads and open
-files. With `--swaps 100` the version is swapped that often meanwhile, evenly spread. The slope of
-the memory is fitted over the second half, when the allocator has what it keeps.
+A service on a copy of a model folder gets the cases of `tests/faults` among good requests, from
+several clients; every ten seconds its memory, threads and open files are written down. With
+`--swaps 100` the version is swapped that often meanwhile, evenly spread. The slope of the memory is
+fitted over the second half, when the allocator has all that it keeps.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MAX_PIXELS = 300_000
 
 
 def traffic() -> list[tuple[str, list[bytes]]]:
-    """Requests by name, as segments; good and bad in about equal parts."""
+    """Return requests by name, as segments; good and bad in about equal parts."""
     cases: list[Any] = [*test_images.REFUSED, *test_images.SAME, *test_images.READ]
     bodies = [(case[0], case[1](), "image/png") for case in cases]
     kinds = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
@@ -54,7 +54,7 @@ def traffic() -> list[tuple[str, list[bytes]]]:
 
 
 def send(server: Server, until: float, seed: int, outcomes: Counter[str]) -> None:
-    """Any of them, one after the other, and now and then a client that goes before its answer."""
+    """Send random requests, one after the other; some clients leave before their answer."""
     chance = random.Random(seed)
     requests = traffic()
     while time.monotonic() < until:
@@ -71,7 +71,7 @@ def send(server: Server, until: float, seed: int, outcomes: Counter[str]) -> Non
 
 
 def swap(models: Path, origin: Path, server: Server, number: int) -> None:
-    """Have the server go to a copy of the model under the next number; drop the oldest."""
+    """Swap the server to a copy of the model under the next number; drop the oldest."""
     shutil.copytree(origin, models.parent / "next")
     (models.parent / "next").rename(models / str(number))
     wait_until(lambda: server.metric("digits_model_version") == number)
@@ -80,9 +80,9 @@ def swap(models: Path, origin: Path, server: Server, number: int) -> None:
 
 
 def functions(folder: Path) -> list[int]:
-    """How many functions TensorFlow knows after the load, and after calls with batches of every
-    size. They are as many: a signature that was loaded is one concrete function, which has no
-    tracing count, for it never traces.
+    """Return the number of TensorFlow functions after the load, and after batches of every size.
+
+    They are as many: a loaded signature is one concrete function and never traces.
     """
     from tensorflow.python.eager.context import context  # noqa: PLC0415 -- takes seconds
 
@@ -94,6 +94,7 @@ def functions(folder: Path) -> list[int]:
 
 
 def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
+    """Serve under the traffic for so many seconds and return what is left behind."""
     origin = newest(models_dir)
     outcomes: Counter[str] = Counter()
     samples: list[dict[str, int]] = []

@@ -10,6 +10,7 @@ import sys
 
 
 def main() -> int:
+    """Return 0 where the service can answer, else 1; print its answer."""
     port = int(os.environ.get("DIGITS_PORT", "8000"))
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:

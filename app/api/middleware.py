@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthorized
-from ..observe.metrics import Metrics
+from ..observe.metrics import OTHER, Metrics
 from ..observe.request_id import request_id_of
 from .problems import NOSNIFF, problem_response
 
@@ -54,10 +54,12 @@ class TelemetryMiddleware:
         self.log_requests = log_requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         began = time.perf_counter()
+        self.metrics.begin_request()
         request_id = request_id_of(scope["headers"])
         scope.setdefault("state", {})["request_id"] = request_id.decode()
         status = sent_bytes = 0
@@ -86,7 +88,7 @@ class TelemetryMiddleware:
 
     def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
         # An unknown path is one label, or a scanner would make thousands.
-        route = getattr(scope.get("route"), "path", "other")
+        route = getattr(scope.get("route"), "path", OTHER)
         received_bytes = scope["state"].get("body_bytes", 0)
         self.metrics.observe_request(
             route, scope["method"], status, seconds, received_bytes, sent_bytes
@@ -115,6 +117,7 @@ class ApiKeyMiddleware:
         self.hashes = hashes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] == "http" and is_locked(scope["path"]):
             key = _presented(Headers(scope=scope))
             if not self._is_known(key):
@@ -171,6 +174,7 @@ class SecurityHeadersMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

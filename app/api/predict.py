@@ -28,15 +28,25 @@ class PredictEndpoint:
     headers → options → lease → body → images → predictions → JSON
     """
 
+    path = "/predict"
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
         settings = services.settings
         options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
         received_at = scope["state"].get("received_at") or time.monotonic()
         with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
-            body = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
-            scope["state"]["body_bytes"] = len(body)
-            images = await _parse(services, body, options, lease, receive)
+            # Not kept in a variable: once parsed, the body's memory goes to its images.
+            images = await _parse(
+                services,
+                await read_body(receive, options, lease, max_bytes=settings.max_body_bytes),
+                options,
+                lease,
+                receive,
+            )
+            scope["state"]["body_bytes"] = lease.body_bytes
             predictions = await _predict(services, images, options, lease, receive)
         scope["state"]["predictions"] = predictions.items
         services.metrics.observe_predictions(predictions.classifier.version, predictions.items)

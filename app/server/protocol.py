@@ -1,16 +1,423 @@
+"""uvicorn's HTTP/1.1 protocol, and what it leaves out: limits on time, on heads, on pipelining.
+
+    head ──▶ body ──▶ answer ──▶ idle ──▶ head …
+     └ header_seconds  └ write_seconds └ keep_alive_seconds
+             └ body_seconds, least rate
+
+What can't be answered by the application is refused in its turn, after the answers that are owed
+on the connection, and the connection is closed.
+"""
+
+from __future__ import annotations
+
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
-from .transport import CoalescingTransport
+from ..errors import BadRequest, DigitsError, HeadersTooLarge, MethodNotAllowed, RequestTimeout
+from .transport import LINGER_SECONDS, ResponseTransport
+
+SLICE_BYTES = 1024
+"""Received bytes that are parsed before the number of pipelined requests is looked at again."""
+RATE_SECONDS = 10.0
+"""Seconds in which a body has to arrive at the least rate, again and again until it is whole."""
+CHECK_SECONDS = 0.5
+"""Seconds between looks at the limits of all connections; less where a limit is shorter."""
+HOP_BY_HOP = frozenset((b"upgrade", b"http2-settings"))
+"""Headers of an upgrade that is declined, with their names among the tokens of `Connection`."""
+
+ProblemRenderer = Callable[[type[DigitsError]], tuple[list[tuple[bytes, bytes]], bytes]]
+"""Give the headers and the body of a refusal."""
 
 
-class Connection(HttpToolsProtocol):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        for name in ("max_header_bytes", "header_seconds", "body_seconds"):
-            kwargs.pop(name)
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """What a client may take of a connection; `app.settings` has the reasons."""
+
+    max_header_bytes: int = 16 * 1024
+    header_seconds: float = 10.0
+    body_seconds: float = 30.0
+    min_body_bytes_per_second: int = 8 * 1024
+    write_seconds: float = 30.0
+    keep_alive_seconds: float = 75.0
+    max_pipelined_requests: int = 16
+
+    @property
+    def check_seconds(self) -> float:
+        """Seconds between two looks at the clock: a quarter of the shortest limit, at most."""
+        shortest = min(
+            self.header_seconds, self.body_seconds, self.write_seconds, self.keep_alive_seconds
+        )
+        return min(CHECK_SECONDS, shortest / 4)
+
+
+class Stage(Enum):
+    """How far the connection is with the request that it receives."""
+
+    IDLE = auto()
+    """No request has begun, and no answer is owed."""
+    HEAD = auto()
+    """A request's line and headers arrive."""
+    BODY = auto()
+    """A request's body arrives."""
+    ANSWER = auto()
+    """A request has been received, and its answer is owed."""
+    REFUSED = auto()
+    """Nothing more is received; a refusal follows the answers that are owed."""
+    LINGER = auto()
+    """The refusal has been sent; the client may read it."""
+
+
+OVER = (Stage.REFUSED, Stage.LINGER)
+
+
+class ConnectionClock:
+    """Looks at the limits of all connections of a process, with one timer."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._connections: set[HttpProtocol] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, connection: HttpProtocol) -> None:
+        """Watch `connection` until `discard`."""
+        self._connections.add(connection)
+        if self._timer is None:
+            self._start(connection.loop)
+
+    def discard(self, connection: HttpProtocol) -> None:
+        """The connection is closed."""
+        self._connections.discard(connection)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self.limits.check_seconds, self._check, loop)
+
+    def _check(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = time.monotonic()
+        for connection in [*self._connections]:
+            connection.check(now)
+        if self._connections:
+            self._start(loop)
+
+
+class ReadGate(FlowControl):
+    """uvicorn's flow control, whose reading can be held although a request wants more."""
+
+    held = False
+
+    def hold(self) -> None:
+        """Pause reading until `release`."""
+        self.held = True
+        self.pause_reading()
+
+    def release(self) -> None:
+        """Read again."""
+        self.held = False
+        self.resume_reading()
+
+    def resume_reading(self) -> None:
+        """Read again, unless reading is held."""
+        if not self.held:
+            super().resume_reading()
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """A client's connection. Every request is answered by uvicorn's own cycle.
+
+    Args:
+        clock: Watches the limits; one for all connections of a process.
+        render_problem: Gives the headers and the body of a refusal.
+    """
+
+    def __init__(
+        self, *args: Any, clock: ConnectionClock, render_problem: ProblemRenderer, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.clock = clock
+        self.limits = clock.limits
+        self.render_problem = render_problem
+        self.stage = Stage.HEAD
+        self.since = time.monotonic()
+        self.flow: ReadGate
+        self._received_at = self.since
+        self._unparsed = b""
+        self._offset = 0
+        self._head_bytes = 0
+        self._content_length: int | None = None
+        self._body_bytes = 0
+        self._rate_since, self._rate_bytes = self.since, 0
+        self._writing_since: float | None = None
+        self._declines_upgrade = False
+        self._running: RequestResponseCycle | None = None
+        self._fault: type[DigitsError] = BadRequest
+        self._refusal: type[DigitsError] = BadRequest
+
+    # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(CoalescingTransport(transport, self.loop))
+        super().connection_made(
+            ResponseTransport(transport, self.loop, lambda: self.stage is Stage.BODY)
+        )
+        self.flow = ReadGate(self.transport)
+        self.clock.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.clock.discard(self)
+        self.pipeline.clear()
+        self._unparsed, self._offset = b"", 0
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close when the requests that were received are answered."""
+        if not self._owes_answer():
+            self.transport.close()
+        elif self.pipeline:
+            self.pipeline[0][0].keep_alive = False
+        elif self._running is not None:
+            self._running.keep_alive = False
+
+    def _owes_answer(self) -> bool:
+        running = self._running
+        return running is not None and not (running.response_complete or running.disconnected)
+
+    # Receiving
+
+    def data_received(self, data: bytes) -> None:
+        if self.stage in OVER or self.transport.is_closing():
+            return
+        self._received_at = time.monotonic()
+        self._unparsed, self._offset = self._unparsed[self._offset :] + data, 0
+        self._parse()
+
+    def _parse(self) -> None:
+        """Parse what was received, until too many requests wait for those before them."""
+        while self._offset < len(self._unparsed):
+            if len(self.pipeline) >= self.limits.max_pipelined_requests:
+                self.flow.hold()
+                return
+            part = self._unparsed[self._offset : self._offset + self._slice_bytes()]
+            self._offset += self._feed(part)
+            if self.stage in OVER or self.transport.is_closing():
+                break
+        self._unparsed, self._offset = b"", 0
+        if self.stage not in OVER:
+            self.flow.held = False
+
+    def _slice_bytes(self) -> int:
+        if self.stage is Stage.BODY and self._content_length is not None:
+            return max(1, self._content_length - self._body_bytes)
+        return SLICE_BYTES
+
+    def _feed(self, part: bytes) -> int:
+        """Parse `part`; returns how much of it was taken."""
+        if self.stage is not Stage.BODY:
+            self._head_bytes += len(part)
+        try:
+            self.parser.feed_data(part)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade()
+            return int(upgrade.args[0])
+        except httptools.HttpParserError:
+            self._refuse(self._fault)
+        # Twice the limit: of a head that is not whole, white space and line ends count, too.
+        if self.stage is Stage.HEAD and self._head_bytes > 2 * self.limits.max_header_bytes:
+            self._refuse(HeadersTooLarge)
+        return len(part)
+
+    def _limit_head(self, count: int) -> None:
+        """Have the parser stop where a head, or the trailers, have more bytes than are allowed."""
+        if count > self.limits.max_header_bytes:
+            self._fault = HeadersTooLarge
+            raise ValueError("head too large")
+
+    def _decline_upgrade(self) -> None:
+        """Go on as if no upgrade had been asked for (RFC 9110, section 7.8).
+
+        The parser takes what follows such a head for another protocol and skips the body, so that
+        a new one reads the head again, without the upgrade.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self._refuse(MethodNotAllowed)
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        for name, value in self.headers:
+            if name == b"connection":
+                tokens = (token.strip() for token in value.split(b","))
+                kept = [token for token in tokens if token.lower() not in HOP_BY_HOP]
+                lines.append(b"connection: " + b", ".join(kept))
+            elif name not in HOP_BY_HOP:
+                lines.append(name + b": " + value)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._declines_upgrade = False
+        self._feed(b"\r\n".join((*lines, b"", b"")))
+
+    # The parser's callbacks
+
+    def on_message_begin(self) -> None:
+        self._enter(Stage.HEAD)
+        self._head_bytes = 0
+        super().on_message_begin()
+        self.scope["state"]["received_at"] = self._received_at
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.stage is Stage.HEAD:
+            super().on_header(name, value)
+            return
+        # A trailer: uvicorn would add it to the headers of a request that is already answered.
+        self._head_bytes += len(name) + len(value)
+        self._limit_head(self._head_bytes)
+
+    def on_headers_complete(self) -> None:
+        self._limit_head(
+            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        )
+        if self.parser.should_upgrade():
+            self._declines_upgrade = True
+            return
+        super().on_headers_complete()
+        self._enter(Stage.BODY)
+        self._body_bytes = self._rate_bytes = self._head_bytes = 0
+        self._rate_since = self.since
+        self._content_length = next(
+            (int(value) for name, value in self.headers if name == b"content-length"), None
+        )
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._declines_upgrade:
+            return
+        super().on_message_complete()
+        self._enter(Stage.ANSWER if self._owes_answer() else Stage.IDLE)
+
+    # Answering
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.since = time.monotonic()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.stage is Stage.REFUSED:
+            self._send_refusal()
+            return
+        elif self.stage is Stage.ANSWER:
+            self.stage = Stage.IDLE
+        if self._unparsed:
+            self._parse()
+        self.flow.resume_reading()
+
+    # Limits
+
+    def _enter(self, stage: Stage) -> None:
+        self.stage = stage
+        self.since = self._received_at
+
+    def check(self, now: float) -> None:
+        """Hold the connection against its limits; `now` is of `time.monotonic()`."""
+        self._check_writing(now)
+        seconds = now - self.since
+        limits = self.limits
+        match self.stage:
+            case Stage.IDLE if seconds > limits.keep_alive_seconds:
+                self.transport.close()
+            case Stage.HEAD if seconds > limits.header_seconds and not self._owes_answer():
+                self._time_out()
+            case Stage.BODY if seconds > limits.body_seconds or self._is_too_slow(now):
+                self._refuse(RequestTimeout)
+            case Stage.LINGER if seconds > LINGER_SECONDS:
+                self.transport.close()
+
+    def _time_out(self) -> None:
+        if self._head_bytes:
+            self._refuse(RequestTimeout)
+        else:
+            self.transport.close()
+
+    def _is_too_slow(self, now: float) -> bool:
+        """Whether too little of the body has come in the last RATE_SECONDS."""
+        if self.flow.read_paused:  # for want of memory or of answers: not the client's fault
+            self._rate_since, self._rate_bytes = now, self._body_bytes
+        seconds = now - self._rate_since
+        if seconds < RATE_SECONDS:
+            return False
+        received = self._body_bytes - self._rate_bytes
+        self._rate_since, self._rate_bytes = now, self._body_bytes
+        return received < seconds * self.limits.min_body_bytes_per_second
+
+    def _check_writing(self, now: float) -> None:
+        """Cut a client off that leaves its answers unread."""
+        if not self.transport.get_write_buffer_size():
+            self._writing_since = None
+        elif self._writing_since is None:
+            self._writing_since = now
+        elif now - self._writing_since > self.limits.write_seconds:
+            self.transport.abort()
+
+    # Refusing
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(BadRequest)
+
+    def _refuse(self, problem: type[DigitsError]) -> None:
+        """Answer with `problem`, after the answers that are owed, and close."""
+        if self.stage in OVER or self.transport.is_closing():
+            return
+        is_in_body = self.stage is Stage.BODY
+        self.stage = Stage.REFUSED
+        self._refusal = problem
+        if is_in_body and not self._withdraw():
+            self.transport.close()
+            return
+        self.flow.hold()
+        if not self._owes_answer():
+            self._send_refusal()
+
+    def _withdraw(self) -> bool:
+        """Take back the request whose body does not arrive; False where its answer has begun."""
+        cycle = self.cycle
+        if cycle.response_started:
+            return False
+        if self.pipeline and self.pipeline[0][0] is cycle:
+            self.pipeline.popleft()
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        return True
+
+    def _send_refusal(self) -> None:
+        headers, body = self.render_problem(self._refusal)
+        lines = [
+            b"%b: %b\r\n" % header for header in (*self.server_state.default_headers, *headers)
+        ]
+        self.transport.write(
+            b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+            % (STATUS_LINE[self._refusal.status], b"".join(lines), len(body), body)
+        )
+        self.stage, self.since = Stage.LINGER, time.monotonic()
+        self.flow.release()

@@ -1,0 +1,1 @@
+"""From requests to predictions: admission, batches, worker threads, the predictor."""

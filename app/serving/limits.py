@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Self
 
 from ..errors import (
@@ -65,7 +66,9 @@ class Budget:
             if granted.done() and not granted.cancelled():
                 self.release(amount)
             else:
-                self._waiters.remove(waiter)
+                with suppress(ValueError):  # `_grant` has passed it over
+                    self._waiters.remove(waiter)
+                self._grant()
             if isinstance(error, TimeoutError):
                 raise QueueFull("The memory for requests is in use; try again shortly.") from None
             raise
@@ -73,6 +76,9 @@ class Budget:
     def release(self, amount: int) -> None:
         """Give `amount` back, and let waiters have it."""
         self.held -= amount
+        self._grant()
+
+    def _grant(self) -> None:
         while self._waiters:
             wanted, reserve, granted = self._waiters[0]
             if self.held + wanted + reserve > self.limit:
@@ -140,6 +146,7 @@ class Lease:
 
     @property
     def remaining_seconds(self) -> float:
+        """Seconds until the deadline; 0 when it has passed."""
         return max(0.0, self.deadline - time.monotonic())
 
     async def charge_body(self, count: int) -> None:
@@ -183,7 +190,10 @@ class Lease:
         self.images += count
 
     async def charge_working(self, count: int) -> None:
-        """Charge working memory up to `count` bytes in all, waiting within the deadline.
+        """Charge `count` bytes of working memory, waiting within the deadline.
+
+        They take the place of what was charged for the step before, which is given back first:
+        requests that each held a part while they wait for more would wait for each other.
 
         Raises:
             ImageTooLarge: it is more than the process may ever use.
@@ -195,12 +205,11 @@ class Lease:
                 f"It takes {count >> 20:,} MiB to decode; there are {working.limit >> 20:,} MiB. "
                 "Send the image smaller, or as a JPEG."
             )
-        more = count - self.working
-        if more <= 0:
-            return
-        if not working.try_acquire(more):
-            await working.acquire(more, seconds=self.remaining_seconds)
-        self.working += more
+        working.release(self.working)
+        self.working = 0
+        if not working.try_acquire(count):
+            await working.acquire(count, seconds=self.remaining_seconds)
+        self.working = count
 
     def revoke(self, reason: DigitsError) -> None:
         """Nobody waits for the answer any more: `check` raises `reason` from now on."""

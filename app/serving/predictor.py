@@ -13,14 +13,18 @@ from time import perf_counter
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
-from ..errors import BadPixels, ImageError, ImageTooLarge
+from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
 from ..inference.classifier import Classifier, Rejection, Thresholds
 from ..inference.registry import ModelRegistry
-from ..vision.decode import GrayImage, ImageHeader, Picture, decode, probe
+from ..vision.decode import ImageHeader, Picture, decode, probe
+from ..vision.grayscale import GrayImage
 from ..vision.normalize import SIDE, Normalized, normalize
 from .limits import Lease
+
+log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
@@ -122,6 +126,7 @@ class Predictor:
             else:
                 request.headers.append(None)
                 pixels = image.size
+                self._check_size(index, image.shape[1], image.shape[0])
                 request.cost += IMAGE_COST + pixels * normalize
                 request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
         return request
@@ -129,15 +134,20 @@ class Predictor:
     def _probe(self, index: int, image: bytes) -> ImageHeader:
         try:
             header = probe(image)
-            if header.pixels > self._max_pixels:
-                raise ImageTooLarge(
-                    f"{header.width} × {header.height} pixels; at most {self._max_pixels:,} are "
-                    "read. Send it smaller: a digit needs some 100 pixels."
-                )
-            return header
         except ImageError as error:
             error.index = index
             raise
+        self._check_size(index, header.width, header.height)
+        return header
+
+    def _check_size(self, index: int, width: int, height: int) -> None:
+        if width * height > self._max_pixels:
+            error = ImageTooLarge(
+                f"{width} × {height} pixels; at most {self._max_pixels:,} are read. Send it "
+                "smaller: a digit needs some 100 pixels."
+            )
+            error.index = index
+            raise error
 
     def predict(self, requests: Sequence[PredictRequest]) -> list[Predictions | Exception]:
         """The predictions of each request, or the exception that it fails with.
@@ -145,25 +155,7 @@ class Predictor:
         One request's failure is its own, but for a failure of the model, which is everyone's.
         """
         classifier = self._registry.live
-        failures: dict[int, Exception] = {}
-        normalized: list[list[Normalized]] = [[] for _ in requests]
-        decode_seconds = normalize_seconds = 0.0
-        for part in _parts(requests):
-            began = perf_counter()
-            pictures = [
-                _attempt(failures, request, _decode, requests[request], index)
-                for request, index in part
-            ]
-            decoded = perf_counter()
-            for (request, index), picture in zip(part, pictures, strict=True):
-                if picture is None:
-                    continue
-                digit = _attempt(failures, request, _normalize, requests[request], index, picture)
-                if digit is not None:
-                    normalized[request].append(digit)
-            decode_seconds += decoded - began
-            normalize_seconds += perf_counter() - decoded
-        began = perf_counter()
+        normalized, failures, seconds = _normalize_all(requests)
         digits = [
             one.digit
             for request, some in enumerate(normalized)
@@ -171,13 +163,45 @@ class Predictor:
             for one in some
             if one.box is not None
         ]
-        scores = _classify(classifier, digits)
-        seconds = StepSeconds(decode_seconds, normalize_seconds, perf_counter() - began)
-        self._on_batch(len(digits), seconds)
+        began = perf_counter()
+        try:
+            scores = _classify(classifier, digits)
+        except Exception:  # a model raises anything
+            log.exception("the model failed", version=classifier.version)
+            return [
+                failures.get(request) or ModelError("The model failed.")
+                for request in range(len(requests))
+            ]
+        self._on_batch(len(digits), seconds._replace(inference=perf_counter() - began))
         return [
             failures.get(request) or Predictions(classifier, _judge_all(some, scores, classifier))
             for request, some in enumerate(normalized)
         ]
+
+
+def _normalize_all(
+    requests: Sequence[PredictRequest],
+) -> tuple[list[list[Normalized]], dict[int, Exception], StepSeconds]:
+    """Each request's normalized images, the exceptions by request, and how long it took."""
+    normalized: list[list[Normalized]] = [[] for _ in requests]
+    failures: dict[int, Exception] = {}
+    decode_seconds = normalize_seconds = 0.0
+    for part in _parts(requests):
+        began = perf_counter()
+        pictures = [
+            _attempt(failures, request, _decode, requests[request], index)
+            for request, index in part
+        ]
+        decoded = perf_counter()
+        for (request, index), picture in zip(part, pictures, strict=True):
+            if picture is None:
+                continue
+            digit = _attempt(failures, request, _normalize, requests[request], index, picture)
+            if digit is not None:
+                normalized[request].append(digit)
+        decode_seconds += decoded - began
+        normalize_seconds += perf_counter() - decoded
+    return normalized, failures, StepSeconds(decode_seconds, normalize_seconds, 0.0)
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:

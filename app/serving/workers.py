@@ -20,7 +20,8 @@ class Leased(Protocol):
     """An item of work that belongs to a request."""
 
     @property
-    def lease(self) -> Lease: ...
+    def lease(self) -> Lease:
+        """The request's share of the limits."""
 
 
 Item = TypeVar("Item", bound=Leased)

@@ -1,52 +1,38 @@
-"""Bytes of an image file -> gray pixels as people see them. The only Pillow import of the service.
+"""Bytes of an image file -> gray levels, at a cost that is known before a pixel is decoded.
 
-What the bytes are decides, not a name or content type. Of an animation the first frame is read, of
-a phone's MPO the first picture. EXIF rotation is undone. Colour becomes gray along the direction
-in which the picture's colours differ most, so that yellow ink on white keeps its contrast, and
-transparency becomes contrast with the ink, so that what lies unseen under it changes nothing.
+What the bytes are decides, not a name or content type. Of an animation or a file of several
+pictures the first is read. EXIF rotation is undone. `probe` reads the size from the header and
+says what decoding will take; `decode` does it, and never more than was said.
+
+`FORMATS` is the table: a format is added by a row, and what problems, the API's description, the
+page and the tests say of formats is taken from there.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from ..errors import BrokenImage, ImageError, ImageTooLarge, NotAnImage
-from . import png
+from ..errors import BrokenImage, ImageError, NotAnImage
+from . import headers, png
+from .grayscale import ALPHA_STEP, MAX_GRAY_PIXELS, GrayImage, to_gray
+from .headers import Declared
 
-Gray = NDArray[np.uint8]
-GrayImage = Gray
-
-# A GIF that says its first frame is to be wiped has that allocated when it is opened, before its
-# size can be looked at here: above twice this, Pillow raises. Below, it would warn, each time anew.
-Image.MAX_IMAGE_PIXELS = 32_000_000
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
-JPEG_SIDE = 360
-"""Pixels that the shorter side of a JPEG keeps when it is decoded at a half, quarter or eighth."""
-
-LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
-LUMA_ENOUGH = 0.7
-"""Luma is used where it has this share of the best projection's contrast: white paper under a
-yellow lamp is no coloured drawing."""
-
-COLOUR_STEP = 48
-"""Levels that two colours differ by before they are two colours, and not noise."""
-ALPHA_STEP = 32
-"""Levels of opacity within which a picture counts as evenly opaque."""
+Image.MAX_IMAGE_PIXELS = None  # sizes are known and judged before Pillow sees a file
 
 ORIENTATION_TAG = 0x0112
 UPRIGHT = {
@@ -58,111 +44,160 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
+"""Those that make rows of columns."""
+
+NORMALIZE_BYTES = 32
+"""Memory for each pixel of a gray picture while it is made and normalized."""
+NORMALIZE_WORK, FINDING_WORK = 0.2, 2.0
+"""Pixel equivalents for each pixel of a gray picture, and of the reduced one that the ink is found
+on, which has at most `FINDING_PIXELS`."""
+FINDING_PIXELS = 180 * 180
+BASE_BYTES, BASE_WORK, BYTE_WORK = 2**17, 1_000, 0.6
+"""Of any file; and the work for each of its bytes."""
+
+
+class ImageHeader(NamedTuple):
+    """What a file declares, and what decoding and normalizing it will take."""
+
+    format: str
+    """Name of its row in `FORMATS`."""
+    width: int
+    height: int
+    """Pixels as they are stored, before EXIF rotation."""
+    decoded_bytes: int
+    """Working memory at its peak, at most; the file's own bytes not counted."""
+    cost: int
+    """Work usually needed, in pixel equivalents of about 10 ns; a picture made to be slow takes
+    some five times as long."""
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of the picture."""
+        return self.width * self.height
+
+
+class Picture(NamedTuple):
+    """An upright picture."""
+
+    gray: GrayImage
+    """Levels [h,w]."""
+    scale: float
+    """Pixels of the original that each of these spans; above 1 where a large one was reduced."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """An upright picture: `gray` [h,w], and how many pixels of the original each of its pixels
-    spans (`scale`, above 1 where a large JPEG was decoded at reduced size)."""
+class ImageFormat:
+    """A kind of file: `probe` reads what its header declares, `open` prepares it for decoding."""
 
-    gray: Gray
-    scale: float
+    name: str
+    media_types: tuple[str, ...]
+    """The registered one first, then others that clients send."""
+    suffixes: tuple[str, ...]
+    magic: tuple[bytes, ...]
+    """Beginnings of its files."""
+    probe: Callable[[bytes], Declared]
+    open: Callable[[bytes], Image.Image | GrayImage]
+    """A picture by Pillow, not yet decoded, or gray levels."""
+    marker: bytes = b""
+    """What its files have at byte 8, where the beginning alone does not tell."""
+
+    def begins(self, data: bytes) -> bool:
+        """Return whether `data` begins as this format's files do."""
+        return data.startswith(self.magic) and data[8 : 8 + len(self.marker)] == self.marker
 
 
-def decode(data: bytes, header: ImageHeader | None = None, *, max_pixels: int = 2**40) -> Picture:
-    """The first frame of a PNG, JPEG, WebP, GIF or BMP in gray.
+def probe(data: bytes) -> ImageHeader:
+    """Read what an image file declares, in a bounded number of steps.
 
     Raises:
-        NotAnImage: the bytes begin like none of these.
-        BrokenImage: they do, and then are truncated, damaged or inconsistent.
-        ImageTooLarge: the file declares more than `max_pixels`; nothing was decoded.
+        NotAnImage: the bytes begin like none of `FORMATS`; the text says what they are, if known.
+        BrokenImage: they do, and what follows makes no sense.
+    """
+    image_format = _format_of(data)
+    try:
+        declared = image_format.probe(data)
+    except (struct.error, IndexError, ValueError) as error:
+        raise BrokenImage(f"The {image_format.name} is truncated.") from error
+    pixels = declared.width * declared.height
+    if not pixels:
+        raise BrokenImage(f"The {image_format.name} has no pixels.")
+    decoded_pixels = pixels // declared.reduced**2 + 1
+    gray_pixels = min(decoded_pixels, MAX_GRAY_PIXELS)
+    size = BASE_BYTES + declared.memory * decoded_pixels + NORMALIZE_BYTES * gray_pixels
+    work = BASE_WORK + declared.work * pixels + NORMALIZE_WORK * gray_pixels
+    work += FINDING_WORK * min(gray_pixels, FINDING_PIXELS) + BYTE_WORK * len(data)
+    return ImageHeader(
+        image_format.name,
+        declared.width,
+        declared.height,
+        int(size) + declared.extra_bytes,
+        int(work) + declared.extra_work,
+    )
+
+
+def decode(data: bytes, header: ImageHeader | None = None) -> Picture:
+    """Decode the first frame of an image file to gray levels.
+
+    The caller has judged the `header` that `probe` gave for these bytes; without it, it is read.
+
+    Raises:
+        NotAnImage: the bytes begin like none of `FORMATS`.
+        BrokenImage: they are truncated, damaged or inconsistent.
     """
     try:
-        return _decode(data, max_pixels)
+        return _decode(data, probe(data) if header is None else header)
     except ImageError:
         raise
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(f"Too many pixels; at most {max_pixels} are read.") from error
     except Exception as error:  # Pillow promises no type: OSError, SyntaxError, struct.error, …
         raise BrokenImage("The image is truncated or damaged.") from error
 
 
-def encode_png(gray: Gray) -> bytes:
-    """`gray` [h,w] as a PNG file."""
+def encode_png(gray: GrayImage) -> bytes:
+    """Write `gray` [h,w] as a PNG file."""
     file = io.BytesIO()
     Image.fromarray(gray).save(file, "PNG")
     return file.getvalue()
 
 
-def _decode(data: bytes, max_pixels: int) -> Picture:
-    if data.startswith(png.MAGIC):
-        chunks = png.chunks_of(data)
-        if (plain := png.plain(chunks)) is not None:
-            _check_size(plain.width, plain.height, max_pixels)
-            return Picture(_from_plain(plain), 1.0)
-        data = png.MAGIC + b"".join(chunk for _, chunk in chunks)
-    image = _open(data)
-    width, height = image.size
-    _check_size(width, height, max_pixels)
+def _format_of(data: bytes) -> ImageFormat:
+    for image_format in FORMATS:
+        if image_format.begins(data):
+            return image_format
+    raise NotAnImage(_what_else(data))
+
+
+def _decode(data: bytes, header: ImageHeader) -> Picture:
+    width, height = header.width, header.height
+    image = BY_NAME[header.format].open(data)
+    if not isinstance(image, Image.Image):
+        return Picture(image, 1.0)
+    if image.size != (width, height):
+        raise BrokenImage(f"The {header.format} declares more than one size.")
     if isinstance(image, JpegImageFile):
-        image.draft(None, _draft_size(width, height))
+        reduced = headers.jpeg_reduction(width, height)
+        image.draft(None, (width // reduced, height // reduced))
     image.load()
-    upright = UPRIGHT.get(_orientation(image))
-    scale = width / image.width
-    return Picture(_gray(image if upright is None else image.transpose(upright)), scale)
+    exif = data if header.format == "TIFF" else image.info.get("exif", b"")
+    turn = UPRIGHT.get(_orientation(exif))
+    gray = to_gray(image, turn)
+    columns = gray.shape[0] if turn in SIDEWAYS else gray.shape[1]
+    return Picture(gray, width / columns)
 
 
-def _open(data: bytes) -> ImageFile:
-    # Image.open would read the index of an MPO, and warn about what it finds or about its size;
-    # a warning is no answer to a client, and can't be caught in one thread alone.
-    if data.startswith(png.MAGIC):
-        return PngImageFile(io.BytesIO(data))
-    if data.startswith(b"\xff\xd8\xff"):
-        return JpegImageFile(io.BytesIO(data))
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return WebPImageFile(io.BytesIO(data))
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return GifImageFile(io.BytesIO(data))
-    if data.startswith(b"BM"):
-        return BmpImageFile(io.BytesIO(data))
-    raise NotAnImage("The bytes are no PNG, JPEG, WebP, GIF or BMP.")
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageTooLarge(f"{width} × {height} pixels; at most {max_pixels} are read.")
-
-
-def _from_plain(picture: png.Plain) -> Gray:
-    """Without Pillow's file around it, which takes as long as 28×28 pixels."""
-    plane = png.plane_of(picture)
-    if plane is None:
-        size = picture.width, picture.height
-        return _gray(Image.frombytes(picture.mode, size, picture.deflated, "zip", picture.mode))
-    if picture.mode == "L":
-        return plane
-    low, high = cv2.minMaxLoc(plane)[:2]
-    return 255 - plane if high - low >= ALPHA_STEP else np.zeros_like(plane)
-
-
-def _draft_size(width: int, height: int) -> tuple[int, int]:
-    reduce = max(1, min(width, height) // JPEG_SIDE)
-    return width // reduce, height // reduce
-
-
-def _orientation(image: ImageFile) -> int:
+def _orientation(exif: bytes) -> int:
     """EXIF orientation 1–8; 1 where there is none, or none that makes sense.
 
     Read by hand, because Pillow parses every tag and warns about those that are damaged.
     """
-    exif = image.info.get("exif", b"")
     tiff = exif[6:] if exif.startswith(b"Exif\0\0") else exif
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    order = headers.TIFF_ORDERS.get(tiff[:4])
     if order is None:
         return 1
     try:
         (directory,) = struct.unpack_from(order + "I", tiff, 4)
         (entries,) = struct.unpack_from(order + "H", tiff, directory)
+        entries = min(entries, headers.MAX_TAGS)
         for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
             tag, kind, count, value = struct.unpack_from(order + "HHIH", tiff, entry)
             if (tag, kind, count) == (ORIENTATION_TAG, 3, 1):
@@ -172,138 +207,166 @@ def _orientation(image: ImageFile) -> int:
     return 1
 
 
-def _gray(image: Image.Image) -> Gray:
-    """What is seen, [h,w]; of coloured or transparent pictures, the contrast that is seen."""
-    transparent = "transparency" in image.info
-    if image.mode == "L" and not transparent:
-        return np.asarray(image)
-    if image.mode[0] in "IF":
-        return _from_depth(np.asarray(image))
-    if image.mode == "1" and not transparent:
-        return np.asarray(image.convert("L"))
-    if transparent or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        return _from_rgba(np.asarray(image if image.mode == "RGBA" else image.convert("RGBA")))
-    return _from_rgb(np.asarray(image if image.mode == "RGB" else image.convert("RGB")))
+def _open_png(data: bytes) -> Image.Image | GrayImage:
+    chunks = png.chunks_of(data)
+    plain = png.plain(chunks)
+    if plain is None:
+        return PngImageFile(io.BytesIO(png.MAGIC + b"".join([chunk for _, chunk in chunks])))
+    picture = png.read(plain)
+    if isinstance(picture, Image.Image):
+        return picture
+    content, plane = picture
+    if content == "L":
+        return plane
+    low, high = cv2.minMaxLoc(plane)[:2]
+    return 255 - plane if high - low >= ALPHA_STEP else np.zeros_like(plane)
 
 
-def _from_depth(values: NDArray[np.generic]) -> Gray:
-    """More than eight bits, scaled so that the brightest value is white."""
-    deep = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0).clip(0)
-    return np.rint(deep * (255 / max(255.0, float(deep.max())))).astype(np.uint8)
+def _open_jpeg(data: bytes) -> ImageFile:
+    # Image.open would read the index of an MPO, and warn about what it finds.
+    return JpegImageFile(io.BytesIO(data))
 
 
-def _from_rgb(rgb: Gray) -> Gray:
-    """[h,w,3] along the direction in which its colours differ most; brighter stays brighter."""
-    return _project(rgb, _contrast_axis(_sample(rgb)))
+def _open_webp(data: bytes) -> ImageFile:
+    return WebPImageFile(io.BytesIO(data))
 
 
-def _from_rgba(rgba: Gray) -> Gray:
-    """[h,w,4]: ink on nothing is as dark or bright as it is opaque; a card keeps its own colours
-    and lends its ground to what is around it."""
-    alpha = np.asarray(cv2.extractChannel(rgba, 3), np.uint8)
-    low, high = int(alpha.min()), int(alpha.max())
-    if high - low < ALPHA_STEP:
-        return _from_rgb(np.ascontiguousarray(rgba[..., :3]))
-    step = max(1, int((alpha.size / 5_000) ** 0.5))
-    some = rgba[::step, ::step] if step > 1 else rgba
-    visible = some[..., 3] > (low + high) // 2
-    colours = some[visible][:, :3]
-    if len(colours) < 64:
-        some = rgba
-        visible = alpha > (low + high) // 2
-        colours = rgba[visible][:, :3]
-        colours = colours[:: 1 + len(colours) // 5_000]  # they may all lie between the samples
-    if (colours == colours[0]).all():  # a canvas drawn on with one pen
-        return _opacity(alpha, colours[0])
-    middle = np.median(colours, axis=0)
-    differs = (np.abs(colours - middle) > COLOUR_STEP).any(axis=1)
-    _, _, width, height = cv2.boundingRect(visible.view(np.uint8))
-    if differs.mean() > 0.01 and np.count_nonzero(visible) > width * height / 2:
-        gray = _project(np.ascontiguousarray(rgba[..., :3]), _contrast_axis(colours))
-        ground = float(np.median(gray[alpha > (low + high) // 2]))
-        shown = gray.astype(np.float32)
-        shown -= ground
-        shown *= alpha / np.float32(255)
-        shown += ground
-        return np.rint(shown, out=shown).astype(np.uint8)
-    return _opacity(alpha, middle)
+def _open_gif(data: bytes) -> ImageFile:
+    """Open a GIF without its extensions.
+
+    Pillow would walk through them, and set memory aside for the frame's disposal.
+    """
+    frame = headers.gif_frame(data)
+    control = bytearray(frame.control)
+    if control:
+        control[3] &= 0b11100011
+    return GifImageFile(io.BytesIO(data[: headers.gif_blocks(data)] + control + data[frame.at :]))
 
 
-def _opacity(alpha: Gray, ink: NDArray[np.generic]) -> Gray:
-    """Ink of one colour on nothing: on white where it is dark, on black where it is bright."""
-    return 255 - alpha if LUMA @ ink < 128 else alpha
+def _open_bmp(data: bytes) -> Image.Image:
+    if headers.bmp_compression(data) not in headers.BMP_RLE:
+        return BmpImageFile(io.BytesIO(data))
+    # Pillow expands runs in Python, a pixel at a time: seconds for a file of 300 bytes.
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise BrokenImage("The BMP is truncated or damaged.")
+    return Image.fromarray(np.asarray(pixels, np.uint8))
 
 
-def _sample(rgb: Gray) -> Gray:
-    """About 2,000 pixels of [h,w,3], evenly spread."""
-    step = max(1, int((rgb.shape[0] * rgb.shape[1] / 2000) ** 0.5))
-    return rgb[::step, ::step].reshape(-1, 3)
+def _open_tiff(data: bytes) -> ImageFile:
+    """Open a TIFF with the directory's entries that say how pixels are stored, and no others.
+
+    Pillow would read what the others point to, and warn about it.
+    """
+    order, entries, _ = headers.tiff_directory(data)
+    kept = [entries[tag] for tag in sorted(entries) if tag in headers.TIFF_READ]
+    directory = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
+    padding = bytes(len(data) % 2)
+    start = struct.pack(order + "I", len(data) + len(padding))
+    return TiffImageFile(io.BytesIO(data[:4] + start + data[8:] + padding + directory))
 
 
-def _contrast_axis(colours: NDArray[np.generic]) -> NDArray[np.float64]:
-    """The weights [3] of red, green and blue, their magnitudes summing to 1, with the largest
-    variance over `colours` [n,3], unless that of luma comes near."""
-    red, green, blue = planes = colours.T.astype(np.float32)
-    chroma = np.maximum(np.abs(red - green), np.abs(green - blue))
-    if chroma.max() < COLOUR_STEP:
-        return LUMA
-    planes -= planes.mean(axis=1, keepdims=True)
-    covariance = planes @ planes.T
-    axis: NDArray[np.float64] = np.linalg.eigh(covariance)[1][:, -1]
-    axis /= np.abs(axis).sum() * (1 if LUMA @ axis >= 0 else -1)
-    if LUMA @ covariance @ LUMA >= LUMA_ENOUGH**2 * (axis @ covariance @ axis):
-        return LUMA
-    return axis
-
-
-def _project(rgb: Gray, weights: NDArray[np.float64]) -> Gray:
-    if weights is LUMA:
-        return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-    offset = -255 * weights.clip(max=0).sum()
-    return np.asarray(cv2.transform(rgb, np.append(weights, offset)[None]), np.uint8)
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    name: str
-    media_types: tuple[str, ...]
-
-
-FORMATS = (
-    Format("PNG", ("image/png",)),
-    Format("JPEG", ("image/jpeg",)),
-    Format("WebP", ("image/webp",)),
-    Format("GIF", ("image/gif",)),
-    Format("BMP", ("image/bmp",)),
+FORMATS: tuple[ImageFormat, ...] = (
+    ImageFormat(
+        name="PNG",
+        media_types=("image/png", "image/apng", "image/x-png"),
+        suffixes=(".png", ".apng"),
+        magic=(png.MAGIC,),
+        probe=headers.png,
+        open=_open_png,
+    ),
+    ImageFormat(
+        name="JPEG",
+        media_types=("image/jpeg", "image/jpg", "image/pjpeg"),
+        suffixes=(".jpg", ".jpeg", ".jfif", ".mpo"),
+        magic=(b"\xff\xd8\xff",),
+        probe=headers.jpeg,
+        open=_open_jpeg,
+    ),
+    ImageFormat(
+        name="WebP",
+        media_types=("image/webp",),
+        suffixes=(".webp",),
+        magic=(b"RIFF",),
+        marker=b"WEBP",
+        probe=headers.webp,
+        open=_open_webp,
+    ),
+    ImageFormat(
+        name="GIF",
+        media_types=("image/gif",),
+        suffixes=(".gif",),
+        magic=(b"GIF87a", b"GIF89a"),
+        probe=headers.gif,
+        open=_open_gif,
+    ),
+    ImageFormat(
+        name="BMP",
+        media_types=("image/bmp", "image/x-ms-bmp", "image/x-bmp"),
+        suffixes=(".bmp", ".dib"),
+        magic=(b"BM",),
+        probe=headers.bmp,
+        open=_open_bmp,
+    ),
+    ImageFormat(
+        name="TIFF",
+        media_types=("image/tiff", "image/tif"),
+        suffixes=(".tif", ".tiff"),
+        magic=tuple(headers.TIFF_ORDERS),
+        probe=headers.tiff,
+        open=_open_tiff,
+    ),
 )
+BY_NAME = {image_format.name: image_format for image_format in FORMATS}
+
+OTHER_KINDS: tuple[tuple[bytes, str, str], ...] = (
+    (b"%PDF", "a PDF", "send its page as PNG, for example by `pdftoppm -png`"),
+    (b"%!PS", "PostScript", "send its page as PNG"),
+    (b"\xc5\xd0\xd3\xc6", "PostScript", "send its page as PNG"),
+    (b"8BPS", "a Photoshop document", "export it as PNG"),
+    (b"\0\0\1\0", "an icon (ICO)", "save it as PNG"),
+    (b"II+\0", "a BigTIFF", "save it as TIFF or PNG"),
+    (b"MM\0+", "a BigTIFF", "save it as TIFF or PNG"),
+    (b"\xff\x0a", "JPEG XL", "save it as JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "JPEG XL", "save it as JPEG or PNG"),
+    (b"\0\0\0\x0cjP  ", "JPEG 2000", "save it as JPEG or PNG"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000", "save it as JPEG or PNG"),
+    (b"PK\3\4", "a ZIP archive", "send the images that it holds, one part each"),
+    (b"\x1f\x8b", "compressed by gzip", "send it uncompressed"),
+    (b"data:", "a data URI", 'send the file itself, or JSON: {"image": "data:…"}'),
+    (b"iVBORw0KGgo", "a PNG in base64", 'send the file itself, or JSON: {"image": "iVBO…"}'),
+    (b"/9j/", "a JPEG in base64", 'send the file itself, or JSON: {"image": "/9j/…"}'),
+)
+"""Beginnings of files that are no images we read, what they are, and what to do."""
+FTYP_BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b"avif", b"avis"), "AVIF", "save it as JPEG, WebP or PNG"),
+    (
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+        "HEIC",
+        "export it as JPEG; an iPhone takes JPEGs with Settings, Camera, Formats, Most Compatible",
+    ),
+    ((), "a video", "send one of its frames as JPEG or PNG"),
+)
+"""The same for files of ISO/IEC 14496-12, by a brand among those that they declare."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
-    format: str
-    width: int
-    height: int
-
-    @property
-    def pixels(self) -> int:
-        return self.width * self.height
-
-    @property
-    def cost(self) -> int:
-        return self.pixels
-
-    @property
-    def decoded_bytes(self) -> int:
-        return self.pixels * 6
-
-
-def probe(data: bytes) -> ImageHeader:
-    if data.startswith(png.MAGIC):
-        return ImageHeader("PNG", *struct.unpack_from(">II", data.ljust(24, b"\0"), 16))
-    try:
-        image = _open(data)
-    except ImageError:
-        raise
-    except Exception as error:
-        raise BrokenImage("The image is truncated or damaged.") from error
-    return ImageHeader("x", *image.size)
+def _what_else(data: bytes) -> str:
+    if not data:
+        return "There are no bytes."
+    begin = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
+    for magic, what, remedy in OTHER_KINDS:
+        if begin.startswith(magic):
+            return f"The bytes are {what}; {remedy}."
+    if data[4:8] == b"ftyp":
+        brands = data[8 : min(int.from_bytes(data[:4]), 256)]
+        for known, what, remedy in FTYP_BRANDS:
+            if not known or any(brand in brands for brand in known):
+                return f"The bytes are {what}; {remedy}."
+    if begin[:1] == b"<":
+        text = begin.lower()
+        if b"<svg" in text:
+            return "The bytes are an SVG, which is a drawing and has no pixels; save it as PNG."
+        if text.startswith((b"<!doctype html", b"<html")):
+            return "The bytes are a page of HTML; send the image's own address or file."
+    names = [image_format.name for image_format in FORMATS]
+    return f"The bytes are no {', '.join(names[:-1])} or {names[-1]}."

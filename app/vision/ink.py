@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Grey = NDArray[np.uint8]
+from .grayscale import GrayImage, reduced
+
 Mask = NDArray[np.uint8]
-Plane = NDArray[np.floating] | Grey
-Ground = Grey | int
+Plane = NDArray[np.floating] | GrayImage
+Ground = GrayImage | int
 """Its levels [h,w], or the one level of an even page."""
 
 WIDE, NARROW = 0.36, 0.13
@@ -36,16 +37,6 @@ DARKEST = 24
 """Ground is taken to be at least this bright where ink is the share of its light taken away."""
 
 
-def reduced(grey: Grey, factor: int) -> Grey:
-    """Means over `factor`² pixels; a rest at the right and bottom is left out."""
-    if factor == 1:
-        return grey
-    height, width = grey.shape[0] // factor, grey.shape[1] // factor
-    height, width = max(height, 1), max(width, 1)
-    whole = grey[: height * factor, : width * factor]
-    return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def square(side: float) -> Mask:
     """A window of odd side for morphology."""
     side = max(1, int(side)) | 1
@@ -53,39 +44,48 @@ def square(side: float) -> Mask:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
-    """What is seen of a picture: `ground` behind the ink, how much `ink` there is (0–255), and
-    where it is `found` (0 or 1), each [h,w]; and whether it is `dark` ink on light ground."""
+class InkMap:
+    """The ink of a picture.
+
+    Attributes:
+        dark: Whether it is dark ink on light ground.
+        ground: Gray level behind the ink, one for all or [h,w].
+        ink: How much ink there is, 0–255 [h,w].
+        mask: Where ink was found, 0 or 1 [h,w].
+    """
 
     dark: bool
     ground: Ground
     ink: Plane
-    found: Mask
+    mask: Mask
 
 
-def look(grey: Grey) -> Sight:
-    level = plain_ground(grey)
+def find_ink(gray: GrayImage) -> InkMap:
+    """Find the ink of a picture [h,w], on one plain ground or on an uneven one."""
+    level = plain_ground(gray)
     if level is None:
-        return strokes_of(grey, dark=ink_is_dark(grey))
-    dark = bool(level > grey.min())
-    return found_over(grey, level, dark=dark)
+        return strokes_of(gray, dark=ink_is_dark(gray))
+    dark = bool(level > gray.min())
+    return ink_over(gray, level, dark=dark)
 
 
-def plain_ground(grey: Grey) -> int | None:
+def plain_ground(gray: GrayImage) -> int | None:
     """The level of a page that is even to the last bit, as canvases and scans are; else None."""
-    level = int(grey[0, 0])
-    if level not in cv2.minMaxLoc(grey)[:2]:
+    level = int(gray[0, 0])
+    if level not in cv2.minMaxLoc(gray)[:2]:
         return None
-    rim = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
-    if (rim != level).any() or 2 * np.count_nonzero(grey == level) <= grey.size:
+    rim = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
+    if (rim != level).any() or 2 * np.count_nonzero(gray == level) <= gray.size:
         return None
     return level
 
 
-def ink_is_dark(grey: Grey) -> bool:
-    """Whether most pixels are nearer to the brightest around them than to the darkest: strokes are
-    the smaller part of where they are, wherever that is and however it is lit."""
-    calm = reduced(grey, 2) if min(grey.shape) > 96 else cv2.blur(grey, (3, 3))
+def ink_is_dark(gray: GrayImage) -> bool:
+    """Tell whether most pixels are nearer to the brightest around them than to the darkest.
+
+    Strokes are the smaller part of their surroundings, wherever they are and however lit.
+    """
+    calm = reduced(gray, 2) if min(gray.shape) > 96 else cv2.blur(gray, (3, 3))
     window = square(WIDE * min(calm.shape))
     to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
     to_darkest = cv2.subtract(calm, cv2.erode(calm, window))
@@ -98,51 +98,55 @@ def ink_is_dark(grey: Grey) -> bool:
     return lean > 0
 
 
-def strokes_of(grey: Grey, *, dark: bool) -> Sight:
+def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
     """The ink on uneven ground.
 
     A wide window sees broad strokes whole, but also the shadows that a narrow one does not see.
     What it finds beside narrow strokes is more of them; what it finds elsewhere is no ink.
     """
-    side = min(grey.shape)
-    wide = found_over(grey, ground_of(grey, WIDE * side, dark=dark), dark=dark)
-    narrow = found_over(grey, ground_of(grey, NARROW * side, dark=dark), dark=dark)
-    near = cv2.dilate(narrow.found, square(1.5 * NARROW * side))
-    narrow_ink = float((narrow.ink * narrow.found).sum())
-    ink = wide.ink * wide.found
+    side = min(gray.shape)
+    wide = ink_over(gray, ground_of(gray, WIDE * side, dark=dark), dark=dark)
+    narrow = ink_over(gray, ground_of(gray, NARROW * side, dark=dark), dark=dark)
+    near = cv2.dilate(narrow.mask, square(1.5 * NARROW * side))
+    narrow_ink = float((narrow.ink * narrow.mask).sum())
+    ink = wide.ink * wide.mask
     beside = float((ink * near).sum())
     elsewhere = float(ink.sum()) - beside
     shaded = elsewhere > SHADOW * narrow_ink and beside < BROAD * narrow_ink
     return narrow if shaded else wide
 
 
-def found_over(grey: Grey, ground: Ground, *, dark: bool) -> Sight:
-    ink = ink_above(grey, ground, dark=dark)
+def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
+    """Find the ink of a picture [h,w] whose ground is known."""
+    ink = ink_above(gray, ground, dark=dark)
     peak = cv2.minMaxLoc(cv2.blur(ink, (3, 3)))[1]
     floor = 0.0 if isinstance(ground, int) else noise_floor(ink)
     # Ink that covers most of the picture must not pass for its noise.
     threshold = max(min(floor, 0.6 * peak), INK_SHARE * peak, CONTRAST / 2)
-    found = exceeds(ink, threshold) if peak >= CONTRAST else np.zeros(grey.shape, bool)
-    return Sight(dark, ground, ink, found.astype(np.uint8))
+    found = exceeds(ink, threshold) if peak >= CONTRAST else np.zeros(gray.shape, bool)
+    return InkMap(dark, ground, ink, found.astype(np.uint8))
 
 
-def ground_of(grey: Grey, stroke: float, *, dark: bool) -> Grey:
-    """`grey` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink)."""
-    calm = cv2.medianBlur(grey, 3) if min(grey.shape) > 64 else grey
+def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
+    """`gray` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink)."""
+    calm = cv2.medianBlur(gray, 3) if min(gray.shape) > 64 else gray
     kind = cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN
     return np.asarray(cv2.morphologyEx(calm, kind, square(stroke)), np.uint8)
 
 
-def ink_above(grey: Grey, ground: Ground, *, dark: bool) -> Plane:
-    """How much ink there is, 0–255 [h,w]: the share of the ground's light that dark ink takes
-    away, whatever the light; of bright ink, what it adds."""
+def ink_above(gray: GrayImage, ground: Ground, *, dark: bool) -> Plane:
+    """Return how much ink there is, 0–255 [h,w].
+
+    Of dark ink, the share of the ground's light that it takes away, whatever the light; of bright
+    ink, what it adds.
+    """
     if isinstance(ground, int):
         if dark and ground == WHITE:
-            return np.asarray(cv2.bitwise_not(grey), np.uint8)
-        ground = np.full_like(grey, ground)
+            return np.asarray(cv2.bitwise_not(gray), np.uint8)
+        ground = np.full_like(gray, ground)
     if not dark:
-        return np.asarray(cv2.subtract(grey, ground), np.uint8)
-    taken, light = cv2.subtract(ground, grey), np.maximum(ground, np.uint8(DARKEST))
+        return np.asarray(cv2.subtract(gray, ground), np.uint8)
+    taken, light = cv2.subtract(ground, gray), np.maximum(ground, np.uint8(DARKEST))
     return np.asarray(cv2.divide(taken, light, scale=WHITE, dtype=cv2.CV_32F), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Grey pixels -> a digit as MNIST made them: white ink on black, 28×28, in a 20-pixel box.
+"""GrayImage pixels -> a digit as MNIST made them: white ink on black, 28×28, in a 20-pixel box.
 
 How MNIST was made (Bottou and LeCun's code, as recovered in facebookresearch/qmnist, `xnist.lsh`):
 the box of the ink, its longer side brought to 20 pixels by area resampling, greys kept; then
@@ -11,26 +11,27 @@ a small digit in a large photo loses nothing.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 
+from .grayscale import GrayImage, reduced
 from .ink import (
     CONTRAST,
-    Grey,
+    InkMap,
     Mask,
     Plane,
     exceeds,
+    find_ink,
     ink_above,
-    look,
     noise_of,
-    reduced,
     square,
 )
 from .rules import without_lines
 
 Box = tuple[int, int, int, int]
+P = TypeVar("P", GrayImage, Plane)
 
 SIDE = 28
 INK_SIDE = 20
@@ -41,8 +42,13 @@ FINDING_SIDE = 180
 ENOUGH_SIDE = 80
 """Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
 each of the digit's, and less grain."""
-CALM = 80
-"""Connected parts from which on a picture is too grainy to be looked at without blurring it."""
+GRAINY_PARTS = 79
+"""Connected parts above which a picture is too grainy to find ink in without blurring it."""
+MAX_BLURRED_FACTOR = 6
+"""Reduction of the picture that ink is found on above which a grainy picture is halved first: the
+blur's time grows by the third power of the side."""
+MAX_SIDE = 9 * FINDING_SIDE
+"""Pixels of the longer side, at most, of the picture that the digit is cut from."""
 NEAR = 0.22
 """Gap within a digit, as a share of its longer side."""
 SPECK = 0.012
@@ -56,12 +62,15 @@ FULL = 200
 HAIRLINE = 1.25
 """Strokes thinner than this, in pixels of the 20-pixel box, are made THICKENED wide."""
 THICKENED = 1.9
+THICKENED_SIDE = 320
+"""Pixels of the longer side, at most, of the ink that is thickened, which takes time by the fourth
+power of it: 16 for each of the digit's."""
 
 
 class Normalized(NamedTuple):
     """A digit and what was done to get it."""
 
-    digit: Grey
+    digit: GrayImage
     """[28,28], white ink on black."""
     inverted: bool
     """The input was dark ink on light ground."""
@@ -71,54 +80,85 @@ class Normalized(NamedTuple):
     """Of "frame-removed", "touches-edge" and "low-contrast", those that hold."""
 
 
-def normalize(grey: Grey) -> Normalized:
-    """`grey` [h,w] of any size -> a digit as MNIST made them, or a blank one without box."""
-    if (box := own_box(grey)) is not None:
-        return Normalized(centre(grey[box[1] : box[3], box[0] : box[2]]), False, box, ())
-    factor = -(-max(grey.shape) // FINDING_SIDE)
-    seen = look(reduced(grey, factor))
-    count = cv2.connectedComponents(seen.found)[0]
-    if count > CALM:
-        grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), 1.5 * factor), np.uint8)
-        seen = look(reduced(grey, factor))
-        count = cv2.connectedComponents(seen.found)[0]
-    if count == 1:
-        return blank(inverted=seen.dark)
-    floor = noise_of(seen.ink, seen.found)
-    strokes, framed = without_lines(seen.found)
-    kept = strokes if count == 2 and not framed else chosen(strokes, seen.ink)
-    if is_shade(kept, seen.ink):
-        return blank(inverted=seen.dark)
-    dropped = seen.found & (1 - kept)
-    left, top, right, bottom = window(seen.ink, kept, dropped, floor)
-    near = np.s_[top:bottom, left:right]
-    erased = spread(dropped, kept)[near] if dropped.any() else None
-    if floor and max(bottom - top, right - left) >= ENOUGH_SIDE:
-        unit, ink = factor, seen.ink[near].copy()
-    else:
-        unit, whole = 1, grey[top * factor :, left * factor :]
-        if (bottom, right) != kept.shape:
-            whole = whole[: (bottom - top) * factor, : (right - left) * factor]
-        ground = seen.ground
-        if not isinstance(ground, int):
-            ground = enlarged(ground[near], factor, whole.shape)
-        ink = ink_above(whole, ground, dark=seen.dark)
-        erased = None if erased is None else enlarged(erased, factor, whole.shape)
-    if erased is not None:
-        ink *= 1 - erased
+def normalize(gray: GrayImage) -> Normalized:
+    """Normalize `gray` [h,w] of any size to a digit as MNIST made them, or to a blank one."""
+    if (box := own_box(gray)) is not None:
+        return Normalized(centered(cut(gray, box)), False, box, ())
+    if (excess := -(-max(gray.shape) // MAX_SIDE)) > 1:
+        return normalize_reduced(gray, excess)
+    factor = -(-max(gray.shape) // FINDING_SIDE)
+    found = find_ink(reduced(gray, factor))
+    parts = count_parts(found.mask)
+    if parts > GRAINY_PARTS:
+        if factor > MAX_BLURRED_FACTOR:
+            return normalize_reduced(gray, 2)
+        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
+        found = find_ink(reduced(gray, factor))
+        parts = count_parts(found.mask)
+    return normalize_found(gray, factor, found, parts) if parts else blank(inverted=found.dark)
+
+
+def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> Normalized:
+    """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
+    floor = noise_of(found.ink, found.mask)
+    strokes, framed = without_lines(found.mask, single=parts == 1)
+    kept = strokes if parts == 1 and not framed else chosen(strokes, found.ink)
+    if is_shade(kept, found.ink):
+        return blank(inverted=found.dark)
+    dropped = found.mask & (1 - kept)
+    near = window(found.ink, kept, dropped, floor)
+    ink, unit = ink_within(near, gray, factor, found, noisy=floor > 0)
+    if dropped.any():
+        ink *= 1 - enlarged(cut(spread(dropped, kept), near), factor // unit, ink.shape)
     digit, inner = rendered(ink, floor)
     if inner is None:
-        return blank(inverted=seen.dark)
-    box = in_pixels(inner, left * factor, top * factor, unit)
+        return blank(inverted=found.dark)
+    box = in_pixels(inner, near[0] * factor, near[1] * factor, unit)
     warnings = {
         "frame-removed": framed,
-        "touches-edge": not within(box, grey.shape),
+        "touches-edge": not within(box, gray.shape),
         "low-contrast": float(ink.max()) < LOW_CONTRAST,
     }
-    return Normalized(digit, seen.dark, box, tuple(slug for slug, so in warnings.items() if so))
+    return Normalized(digit, found.dark, box, tuple(slug for slug, so in warnings.items() if so))
+
+
+def normalize_reduced(gray: GrayImage, factor: int) -> Normalized:
+    """Normalize `gray` at 1/`factor` of its size, which must be enough for its digit."""
+    result = normalize(reduced(gray, factor))
+    if result.box is None:
+        return result
+    left, top, right, bottom = (edge * factor for edge in result.box)
+    return result._replace(box=(left, top, right, bottom))
+
+
+def count_parts(mask: Mask) -> int:
+    """Count the connected parts of `mask` [h,w]."""
+    return int(cv2.connectedComponents(mask)[0]) - 1
+
+
+def ink_within(
+    near: Box, gray: GrayImage, factor: int, found: InkMap, *, noisy: bool
+) -> tuple[Plane, int]:
+    """Cut the ink that lies in the box `near` of the reduced picture.
+
+    Returns:
+        The ink [h,w], the caller's to change, and how many pixels of `gray` each side of its
+        pixels spans: 1, or `factor` where the reduced picture is enough.
+    """
+    left, top, right, bottom = near
+    if noisy and max(bottom - top, right - left) >= ENOUGH_SIDE:
+        return cut(found.ink, near).copy(), factor
+    whole = gray[top * factor :, left * factor :]
+    if (bottom, right) != found.mask.shape:
+        whole = whole[: (bottom - top) * factor, : (right - left) * factor]
+    ground = found.ground
+    if not isinstance(ground, int):
+        ground = enlarged(cut(ground, near), factor, whole.shape)
+    return ink_above(whole, ground, dark=found.dark), 1
 
 
 def blank(*, inverted: bool) -> Normalized:
+    """Return the outcome for a picture without ink."""
     return Normalized(np.zeros((SIDE, SIDE), np.uint8), inverted, None, ())
 
 
@@ -129,13 +169,16 @@ def in_pixels(inner: Box, left: int, top: int, unit: int) -> Box:
 
 
 def within(box: Box, shape: tuple[int, ...]) -> bool:
+    """Tell whether `box` touches no border of a picture of this shape."""
     left, top, right, bottom = box
     return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
 
 
 def chosen(strokes: Mask, ink: Plane) -> Mask:
-    """The strokes that belong together: the weightiest connected part, what is near it, and
-    what is as large. What hangs in from the border is somebody else's, unless it is all there is.
+    """Keep the strokes [h,w] that belong together.
+
+    These are the weightiest connected part, the parts near it, and those as large. A part that
+    touches the border belongs to a neighbour, unless there is no other.
     """
     count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
     if count <= 2:
@@ -195,7 +238,7 @@ def spread(dropped: Mask, kept: Mask) -> Mask:
     return np.asarray(cv2.max(near, dropped), np.uint8)
 
 
-def enlarged(small: Grey, factor: int, shape: tuple[int, ...]) -> Grey:
+def enlarged(small: GrayImage, factor: int, shape: tuple[int, ...]) -> GrayImage:
     """`small` at `factor` times its size, or at `shape`, which may be a rest larger."""
     if small.shape == shape:
         return small
@@ -205,7 +248,7 @@ def enlarged(small: Grey, factor: int, shape: tuple[int, ...]) -> Grey:
     return np.asarray(np.pad(large, rest, mode="edge") if np.any(rest) else large, np.uint8)
 
 
-def rendered(ink: Plane, floor: float) -> tuple[Grey, Box | None]:
+def rendered(ink: Plane, floor: float) -> tuple[GrayImage, Box | None]:
     """`ink` [h,w], its ground's noise up to `floor`, as a digit [28,28], and its box in `ink`."""
     nothing = np.zeros((SIDE, SIDE), np.uint8)
     peak = float(ink.max(initial=0))
@@ -224,7 +267,7 @@ def rendered(ink: Plane, floor: float) -> tuple[Grey, Box | None]:
         fitted = np.rint(fit(cut(ink, box))).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(fitted)
         if max(width, height) in (0, INK_SIDE):
-            return (centre(fitted), found_box) if width else (nothing, None)
+            return (centered(fitted), found_box) if width else (nothing, None)
         box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
 
 
@@ -247,13 +290,16 @@ def usual_level(ink: Plane, peak: float) -> float:
 
 
 def sampled(ink: Plane) -> Plane:
+    """Return some 10,000 pixels of `ink` [h,w], evenly spread, as a view."""
     step = max(1, int((ink.size / 10_000) ** 0.5))
     return ink[::step, ::step]
 
 
 def thickened(ink: Plane) -> Plane:
-    """`ink` [h,w], its strokes made as wide as MNIST's thinner ones where they are hairlines:
-    the mean of a box of 20 pixels would leave little of them."""
+    """Make hairlines in `ink` [h,w] as wide as MNIST's thinner strokes.
+
+    The mean of a box of 20 pixels would leave little of them.
+    """
     unit = max(ink.shape) / INK_SIDE
     if unit < 2:
         return ink
@@ -265,10 +311,20 @@ def thickened(ink: Plane) -> Plane:
     width = step * max(1.0, 4 * cv2.mean(distance, mask)[0] - 2) if mask.any() else 0.0
     if width >= HAIRLINE * unit:
         return ink
-    more = round(THICKENED * unit - width) | 1
+    pool = -(-max(ink.shape) // THICKENED_SIDE)
+    more = round((THICKENED * unit - width) / pool) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (more, more))
-    thick: Plane = cv2.dilate(np.pad(ink, more // 2), disc)  # type: ignore[assignment]
+    thick: Plane = cv2.dilate(np.pad(pooled(ink, pool), more // 2), disc)  # type: ignore[assignment]
     return thick
+
+
+def pooled(ink: Plane, side: int) -> Plane:
+    """Return the maxima of `ink` [h,w] over squares of `side`² pixels."""
+    if side == 1:
+        return ink
+    square_window = np.ones((side, side), np.uint8)
+    maxima: Plane = cv2.dilate(ink, square_window, anchor=(0, 0))  # type: ignore[assignment]
+    return maxima[::side, ::side].copy()
 
 
 def trimmed(box: Box, tight: Box, shape: tuple[int, ...]) -> Box:
@@ -284,22 +340,24 @@ def trimmed(box: Box, tight: Box, shape: tuple[int, ...]) -> Box:
     )
 
 
-def own_box(grey: Grey) -> Box | None:
+def own_box(gray: GrayImage) -> Box | None:
     """The box of the ink, where it is 20 pixels long and the ground is black without a speck."""
-    left, top, width, height = cv2.boundingRect(grey)
+    left, top, width, height = cv2.boundingRect(gray)
     if max(width, height) != INK_SIDE:
         return None
     box = left, top, left + width, top + height
-    return box if grey.shape == (SIDE, SIDE) or within(box, grey.shape) else None
+    return box if gray.shape == (SIDE, SIDE) or within(box, gray.shape) else None
 
 
-def ink_box(ink: Grey | Plane, above: float) -> Box | None:
+def ink_box(ink: GrayImage | Plane, above: float) -> Box | None:
+    """Return the smallest box around all values greater than `above`; None where there are none."""
     mask = ink if above == 0 and ink.dtype == np.uint8 else (ink > above).view(np.uint8)
     left, top, width, height = cv2.boundingRect(mask)
     return (left, top, left + width, top + height) if width else None
 
 
-def cut(ink: Plane, box: Box) -> Plane:
+def cut(ink: P, box: Box) -> P:
+    """Return what is in `box`, as a view."""
     left, top, right, bottom = box
     return ink[top:bottom, left:right]
 
@@ -316,18 +374,18 @@ def fit(ink: Plane) -> Plane:
     return fitted
 
 
-def centre(ink: Grey) -> Grey:
+def centered(ink: GrayImage) -> GrayImage:
     """`ink` [h,w], at most 28 a side, pasted into 28×28 by its centre of mass."""
     height, width = ink.shape
     moments = cv2.moments(ink)
     mass = max(moments["m00"], 1.0)
-    left, top = begin(moments["m10"] / mass, width), begin(moments["m01"] / mass, height)
+    left, top = offset(moments["m10"] / mass, width), offset(moments["m01"] / mass, height)
     digit = np.zeros((SIDE, SIDE), np.uint8)
     digit[top : top + height, left : left + width] = ink
     return digit
 
 
-def begin(middle: float, extent: int) -> int:
+def offset(middle: float, extent: int) -> int:
     """Where ink of `extent` pixels is put whose mass has its centre `middle` pixels from there."""
     place, last = int(MIDDLE - middle), SIDE - extent
     if place < 0:

@@ -1,12 +1,13 @@
-"""Rules and frames: straight thin lines that somebody printed, and not a stroke of the writing.
+"""Rules and frames: straight thin lines that are printed, and not strokes of the writing.
 
 A line is found by its votes (Hough transform of its edges), traced with its thickness, and
 judged by where its ends are: rules run from border to border, a frame's sides from corner to
-corner. What crosses it stays.
+corner. Strokes that cross it stay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from .ink import Mask, square
 
+Rows = NDArray[np.intp]
+
 LINE_SHARE = 0.3
 """Shortest rule or frame's side, as a share of the picture's shorter side."""
 THICKEST_LINE = 0.1
@@ -23,59 +26,79 @@ THICKEST_LINE = 0.1
 SMALLEST_LINED = 48
 """Pixels of the shorter side below which a line can't be told from a stroke."""
 LEFT_OVER = 0.25
-"""What is left when lines are taken away has at least this share of their length."""
-MOST_CANDIDATES, MOST_LINES = 200, 24
-"""Votes looked at and lines traced, at most, in each direction; a page of noise is full of them."""
+"""The largest part that is left when lines are taken away is at least this share of their length
+long; else they were the writing."""
+MAX_CANDIDATES, MAX_TRACED = 200, 12
+"""Votes looked at and lines traced, at most, in each direction; noise is full of both. A sheet of
+squared paper has some 10."""
+MAX_JUDGED = 6
+"""Lines with a loose end that are looked at, at most."""
+TEXTURE = 0.25
+"""Share of edges among the pixels from which on a picture is taken for texture, without lines."""
 
 UP_AND_DOWN = np.ones((3, 1), np.uint8)
+SHALLOWEST, STEEPEST = np.deg2rad(74), 1.8588
+"""Angles of a line's normal, in radians: within 16 degrees of upright."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """A straight thin run of ink along the columns (of the transposed picture, if upright):
-    `start` to `stop`, at `rows` with half a stroke's `above` and `below` it."""
+    """A straight thin run of ink along the columns, of the transposed picture if it is upright.
+
+    It goes from column `start` to `stop`, at `rows`, with half a stroke's width `above` and
+    `below` them.
+    """
 
     upright: bool
     start: int
     stop: int
-    rows: NDArray[np.intp]
-    above: NDArray[np.intp]
-    below: NDArray[np.intp]
+    rows: Rows
+    above: Rows
+    below: Rows
     thin: NDArray[np.bool_]
     ends: tuple[bool, bool]
     """Whether it runs into the border at its start and stop."""
 
     @property
     def length(self) -> int:
+        """Columns from start to stop."""
         return self.stop - self.start
 
     def point(self, column: int) -> tuple[int, int]:
-        """Row and column in the picture as it stands."""
+        """Return row and column in the picture as it stands."""
         row = int(self.rows[column - self.start])
         return (column, row) if self.upright else (row, column)
 
     def erase(self, mask: Mask) -> None:
-        """Blackens the line in `mask`, and leaves standing what crosses it."""
+        """Blacken the line in `mask`, and leave standing what crosses it."""
         turned = mask.T if self.upright else mask
         lowest, highest = (self.rows - self.above)[self.thin], (self.rows + self.below)[self.thin]
         if lowest.size:
             columns = np.arange(self.start, self.stop)[self.thin]
-            for step in range(int((highest - lowest).max()) + 1):
-                turned[np.minimum(lowest + step, highest), columns] = 0
+            steps = np.arange(int((highest - lowest).max()) + 1)[:, None]
+            turned[np.minimum(lowest + steps, highest), columns] = 0
 
 
-def without_lines(found: Mask) -> tuple[Mask, bool]:
-    """`found` without rules and frames: straight thin lines that run across the picture, or from
-    border or line to border or line, unless hardly anything is left, as of a 1 or a square 0."""
+def without_lines(found: Mask, *, single: bool = False) -> tuple[Mask, bool]:
+    """Return `found` [h,w] without rules and frames, and whether there were any.
+
+    These are straight thin lines that run across the picture, or from border or line to border or
+    line, unless hardly anything is left, as of a 1 or a square 0. `single` says that all ink is
+    one connected part.
+    """
     across = straight(found, upright=False)
+    if single and not across and not reaches_border(found):
+        return found, False  # an upright line's ends would have nothing to be tied to
     down = straight(found, upright=True)
     if not across and not down:
         return found, False
     ties = [(line, tied(line, down, found.shape)) for line in across]
     ties += [(line, tied(line, across, found.shape)) for line in down]
     lines = [line for line, ends in ties if ends == 2]
+    if single and not lines:
+        return found, False  # a line that is connected to all the rest is not apart from it
     rest = erased(found, lines)
-    if loose := [line for line, ends in ties if ends < 2 and is_apart(line, ends, rest)]:
+    if loose := list(lines_apart(rest, [(line, ends) for line, ends in ties if ends < 2])):
         lines += loose
         rest = erased(found, lines)
     if not lines:
@@ -85,17 +108,66 @@ def without_lines(found: Mask) -> tuple[Mask, bool]:
     return rest, True
 
 
+def reaches_border(found: Mask) -> bool:
+    """Whether ink is as near to the border as the ends of a line that runs into it may be."""
+    height, width = found.shape
+    left, top, wide, high = cv2.boundingRect(found)
+    margin = 2 + border_slack(max(height, width))
+    return (
+        min(left, top) <= margin or left + wide >= width - margin or top + high >= height - margin
+    )
+
+
+def border_slack(extent: int) -> int:
+    """Pixels within which a line along `extent` of them ends at the border, or bridges a gap."""
+    return max(2, extent // 40)
+
+
 def erased(found: Mask, lines: list[Line]) -> Mask:
-    if not lines:
-        return found
+    """Return `found` [h,w] without the lines and the crumbs that they leave."""
+    return left_over(found, lines).mask if lines else found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOver:
+    """The connected parts of a mask that lines were taken from.
+
+    Attributes:
+        labels: The part of each pixel, [h,w].
+        stats: Box and size of each part, as OpenCV gives them, [n,5].
+        centers: Centre of each part, [n,2].
+        crumb: Whether a part is a crumb of a line, or ground, [n].
+    """
+
+    labels: NDArray[np.int32]
+    stats: NDArray[np.int32]
+    centers: NDArray[np.float64]
+    crumb: NDArray[np.bool_]
+
+    @property
+    def mask(self) -> Mask:
+        """All but the crumbs."""
+        return np.asarray(~self.crumb[self.labels], np.uint8)
+
+
+def left_over(found: Mask, lines: list[Line]) -> LeftOver:
+    """Take the lines from `found` [h,w], and tell the crumbs that they leave along their edges."""
     rest = found.copy()
     for line in lines:
         line.erase(rest)
-    return cleaned(rest, found)
+    labels: Any
+    stats: Any
+    centers: Any
+    count, labels, stats, centers = cv2.connectedComponentsWithStats(rest)
+    gone = found & (1 - rest)
+    beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=count)
+    crumb = (beside > 0.6 * stats[:, 4]) & (stats[:, 4] < 0.01 * rest.size)
+    crumb[0] = True
+    return LeftOver(labels, stats, centers, crumb)
 
 
 def largest_part(mask: Mask) -> tuple[int, int]:
-    """Width and height of the connected part that has most pixels."""
+    """Return width and height of the connected part that has most pixels."""
     stats = cv2.connectedComponentsWithStats(mask)[2][1:]
     if not len(stats):
         return 0, 0
@@ -103,127 +175,212 @@ def largest_part(mask: Mask) -> tuple[int, int]:
     return int(main[2]), int(main[3])
 
 
-def is_apart(line: Line, ends: int, rest: Mask) -> bool:
-    """Whether `line` is a rule beside the writing, or a corner's side: straight, not connected to
-    what is largest without it, and longer. If none of its `ends` is tied, it must keep a distance
-    too, and if it stands upright, farther out than the writing: it may be a 1."""
-    without = erased(rest, [line])
-    count, labels, stats, middles = cv2.connectedComponentsWithStats(without)
-    if count < 2:
+def lines_apart(rest: Mask, loose: list[tuple[Line, int]]) -> Iterator[Line]:
+    """Of lines and how many of their ends are tied, yield those that `is_apart` says are rules."""
+    if not loose:
+        return
+    parts: Any
+    count, parts, stats, _ = cv2.connectedComponentsWithStats(rest)
+    if count < 3:  # one part, and the ground
+        return
+    longer = stats[:, 2:4].max(axis=1)
+    longer[0] = 0
+    judged = 0
+    for line, ends in loose:
+        row, column = line.point((line.start + line.stop) // 2)
+        part = int(parts[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
+        others = (
+            max(int(longer[:part].max()), int(longer[part + 1 :].max(initial=0))) if part else 0
+        )
+        if others <= 0.4 * line.length:
+            continue
+        if is_apart(line, ends, rest, parts, part):
+            yield line
+        judged += 1
+        if judged == MAX_JUDGED:
+            return
+
+
+def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: int) -> bool:
+    """Tell whether `line` is a rule beside the writing, or a corner's side.
+
+    It is straight, longer than the largest part without it, and not connected to that part. If
+    none of its ends is tied, it must keep a distance too, and if it stands upright, be farther out
+    than the writing: it may be a 1.
+
+    Args:
+        line: The line.
+        ends: How many of its ends are tied.
+        rest: The mask, [h,w].
+        parts: The connected parts of `rest`, [h,w].
+        part: The part that the line belongs to.
+    """
+    without = left_over(rest, [line])
+    sizes = np.where(without.crumb, 0, without.stats[:, 4])
+    main = int(sizes.argmax())
+    longer = int(without.stats[main, 2:4].max()) if sizes[main] else 0
+    if not 0.4 * line.length < longer < 1.1 * line.length:
         return False
-    main = 1 + int(stats[1:, 4].argmax())
-    if not 0.4 * line.length < max(stats[main, 2:4]) < 1.1 * line.length:
-        return False
-    parts = cv2.connectedComponents(rest)[1]
-    row, column = line.point((line.start + line.stop) // 2)
-    part = int(parts[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
-    if part == 0 or (parts[labels == main] == part).any():
+    writing = without.labels == main
+    if (parts[writing] == part).any():
         return False
     if ends:
         return True
-    close = cv2.dilate((labels == main).astype(np.uint8), square(0.1 * line.length))
-    if np.logical_and(close, rest > without).any():
+    close = cv2.dilate(writing.view(np.uint8), square(0.1 * line.length))
+    if np.logical_and(close, rest > without.mask).any():
         return False
     width = rest.shape[1]
-    farther = abs(column / width - 0.5) > 1.5 * abs(float(middles[main, 0]) / width - 0.5) + 0.1
+    off_center = abs(float(without.centers[main, 0]) / width - 0.5)
+    farther = abs(column_of(line) / width - 0.5) > 1.5 * off_center + 0.1
     return farther or not line.upright
 
 
+def column_of(line: Line) -> int:
+    """Return the column of its middle."""
+    return line.point((line.start + line.stop) // 2)[1]
+
+
 def straight(found: Mask, *, upright: bool) -> list[Line]:
-    """The straight thin lines of `found` within 16 degrees of the rows, or of the columns."""
+    """Return the straight thin lines of `found` within 16 degrees of the rows, or the columns."""
     height, width = found.shape[::-1] if upright else found.shape
-    if min(height, width) < SMALLEST_LINED:
+    shorter = min(height, width)
+    if shorter < SMALLEST_LINED:
         return []
-    shortest = max(12, int(LINE_SHARE * min(height, width)))
+    shortest = max(12, int(LINE_SHARE * shorter))
     mask: Mask = np.asarray(cv2.transpose(found) if upright else found, np.uint8)
-    thickest = max(3, int(THICKEST_LINE * min(height, width)))
+    thickest = max(3, int(THICKEST_LINE * shorter))
     thick = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((thickest + 1, 1), np.uint8))
     flat = cv2.subtract(mask, thick)
     # Its edges alone, so that a thick line is two lines, and one that is written on still one.
     inside = cv2.erode(flat, UP_AND_DOWN, borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
     edge = np.asarray(cv2.subtract(flat, inside), np.uint8)
     fewest = int(0.8 * shortest)
-    if cv2.countNonZero(edge) < fewest:
+    if not fewest <= cv2.countNonZero(edge) <= TEXTURE * edge.size:
         return []
     votes: Any = cv2.HoughLinesWithAccumulator(
-        edge, 1, np.pi / 180, fewest, min_theta=np.deg2rad(74), max_theta=1.8588
+        edge, 1, np.pi / 180, fewest, min_theta=SHALLOWEST, max_theta=STEEPEST
     )
     if votes is None:
         return []
-    untaken = cv2.dilate(edge, UP_AND_DOWN)
+    rows = candidates(votes.reshape(-1, 3)[:MAX_CANDIDATES], width)
     columns = np.arange(width)
+    untaken = cv2.dilate(edge, UP_AND_DOWN)
+    least = 0.7 * shortest
+    inside_rows = rows.clip(0, height - 1)
+    hopeful = untaken[inside_rows, columns].sum(axis=1) >= least
+    tracer = Tracer(mask, shortest, thickest, upright=upright)
     lines: list[Line] = []
-    tries = 0
-    for rho, theta, _ in votes.reshape(-1, 3)[:MOST_CANDIDATES]:
-        rows = np.rint((rho - columns * np.cos(theta)) / np.sin(theta)).astype(np.intp)
-        if untaken[rows.clip(0, height - 1), columns].sum() < 0.7 * shortest:
+    for candidate in np.flatnonzero(hopeful):
+        if lines and untaken[inside_rows[candidate], columns].sum() < least:
             continue
-        line = traced(mask, rows, shortest, thickest, upright=upright)
-        tries += 1
+        line = tracer.trace(rows[candidate], inside_rows[candidate])
         if line is not None:
             lines.append(line)
-            for beside in range(-3, 4):
-                for row in (line.rows - line.above, line.rows + line.below):
-                    across = (row + beside).clip(0, height - 1)
-                    untaken[across, columns[line.start : line.stop]] = 0
-        if tries == MOST_LINES:
+            edges = np.stack((line.rows - line.above, line.rows + line.below))
+            beside = edges[:, None] + np.arange(-3, 4)[:, None]
+            untaken[beside.clip(0, height - 1), columns[line.start : line.stop]] = 0
+        if tracer.traced == MAX_TRACED:
             break
     return lines
 
 
-def traced(
-    mask: Mask, rows: NDArray[np.intp], shortest: int, reach: int, *, upright: bool
-) -> Line | None:
-    """The longest run of ink in `mask` along `rows`, if it is a line."""
-    height, width = mask.shape
-    inside = (rows >= 0) & (rows < height)
-    padded = np.pad(mask, ((reach + 2, reach + 2), (0, 0)))
+def candidates(votes: NDArray[np.float32], width: int) -> Rows:
+    """Return the rows [n,width] along lines of distance and angle (rho, theta, votes) [n,3]."""
+    rho, theta = votes[:, 0, None], votes[:, 1, None]
     columns = np.arange(width)
-    safe = rows.clip(0, height - 1) + reach + 2
-    near = np.stack([padded[safe + d, columns] for d in (0, -1, 1)])
-    hit = near.any(axis=0) & inside
-    run = longest_run(hit, gap=max(2, width // 40))
-    if run is None or run[1] - run[0] < shortest:
-        return None
-    start, stop = run
-    at = safe + np.array([0, -1, 1])[near.argmax(axis=0)]
-    steps = np.arange(1, reach + 1)
-    up = np.cumprod(padded[at[None] - steps[:, None], columns], axis=0).sum(axis=0)
-    down = np.cumprod(padded[(at[None] + steps[:, None]), columns], axis=0).sum(axis=0)
-    thickness = (up + down + 1)[start:stop]
-    usual = float(np.percentile(thickness[hit[start:stop]], 30))
-    thin = hit[start:stop] & (thickness <= 1.5 * usual + 1)
-    if usual > reach or thin.sum() < 0.45 * (stop - start):
-        return None
-    within = np.flatnonzero(inside)
-    slack = max(2, width // 40)
-    return Line(
-        upright,
-        start,
-        stop,
-        at[start:stop] - reach - 2,
-        up[start:stop].astype(np.intp),
-        down[start:stop].astype(np.intp),
-        thin,
-        (bool(start <= within[0] + slack), bool(stop >= within[-1] + 1 - slack)),
+    return np.rint((rho - columns * np.cos(theta)) / np.sin(theta)).astype(np.intp)
+
+
+class Tracer:
+    """Follows lines in `mask` [h,w] that are at least `shortest` long and `reach` thick at most."""
+
+    def __init__(self, mask: Mask, shortest: int, reach: int, *, upright: bool) -> None:
+        self.height, self.width = mask.shape
+        self.shortest, self.reach, self.upright = shortest, reach, upright
+        self.traced = 0
+        self._rim = reach + 2
+        self._padded = np.pad(mask, ((self._rim, self._rim), (0, 0)))
+        self._columns = np.arange(self.width)
+        steps = np.arange(1, reach + 1)[:, None]
+        self._steps = np.stack((-steps, steps))
+        self._slack = border_slack(self.width)
+
+    def trace(self, rows: Rows, inside_rows: Rows) -> Line | None:
+        """Return the longest run of ink along `rows` [width], if it is a line.
+
+        `inside_rows` are the nearest rows within the picture.
+        """
+        self.traced += 1
+        padded, columns = self._padded, self._columns
+        inside = rows == inside_rows
+        safe = inside_rows + self._rim
+        on, over, under = (
+            padded[safe, columns],
+            padded[safe - 1, columns],
+            padded[safe + 1, columns],
+        )
+        hit = (on | over | under).view(bool) & inside
+        run = longest_run(hit, gap=self._slack)
+        if run is None or run[1] - run[0] < self.shortest:
+            return None
+        start, stop = run
+        columns = columns[start:stop]
+        on, over, under, hit = (row[start:stop] for row in (on, over, under, hit))
+        beside = np.where(over, -1, under.astype(np.intp))
+        at = safe[start:stop] + np.where(on, 0, beside)
+        runs = np.minimum.accumulate(padded[at + self._steps, columns], axis=1)
+        up, down = runs.sum(axis=1, dtype=np.intp)
+        thickness = up + down + 1
+        usual = low_thickness(thickness[hit])
+        thin = hit & (thickness <= 1.5 * usual + 1)
+        if usual > self.reach or np.count_nonzero(thin) < 0.45 * (stop - start):
+            return None
+        within = np.flatnonzero(inside)
+        ends = start <= within[0] + self._slack, stop >= within[-1] + 1 - self._slack
+        return Line(
+            self.upright,
+            start,
+            stop,
+            at - self._rim,
+            up,
+            down,
+            thin,
+            (bool(ends[0]), bool(ends[1])),
+        )
+
+
+def low_thickness(thickness: NDArray[np.integer[Any]]) -> float:
+    """Return the 30th percentile, as np.percentile does in ten times the time."""
+    place = (thickness.size - 1) * 0.3
+    low = int(place)
+    high = min(low + 1, thickness.size - 1)
+    ordered = np.partition(thickness, (low, high))
+    below, above = float(ordered[low]), float(ordered[high])
+    share = place - low
+    return (
+        above - (above - below) * (1 - share) if share >= 0.5 else below + (above - below) * share
     )
 
 
 def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
-    """Start and stop of the longest run of true values with holes of at most `gap`."""
+    """Return start and stop of the longest run of true values with holes of at most `gap`."""
     at = np.flatnonzero(hit)
     if not at.size:
         return None
-    breaks = np.flatnonzero(np.diff(at) > gap + 1)
-    starts = at[np.r_[0, breaks + 1]]
-    stops = at[np.r_[breaks, at.size - 1]] + 1
+    breaks = np.flatnonzero(at[1:] - at[:-1] > gap + 1)
+    if not breaks.size:
+        return int(at[0]), int(at[-1]) + 1
+    starts = at[np.concatenate(([0], breaks + 1))]
+    stops = at[np.concatenate((breaks, [at.size - 1]))] + 1
     longest = int((stops - starts).argmax())
     return int(starts[longest]), int(stops[longest])
 
 
 def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
-    """How many of its ends are at the border or at the end of a line across: 2 of a rule or of a
-    frame's side, while the stem of a 4 ends in the middle of the side it touches."""
+    """Return how many ends of `line` are at the border or at the end of a line across.
+
+    A rule or a frame's side has 2; the stem of a 4 ends in the middle of the side that it touches.
+    """
     reach = max(3, int(0.06 * min(shape)))
     ends = 0
     for end, at_border in zip((line.start, line.stop - 1), line.ends, strict=True):
@@ -234,13 +391,3 @@ def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
             for y, x in (other.point(other.start), other.point(other.stop - 1))
         )
     return ends
-
-
-def cleaned(rest: Mask, found: Mask) -> Mask:
-    """`rest` without the crumbs that an erased line leaves along its edges."""
-    gone = found & (1 - rest)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(rest)
-    beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=count)
-    crumb = (beside > 0.6 * stats[:, 4]) & (stats[:, 4] < 0.01 * rest.size)
-    crumb[0] = True
-    return np.asarray(~crumb[labels], np.uint8)

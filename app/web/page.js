@@ -1,154 +1,347 @@
-// Draw or open a picture, send it to /predict as any client would, and show the whole answer.
+// The page: what is drawn or opened is read, shown, listed, and written as a request.
+
+import { AnswerView } from "./answer.js";
+import { ABSENT, Problem, correct, readNumber } from "./api.js";
+import { drawnExamples } from "./examples.js";
+import { History } from "./history.js";
+import { Pad } from "./pad.js";
+import { inputOf, openFile, openKept, shrunk, thumbnail } from "./pictures.js";
+import { Pause, Reader, patiently } from "./reader.js";
+import { Snippets } from "./snippets.js";
+import { load, save } from "./storage.js";
+import { fitted } from "./strokes.js";
 
 const at = (id) => document.getElementById(id);
-const pad = at("pad");
-const pen = pad.getContext("2d");
-const PEN_WIDTH = 34;
-const PAUSE_MS = 250; // a digit may take several strokes; the answer follows the pen, not each dot
+const DRAWING = { name: "drawing.png", width: 280, height: 280 };
 
-const VERDICTS = {
-  blank: "There is nothing to read.",
-  not_a_digit: "This does not look like a digit.",
-  uncertain: "Perhaps, but not sure enough to be used.",
-};
-const WARNINGS = {
-  "frame-removed": "a frame was taken away",
-  "touches-edge": "the ink touches the edge",
-  "low-contrast": "there is little contrast",
-};
+const pad = new Pad(at("pad"));
+const view = new AnswerView();
+const pauses = [new Pause(), new Pause()];
+const reader = new Reader({ show: showAnswer, fail, wait }, pauses[0]);
+const history = new History(at("history"), at("past-hint"), openEntry);
+const snippets = new Snippets({
+  tabs: at("tabs"), panel: at("snippet"), text: at("snippet-text"), copy: at("copy"), copied: at("copied"),
+});
 
-let latest = 0;
-let pause;
-let refused; // the picture that a key was missing for
+let files = new AbortController(); // of the files that are being read
+let unread = []; // files that wait for a key
+let shown = null; // {input, answer} of what is on the pad
 
-const bars = Array.from({ length: 10 }, (_, digit) => {
-  const row = document.createElement("li");
-  const meter = document.createElement("meter");
-  meter.setAttribute("aria-label", `Probability of ${digit}`);
-  const figure = document.createElement("span");
-  row.append(String(digit), meter, figure);
-  at("bars").append(row);
-  return { row, meter, figure };
+// What is on the pad
+
+const inputOnPad = () => pad.picture?.input ?? inputOf(DRAWING.name, pad.toDataURL());
+
+pad.addEventListener("draw", () => read(false));
+pad.addEventListener("change", () => read(true));
+pad.addEventListener("empty", forget);
+
+function read(isFinished) {
+  view.stale();
+  frame(null);
+  refresh();
+  reader.read(inputOnPad, isFinished);
+}
+
+function forget() {
+  reader.cancel();
+  shown = null;
+  view.empty();
+  frame(null);
+  refresh();
+}
+
+function showAnswer(input, answer, isFinished) {
+  const picture = pad.picture ?? DRAWING;
+  shown = { input, answer };
+  view.show(answer.prediction, picture, isFinished);
+  at("model").textContent = answer.model ? `Model ${answer.model.name}, version ${answer.model.version}` : "";
+  frame(answer.prediction.seen?.box, picture);
+  refresh();
+  if (!isFinished) return;
+  history.add(entryOf({ prediction: answer.prediction, model: answer.model }));
+  write(input);
+  if (answer.prediction.rejected === "several_digits") readSeveral(input);
+}
+
+async function readSeveral(input) {
+  const number = await readNumber(input, files.signal);
+  if (number && shown?.input === input) {
+    view.advise(`Read as a number it is ${number.text} (${Math.round(100 * number.confidence)}%). On this page, one digit at a time.`);
+  }
+}
+
+function fail(input, problem) {
+  shown = null;
+  view.fail(problem);
+  frame(null);
+  refresh();
+  if (input) write(input);
+}
+
+function wait(problem, secondsLeft) {
+  view.wait(problem, secondsLeft);
+  frame(null);
+}
+
+/** Lay the box of the ink, in pixels of the picture, over the pad. */
+function frame(box, { width, height } = DRAWING) {
+  at("frame").hidden = !box;
+  if (!box) return;
+  const place = fitted({ width, height });
+  const [left, top, right, bottom] = box;
+  const percent = (share) => `${100 * share}%`;
+  Object.assign(at("frame").style, {
+    left: percent(place.left + (left / width) * place.width),
+    top: percent(place.top + (top / height) * place.height),
+    width: percent(((right - left) / width) * place.width),
+    height: percent(((bottom - top) / height) * place.height),
+  });
+}
+
+/** Bring what depends on the pad's state up to date. */
+function refresh() {
+  const { picture } = pad;
+  const isEmpty = pad.isEmpty && !pad.isDrawing;
+  const content = picture ? `showing ${picture.name}` : isEmpty ? "empty" : "with a drawing";
+  at("pad").setAttribute("aria-label", `Drawing pad, ${content}`);
+  at("hint").hidden = !isEmpty;
+  at("unshown").hidden = !picture || picture.image !== null;
+  at("unshown").textContent = picture ? `The browser can't show ${picture.name}.` : "";
+  at("undo").disabled = !pad.canUndo;
+  at("redo").disabled = !pad.canRedo;
+  at("correction").disabled = shown === null;
+  at("thanks").textContent = "";
+}
+
+/** Write the request for `input`, and offer a picture that has no file of its own to be saved. */
+function write(input) {
+  snippets.show(input, Boolean(load("key")));
+  const link = at("save");
+  link.hidden = !input.dataUrl;
+  if (input.dataUrl) Object.assign(link, { href: input.dataUrl, download: input.name });
+}
+
+// Tools
+
+for (const radio of document.getElementsByName("width")) {
+  radio.addEventListener("change", () => { pad.penWidth = Number(radio.value); });
+  if (radio.checked) pad.penWidth = Number(radio.value);
+}
+
+at("eraser").addEventListener("click", () => {
+  pad.isErasing = !pad.isErasing;
+  at("eraser").setAttribute("aria-pressed", String(pad.isErasing));
+  at("sheet").classList.toggle("erasing", pad.isErasing);
 });
 
 function clear() {
-  pen.fillStyle = "#fff";
-  pen.fillRect(0, 0, pad.width, pad.height);
-  latest += 1;
-  clearTimeout(pause);
-  show({ label: null, probabilities: Array(10).fill(0), rejected: null }, "Draw something on the left.");
+  files.abort();
+  if (pad.isErasing) at("eraser").click();
+  pad.clear();
 }
-
-function point(event) {
-  const box = pad.getBoundingClientRect();
-  const scale = pad.width / box.width;
-  return [(event.clientX - box.left) * scale, (event.clientY - box.top) * scale];
-}
-
-pad.addEventListener("pointerdown", (event) => {
-  pad.setPointerCapture(event.pointerId);
-  clearTimeout(pause);
-  Object.assign(pen, { lineWidth: PEN_WIDTH, lineCap: "round", lineJoin: "round", strokeStyle: "#111" });
-  pen.beginPath();
-  pen.moveTo(...point(event));
-  pen.lineTo(...point(event));
-  pen.stroke();
-});
-
-pad.addEventListener("pointermove", (event) => {
-  if (!pad.hasPointerCapture(event.pointerId)) return;
-  for (const part of event.getCoalescedEvents?.() ?? [event]) pen.lineTo(...point(part));
-  pen.stroke();
-});
-
-pad.addEventListener("pointerup", () => {
-  pause = setTimeout(() => pad.toBlob(read, "image/png"), PAUSE_MS);
-});
-
-async function open(file) {
-  if (!file?.type.startsWith("image/")) return;
-  read(file);
-  try {
-    const picture = await createImageBitmap(file);
-    const scale = Math.min(pad.width / picture.width, pad.height / picture.height);
-    const [width, height] = [picture.width * scale, picture.height * scale];
-    pen.fillStyle = "#fff";
-    pen.fillRect(0, 0, pad.width, pad.height);
-    pen.drawImage(picture, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
-  } catch {
-    // The browser can't show it; what the service says of it is shown all the same.
-  }
-}
-
-async function read(picture) {
-  const mine = ++latest;
-  const form = new FormData();
-  form.append("file", picture, "drawing.png");
-  let response, answer;
-  try {
-    const key = sessionStorage.getItem("key"); // forgotten with the tab
-    const headers = key ? { authorization: `Bearer ${key}` } : {};
-    response = await fetch("predict?include=seen", { method: "POST", body: form, headers });
-    answer = await response.json();
-  } catch {
-    if (mine === latest) fail("The service does not answer.");
-    return;
-  }
-  if (mine !== latest) return; // a newer drawing is on its way
-  at("door").hidden = response.status !== 401 && response.status !== 403;
-  if (!response.ok) {
-    refused = picture;
-    fail(`${answer.title}: ${answer.detail}`);
-    return;
-  }
-  at("model").textContent = `model ${answer.model.name}, version ${answer.model.version}`;
-  const prediction = answer.predictions[0];
-  const sure = `${(100 * prediction.confidence).toFixed(1)} % sure`;
-  show(prediction, VERDICTS[prediction.rejected] ?? sure);
-}
-
-function fail(message) {
-  show({ label: null, probabilities: Array(10).fill(0), rejected: "failed" }, message);
-}
-
-function show(prediction, verdict) {
-  at("label").textContent = prediction.label ?? "–";
-  at("verdict").textContent = verdict;
-  at("answer").classList.toggle("doubt", prediction.rejected !== null);
-  prediction.probabilities.forEach((probability, digit) => {
-    const { row, meter, figure } = bars[digit];
-    meter.value = probability;
-    figure.textContent = `${(100 * probability).toFixed(1)} %`;
-    row.classList.toggle("best", digit === prediction.label);
-  });
-  const seen = prediction.seen;
-  at("seen").hidden = !seen?.box;
-  at("why").textContent = "";
-  if (!seen?.box) return;
-  at("seen").src = seen.image;
-  at("seen").alt = "The 28 by 28 pixels that the model saw";
-  const done = ["found, cut out, brought to 20 pixels and centred"];
-  if (seen.inverted) done.unshift("turned to white on black");
-  done.push(...seen.warnings.map((slug) => WARNINGS[slug] ?? slug.replaceAll("-", " ")));
-  at("why").textContent = `What the model saw: ${done.join("; ")}.`;
-}
-
-at("door").addEventListener("submit", (event) => {
-  event.preventDefault();
-  sessionStorage.setItem("key", at("key").value);
-  read(refused);
-});
 
 at("clear").addEventListener("click", clear);
-at("file").addEventListener("change", (event) => open(event.target.files[0]));
-addEventListener("paste", (event) => open(event.clipboardData.files[0]));
-addEventListener("dragover", (event) => { event.preventDefault(); pad.classList.add("over"); });
-addEventListener("dragleave", () => pad.classList.remove("over"));
-addEventListener("drop", (event) => {
+at("undo").addEventListener("click", () => pad.undo());
+at("redo").addEventListener("click", () => pad.redo());
+
+addEventListener("keydown", (event) => {
+  if (event.target.matches?.("#key")) return;
+  const hasCommand = (event.ctrlKey || event.metaKey) && !event.altKey;
+  const key = event.key.toLowerCase();
+  if (key === "escape") clear();
+  else if (hasCommand && key === "z") event.shiftKey ? pad.redo() : pad.undo();
+  else if (hasCommand && key === "y") pad.redo();
+  else return;
   event.preventDefault();
-  pad.classList.remove("over");
-  open(event.dataTransfer.files[0]);
 });
 
-at("curl").textContent = `curl -F file=@seven.png ${new URL("predict", location.href)}`;
-clear();
+// Files
+
+async function openFiles(list) {
+  const chosen = [...list];
+  if (chosen.length === 0) return;
+  reader.cancel();
+  files.abort();
+  files = new AbortController();
+  at("refused").replaceChildren();
+  const { signal } = files;
+  for (const [index, file] of chosen.entries()) {
+    const isRead = await readFile(file, signal, chosen.length > 1);
+    if (signal.aborted) return;
+    if (!isRead) {
+      unread = chosen.slice(index);
+      return;
+    }
+  }
+}
+
+/** Read one file of the list; false where a key is wanted first. */
+async function readFile(file, signal, isOneOfMany) {
+  const { input, picture, isReadable } = await openFile(file);
+  if (signal.aborted) return true;
+  const shownPicture = { ...(picture ?? { name: input.name, image: null, width: 1, height: 1 }), input };
+  pad.show(shownPicture);
+  view.stale();
+  frame(null);
+  refresh();
+  const { id } = pad;
+  const isOnPad = () => pad.id === id; // drawing goes on while files are read
+  try {
+    if (!isReadable) throw unreadable(input.name);
+    const answer = await patiently(input, signal, pauses[1], (problem, left) => isOnPad() && wait(problem, left));
+    if (isOnPad()) showAnswer(input, answer, true);
+    else history.add(entryOf({ id, picture: shownPicture, prediction: answer.prediction, model: answer.model }));
+  } catch (problem) {
+    if (signal.aborted) return true;
+    if (!(problem instanceof Problem)) throw problem;
+    if (isOnPad()) fail(input, problem);
+    if (problem.status === 401 || problem.status === 403) return false;
+    const { title, detail } = problem;
+    history.add(entryOf({ id, picture: shownPicture, problem: { title, detail } }));
+    if (isOneOfMany) refuse(`${input.name}: ${title}. ${detail}`);
+  }
+  return true;
+}
+
+const unreadable = (name) => new Problem({
+  title: "This can't be opened",
+  detail: `${name} is a folder, or was moved or changed. Choose the picture files themselves.`,
+  status: 415,
+});
+
+function refuse(sentence) {
+  at("refused").append(Object.assign(document.createElement("li"), { textContent: sentence }));
+}
+
+for (const picker of [at("file"), at("camera")]) {
+  picker.addEventListener("change", async () => {
+    const chosen = [...picker.files];
+    picker.value = ""; // else the same file, chosen again, would be no change
+    await openFiles(chosen);
+  });
+}
+
+addEventListener("paste", (event) => {
+  if (event.target.matches?.("#key")) return;
+  take(event.clipboardData, "There is no picture on the clipboard", "Copy a picture, or open the file.");
+});
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  at("sheet").classList.add("over");
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) at("sheet").classList.remove("over");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  at("sheet").classList.remove("over");
+  take(event.dataTransfer, "That is no file", "Save the picture first, then drop the file here.");
+});
+
+function take(transfer, title, detail) {
+  if (transfer.files.length > 0) openFiles(transfer.files);
+  else fail(null, new Problem({ title, detail, status: 415 }));
+}
+
+// What was there before
+
+function entryOf({ id = pad.id, picture = pad.picture, prediction, model, problem }) {
+  const kept = { id, name: picture?.name ?? "Drawing", prediction, model, problem };
+  if (!picture) {
+    const drawing = { ...DRAWING, image: at("pad") };
+    return { ...kept, strokes: pad.strokes, thumb: thumbnail(drawing) };
+  }
+  const { width, height } = picture;
+  return { ...kept, width, height, shown: shrunk(picture), thumb: thumbnail(picture) };
+}
+
+async function openEntry(entry) {
+  reader.cancel();
+  files.abort();
+  if (entry.strokes) {
+    pad.restore(entry.strokes, entry.id);
+  } else {
+    const picture = await openKept(entry);
+    picture.input = entry.shown ? inputOf(entry.name, entry.shown) : { name: entry.name, type: "application/octet-stream", body: "" };
+    pad.show(picture, entry.id);
+  }
+  if (entry.problem) {
+    fail(null, new Problem({ ...entry.problem, status: 415 }));
+  } else {
+    const { prediction, model } = entry;
+    const input = inputOnPad();
+    shown = { input, answer: { prediction, model } };
+    view.show(prediction, pad.picture ?? DRAWING, true);
+    frame(prediction.seen?.box, pad.picture ?? DRAWING);
+    write(input);
+  }
+  refresh();
+  reveal();
+}
+
+/** Scroll to the answer where it is out of sight, as below the lists on a phone. */
+function reveal() {
+  at("answer").scrollIntoView({ block: "nearest" });
+}
+
+for (const { title, picture, dataUrl } of drawnExamples()) {
+  const button = Object.assign(document.createElement("button"), { type: "button", className: "card" });
+  const image = Object.assign(document.createElement("img"), { src: dataUrl, alt: "" });
+  button.append(image, Object.assign(document.createElement("span"), { textContent: title }));
+  button.addEventListener("click", () => {
+    files.abort();
+    pad.show({ ...picture, input: inputOf(picture.name, dataUrl) });
+    read(true);
+    reveal();
+  });
+  at("examples").append(document.createElement("li"));
+  at("examples").lastChild.append(button);
+}
+
+// What goes wrong
+
+function again() {
+  if (pauses.some((pause) => pause.isOn)) pauses.forEach((pause) => pause.end());
+  else if (unread.length > 0) openFiles(unread.splice(0));
+  else if (!pad.isEmpty) read(true);
+}
+
+at("retry").addEventListener("click", again);
+at("door").addEventListener("submit", (event) => {
+  event.preventDefault();
+  save("key", at("key").value.trim());
+  again();
+});
+
+for (const label of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, null]) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", textContent: label ?? "no digit" });
+  button.addEventListener("click", () => sendCorrection(label));
+  at("labels").append(button);
+}
+
+async function sendCorrection(label) {
+  const { input, answer } = shown;
+  const thanks = at("thanks");
+  thanks.textContent = "Sending…";
+  try {
+    const image = input.dataUrl ?? (await dataUrlOf(input.body));
+    await correct({ id: answer.prediction.id ?? answer.id, image, label }, AbortSignal.any([]));
+    thanks.textContent = `Thank you, noted: ${label ?? "no digit"}.`;
+  } catch (problem) {
+    thanks.textContent = ABSENT.includes(problem.status)
+      ? "This server takes no corrections: its operator has to switch feedback on (see Feedback in the README)."
+      : `Not sent. ${problem.message}. ${problem.detail ?? ""}`;
+  }
+}
+
+function dataUrlOf(file) {
+  return new Promise((resolve, reject) => {
+    const loader = new FileReader();
+    loader.onload = () => resolve(loader.result);
+    loader.onerror = () => reject(new Problem({ title: "The file can't be opened any more" }));
+    loader.readAsDataURL(file);
+  });
+}
+
+refresh();

@@ -1,32 +1,47 @@
-"""`python -m benchmarks.peers install [NAME …]`: an environment for each peer, in `.peers/`."""
+"""`python -m benchmarks.peers install [NAME …]`: an environment for each peer, in `.peers/`.
+
+`python -m benchmarks.peers check [NAME …]` also starts each and asks it for the golden digits.
+"""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import venv
+from pathlib import Path
 
-from benchmarks.peers.catalog import ENVIRONMENTS, PEERS, REQUIREMENTS
-
-
-def install(name: str) -> None:
-    folder = ENVIRONMENTS / name
-    print(f"Installing {name} into {folder}", flush=True)
-    venv.create(folder, with_pip=True)
-    subprocess.run(
-        [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check",
-         "--quiet", "--requirement", REQUIREMENTS / f"{name}.txt"],
-        check=True,
-    )  # fmt: skip
+from benchmarks import answers, digits, mix, servers
+from benchmarks.peers.catalog import PEERS, Peer
+from benchmarks.peers.environments import InstallError, install
 
 
 def main() -> None:
-    names = [peer.name for peer in PEERS if not peer.environment]
+    """Run the command line."""
+    names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
-    parser.add_argument("command", choices=["install"])
+    parser.add_argument("command", choices=["install", "check"])
     parser.add_argument("names", nargs="*", choices=[*names, []], default=names, metavar="NAME")
-    for name in parser.parse_args().names:
-        install(name)
+    parser.add_argument("--model", type=Path, default=Path("models/digits/4"))
+    options = parser.parse_args()
+    for peer in PEERS:
+        if peer.name not in options.names:
+            continue
+        try:
+            if not peer.is_installed:
+                install(peer)
+            if options.command == "check":
+                print(check(peer, options.model), flush=True)
+        except (InstallError, answers.WrongAnswersError, OSError) as error:
+            print(f"{peer.name}: {error}", flush=True)
+
+
+def check(peer: Peer, model: Path) -> str:
+    """Start a peer, compare its answers to a version's golden digits, and say what it took."""
+    images, _ = digits.golden(model)
+    with servers.peer(peer, model, mix.encode(images[0], ".png")) as server, server.awake():
+        count = answers.check_golden(server, model)
+        return (
+            f"{peer.name}: {count} golden digits right, first answer after "
+            f"{server.first_answer_seconds:.1f} s, {server.megabytes():,.0f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""What every peer does with an image, whatever framework is around it: decode, predict, answer.
+"""The part that all peers share, whatever framework is around it: decode, resize, predict, answer.
 
-Runs in each peer's own environment, so it imports nothing of the service.
+It is what their users write: Pillow opens the file, converts it to gray, resizes it to 28×28 and
+inverts it where it is bright. It runs in each peer's own environment and so imports nothing of the
+service.
 """
 
 from __future__ import annotations
@@ -16,26 +18,36 @@ from numpy.typing import NDArray
 from PIL import Image
 
 MAX_BATCH = 32
+WHITE, MIDDLE_GRAY = 255, 127
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
+"""Probabilities [n,10], or of one image [10]."""
 
 
 def read(data: bytes) -> Images:
-    """An image file as [28,28], white ink on black: its opacity, where it has one, or its grey."""
+    """Return an image file as uint8 [28,28], white ink on black.
+
+    Transparency is laid on white. The ink is looked for nowhere: the whole image is resized.
+    """
     image = Image.open(io.BytesIO(data))
-    grey = image.getchannel("A") if image.mode == "RGBA" else image.convert("L")
-    return np.asarray(grey if grey.size == (28, 28) else grey.resize((28, 28)))
+    gray = image.convert("L")
+    if image.mode == "RGBA":
+        paper = Image.new("L", image.size, WHITE)
+        paper.paste(gray, mask=image.getchannel("A"))
+        gray = paper
+    pixels = np.asarray(gray if gray.size == (28, 28) else gray.resize((28, 28)))
+    return WHITE - pixels if pixels.mean() > MIDDLE_GRAY else pixels
 
 
 def read_json(data: bytes) -> Images:
-    """`{"images": [rows, …]}` as [n,28,28]."""
+    """Return `{"images": [rows, …]}` as uint8 [n,28,28]."""
     return np.array(json.loads(data)["images"], np.uint8)
 
 
 def load() -> Callable[[Images], Rows]:
-    """The SavedModel in `MODEL` as a function of images [n,28,28], warm; probabilities [n,10].
+    """Return the SavedModel in `MODEL`, warm, as a function from [n,28,28] to [n,10].
 
-    One thread inside a call, as in the service: several calls at once waste less.
+    A call has one thread, as in the service: several calls at once waste less.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -57,9 +69,10 @@ def load() -> Callable[[Images], Rows]:
 
 
 def answer(probabilities: Rows) -> dict[str, Any]:
-    """One image's answer as it goes over the wire."""
+    """Return the JSON of an image's answer, from its probabilities [10]."""
     return {"label": int(probabilities.argmax()), "probabilities": probabilities.tolist()}
 
 
 def port() -> int:
+    """Return the port to listen on."""
     return int(os.environ["PORT"])

@@ -1,6 +1,6 @@
 """LitServe: two API processes in front of two workers that batch."""
 
-# Annotations are not put off here: LitServe looks at them to tell a form from JSON.
+# Annotations are not deferred: LitServe looks at them to tell a form from JSON.
 
 from typing import Any
 
@@ -12,22 +12,30 @@ from benchmarks.peers import digit
 
 
 class Digits(litserve.LitAPI):
+    """The API, of which every worker has an instance."""
+
     def setup(self, device: str) -> None:
+        """Load the SavedModel."""
         self.model = digit.load()
 
     def decode_request(self, request: Request) -> digit.Images:
-        return digit.read(request["file"].file.read())  # the form by now
+        """Decode the upload; the request is its parsed form by now."""
+        return digit.read(request["file"].file.read())
 
     def batch(self, inputs: list[digit.Images]) -> digit.Images:
+        """Stack images to [n,28,28]."""
         return np.stack(inputs)
 
     def predict(self, x: digit.Images) -> digit.Rows:
+        """Return probabilities [n,10]."""
         return self.model(x)
 
     def unbatch(self, output: digit.Rows) -> list[digit.Rows]:
+        """Split probabilities by request."""
         return list(output)
 
     def encode_response(self, output: digit.Rows) -> dict[str, Any]:
+        """Return the JSON of an answer."""
         return digit.answer(output)
 
 

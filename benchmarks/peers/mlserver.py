@@ -19,11 +19,15 @@ from benchmarks.peers import digit
 
 
 class Digits(MLModel):
+    """The custom runtime."""
+
     async def load(self) -> bool:
+        """Load the SavedModel."""
         self.model = digit.load()
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
+        """Answer a batch that MLServer has put together."""
         files = [base64.b64decode(one) for one in payload.inputs[0].data]
         rows = self.model(np.stack([digit.read(file) for file in files]))
         answers = [json.dumps(digit.answer(row)) for row in rows]
@@ -33,6 +37,7 @@ class Digits(MLModel):
 
 
 async def main() -> None:
+    """Serve."""
     settings = Settings(
         host="127.0.0.1",
         http_port=digit.port(),

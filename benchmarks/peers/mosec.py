@@ -13,20 +13,23 @@ from benchmarks.peers import digit
 
 
 class Digits(Worker):
-    """Decodes and predicts in one process: a stage of its own for decoding costs a hand-over."""
+    """Decode and predict in the same process: a stage of its own for decoding costs a hand-over."""
 
     def __init__(self) -> None:
         self.predict = digit.load()
 
     def deserialize(self, data: bytes) -> digit.Images:
+        """Decode a body to [n,28,28]."""
         if data[:1] == b"{":
             return digit.read_json(data)
         return digit.read(data)[None]
 
     def serialize(self, data: list[Any]) -> bytes:
+        """Return the JSON of an answer."""
         return json.dumps(data).encode()
 
     def forward(self, data: list[digit.Images]) -> list[Any]:
+        """Answer a batch of requests with any number of images each."""
         rows = iter(self.predict(np.concatenate(data)))
         return [[digit.answer(next(rows)) for _ in images] for images in data]
 

@@ -1,4 +1,4 @@
-"""Ray Serve: two replicas that batch, behind HAProxy, its fastest door."""
+"""Ray Serve: two replicas that batch, behind HAProxy, the faster of its proxies."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ from benchmarks.peers import digit
 
 @serve.deployment(num_replicas=2, max_ongoing_requests=256, ray_actor_options={"num_cpus": 0.5})
 class Digits:
+    """The deployment."""
+
     def __init__(self) -> None:
         self.model = digit.load()
 
     @serve.batch(max_batch_size=digit.MAX_BATCH, batch_wait_timeout_s=0.001)
     async def predict(self, images: list[digit.Images]) -> list[digit.Rows]:
+        """Return probabilities of images that Ray Serve has batched."""
         return list(self.model(np.stack(images)))
 
     async def __call__(self, request: Request) -> dict[str, Any]:
+        """Answer an upload."""
         form = await request.form()
         rows = await self.predict(digit.read(await form["file"].read()))  # type: ignore[union-attr]
         return digit.answer(rows)

@@ -1,5 +1,7 @@
-"""FastAPI as its users come to write it: the SavedModel's signature in a `def` route, which runs
-in a thread, and two worker processes."""
+"""FastAPI as its users come to write it: the SavedModel's signature in a `def` route.
+
+The route runs in a thread; there are two worker processes.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,14 @@ from benchmarks.peers import digit
 
 
 class Batch(BaseModel):
+    """Images as numbers, [n,28,28]."""
+
     images: list[list[list[int]]]
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, Any]]:
+    """Load the SavedModel before the first request."""
     yield {"predict": digit.load()}
 
 
@@ -29,11 +34,13 @@ app = FastAPI(lifespan=lifespan)
 
 @app.post("/predict")
 def predict(request: Request, file: UploadFile) -> dict[str, Any]:
+    """Answer an upload."""
     return digit.answer(request.state.predict(digit.read(file.file.read())[None])[0])
 
 
 @app.post("/batch")
 def batch(request: Request, body: Batch) -> list[dict[str, Any]]:
+    """Answer images as numbers."""
     images = np.array(body.images, np.uint8)
     return [digit.answer(row) for row in request.state.predict(images)]
 

@@ -1,4 +1,4 @@
-"""FastAPI as the tutorials have it: an `async def` route, a Keras model, `model.predict`."""
+"""FastAPI as in tutorials: an `async def` route, a Keras model, `model.predict`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ app = FastAPI()
 
 @app.post("/predict")
 async def predict(file: UploadFile) -> dict[str, Any]:
+    """Answer an upload, while the event loop waits."""
     image = digit.read(await file.read())
     rows = model.predict(image[np.newaxis], verbose=0)
     return digit.answer(rows["probabilities"][0])

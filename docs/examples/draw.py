@@ -70,6 +70,7 @@ def photo(ink: Image, *, seed: int) -> Image:
 
 
 def main() -> None:
+    """Draw the examples beside this file."""
     seven = photo(draw(SEVEN, 300, width=9), seed=7)
     cv2.imwrite(str(HERE / "seven.jpg"), seven, [cv2.IMWRITE_JPEG_QUALITY, 80])
     three = np.zeros((280, 280, 4), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.observe.families import FAMILIES
 from app.observe.metrics import Metrics
 from app.settings import Settings
 
@@ -25,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = ["serve", "train", "test"]
 DEFAULTS = Settings.model_construct()  # not what this shell sets
 HEALTHCHECK = "deploy/healthcheck.py"
+PROMTOOL = shutil.which("promtool")
 
 
 def read(path: str) -> str:
@@ -190,11 +193,63 @@ def test_kubernetes_selects_its_own_pods() -> None:
     assert manifests()["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
 
 
-def test_alerts_ask_for_metrics_that_exist() -> None:
-    exposed = {sample.name for metric in Metrics().registry.collect() for sample in metric.samples}
-    described = {metric.name for metric in Metrics().registry.collect()}
-    for name in re.findall(r"\bdigits_\w+", read("deploy/alerts.yml")):
-        assert name in exposed or name.removesuffix("_total") in described, name
+SERIES = re.compile(r"\b((?:digits|process)_\w+)(?:\{([^}]*)\})?")
+
+
+def test_alerts_ask_for_series_that_exist() -> None:
+    families = {family.name: family for family in FAMILIES}
+    alerts = [rule for group in alert_groups() for rule in group["rules"]]
+    named = [found for alert in alerts for found in SERIES.findall(alert["expr"])]
+    assert len(named) >= len(alerts)
+    for name, matchers in named:
+        family = families[re.sub(r"_(bucket|count|sum)$", "", name)]
+        asked = set(re.findall(r"(\w+)=", matchers)) - {"job"}
+        assert asked <= set(family.labels), name
+
+
+def test_alerts_say_how_bad_it_is_and_what_to_do() -> None:
+    for group in alert_groups():
+        for alert in group["rules"]:
+            assert alert["labels"]["severity"] in ("critical", "warning")
+            assert {"summary", "action"} == alert["annotations"].keys()
+
+
+def alert_groups() -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = yaml.safe_load(read("deploy/alerts.yml"))["groups"]
+    return groups
+
+
+def test_every_alert_has_a_case() -> None:
+    tested = set(re.findall(r"\bDigits\w+", read("tests/deploy/alerts_test.yml")))
+    assert tested == {alert["alert"] for group in alert_groups() for alert in group["rules"]}
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="there is no promtool here")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["test", "rules", "tests/deploy/alerts_test.yml"],
+        ["check", "config", "deploy/prometheus.yml"],
+    ],
+    ids=["rules", "config"],
+)
+def test_prometheus_takes_the_files(arguments: list[str]) -> None:
+    assert PROMTOOL
+    done = subprocess.run(
+        [PROMTOOL, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="there is no promtool here")
+def test_prometheus_takes_the_exposition() -> None:
+    assert PROMTOOL
+    metrics = Metrics(version="1.2")
+    metrics.set_model("digits", "4")
+    done = subprocess.run(
+        [PROMTOOL, "check", "metrics"], input=metrics.exposition(), capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_version_is_the_changelogs() -> None:

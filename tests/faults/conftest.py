@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tests.conftest import export_stand_in, png
+from tests.conftest import export_stand_in, plain_stand_in, png
 from tests.faults.server import Server, assert_back_to, assert_unharmed, serving
 
+GATE_COLUMN = 13
+"""Pixel of an image's first row that makes the stand-in wait at the gate."""
 MORE_BYTES = 150 * 2**20
 """Resident memory a module may leave behind: what the allocator keeps of the largest bodies (32 MB
 each, in a few threads' arenas). A leak of one bomb of 100 MB a case is far above it."""
@@ -51,25 +56,53 @@ def warm_up(server: Server) -> None:
     assert_unharmed(server)
 
 
-def slow_stand_in(tf: Any, images: Any) -> dict[str, Any]:
-    """Answers 7, after some milliseconds of multiplying for every image."""
-    count = tf.shape(images)[0]
-    start = tf.eye(256) * tf.cast(tf.reduce_max(images) + 1, tf.float32)
-    _, product = tf.while_loop(
-        lambda i, _: i < count * 15,
-        lambda i, m: (i + 1, tf.linalg.l2_normalize(m @ m + 1.0, axis=1)),
-        (0, start),
+@dataclass(frozen=True)
+class Gate:
+    """A file that, while it is there, keeps calls of the model from returning; see `gated_models`.
+
+    With it no test has to guess how long a model takes on a machine that does something else too.
+    """
+
+    file: Path
+
+    def shut(self) -> None:
+        """Have calls for marked images wait."""
+        self.file.touch()
+
+    def open(self) -> None:
+        """Let calls through, those that wait too."""
+        self.file.unlink(missing_ok=True)
+
+
+def gated(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`image` with the mark of those for which the stand-in waits at the gate."""
+    marked = image.copy()
+    marked[0, GATE_COLUMN] = 255
+    return marked
+
+
+def gated_stand_in(file: Path, tf: Any, images: Any) -> dict[str, Any]:
+    """The stand-in, which waits while `file` is there and an image has the mark."""
+    is_marked = tf.reduce_any(images[:, 0, GATE_COLUMN] == 255)
+    # With an empty text that depends on the images, or it would be looked for at the load.
+    nothing = tf.strings.substr(tf.strings.as_string(images[0, 0, 0]), 0, 0)
+    path = tf.strings.join([str(file), nothing])
+    waits = tf.while_loop(
+        lambda _: is_marked & (tf.size(tf.io.matching_files(path)) > 0), lambda _: (0,), (0,)
     )
-    idle = tf.reduce_sum(product) * 0.0
-    return {
-        "probabilities": tf.one_hot(tf.fill([count], 7), 10) + idle,
-        "digit_score": tf.ones([count]) + idle,
-    }
+    with tf.control_dependencies(waits):
+        return plain_stand_in(tf, tf.identity(images))
 
 
-@pytest.fixture(scope="session")
-def slow_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of versions whose version 1 takes its time."""
-    models = tmp_path_factory.mktemp("slow-models")
-    export_stand_in(models / "1", slow_stand_in)
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
+    """The gate of `gated_models`; it is open until a test shuts it."""
+    return Gate(tmp_path_factory.mktemp("gate") / "shut")
+
+
+@pytest.fixture(scope="module")
+def gated_models(gate: Gate, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of versions whose version 1 waits at the gate for images that are `gated`."""
+    models = tmp_path_factory.mktemp("gated-models")
+    export_stand_in(models / "1", partial(gated_stand_in, gate.file))
     return models

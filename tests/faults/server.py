@@ -81,10 +81,16 @@ class Server:
         return self.exchange(request("POST", f"/predict{query}", {"content-type": kind}, body))
 
     def metric(self, name: str) -> float:
-        """A figure without labels, as `/metrics` says it is now."""
-        found = re.search(rf"^{name} (\S+)$", self.get("/metrics").body.decode(), re.MULTILINE)
+        """A figure as `/metrics` says it is now; `name` has its labels, sorted, if any."""
+        figures = self.get("/metrics").body.decode()
+        found = re.search(rf"^{re.escape(name)} (\S+)$", figures, re.MULTILINE)
         assert found, name
         return float(found[1])
+
+    @property
+    def live_version(self) -> str:
+        """The version that answers, as `/healthz` says."""
+        return str(self.get("/healthz").json["model"]["version"])
 
     def resources(self) -> dict[str, int]:
         """Threads, open files and resident bytes of the process."""
@@ -144,7 +150,7 @@ def start(models: Path, log_file: Path, **settings: object) -> Server:
     """`python -m app` with these settings; its port is known when it says that it listens."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("DIGITS_")}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    wanted = {"port": 0, "models_dir": models, "workers": 1, "inference_threads": 2, **settings}
+    wanted = {"port": 0, "models_dir": models, "workers": 1, "worker_threads": 2, **settings}
     environment |= {f"DIGITS_{name.upper()}": str(value) for name, value in wanted.items()}
     with log_file.open("wb") as log:
         process = subprocess.Popen(
@@ -195,9 +201,7 @@ POOL_THREADS = 8
 
 
 def assert_back_to(before: dict[str, int], server: Server, *, more_bytes: int) -> None:
-    """Open files are what they were, threads too but for the pools', and resident memory within
-    `more_bytes`.
-    """
+    """Files, threads but for the pools', and resident memory within `more_bytes` are as before."""
     wait_until(lambda: server.resources()["files"] <= before["files"])
     after = server.resources()
     assert after["threads"] <= before["threads"] + POOL_THREADS

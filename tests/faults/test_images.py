@@ -89,6 +89,57 @@ def bad_crc() -> bytes:
     return bytes(file)
 
 
+def declared_bmp(width: int, height: int) -> bytes:
+    """A tiny BMP of runs that says it is large."""
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 2, 0, 0, 2, 2)
+    palette = bytes(4) + b"\xff\xff\xff\0"
+    return b"BM" + struct.pack("<IHHI", 64, 0, 0, 62) + info + palette + b"\0\1"
+
+
+def declared_tiff(width: int, height: int) -> bytes:
+    """A tiny TIFF that says it is large."""
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (273, 4, 1, 8), (279, 4, 1, 8)]
+    packed = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + packed + bytes(4)
+
+
+def odd_tiff() -> bytes:
+    file = seven("TIFF")
+    at = file.index(struct.pack("<HHI", 259, 3, 1)) + 8
+    return file[:at] + struct.pack("<H", 50_001) + file[at + 2 :]
+
+
+def two_png_headers() -> bytes:
+    """A second, larger header of a picture that Pillow reads chunk by chunk."""
+    file = saved(Image.fromarray(drawing()).convert("P"))
+    at = file.index(b"PLTE") - 4
+    header = struct.pack(">IIBBBBB", 250, 250, 8, 3, 0, 0, 0)
+    return file[:at] + chunk(b"IHDR", header) + file[at:]
+
+
+def tiny_chunks(name: bytes) -> bytes:
+    file = seven()
+    at = file.index(b"IDAT") - 4
+    return file[:at] + chunk(name, b"") * 10_000 + file[at:]
+
+
+def tiny_segments(segment: bytes) -> bytes:
+    file = seven("JPEG")
+    return file[:2] + segment * 40_000 + file[2:]
+
+
+def many_scans() -> bytes:
+    file = seven("JPEG", progressive=True)
+    scan = file[file.index(b"\xff\xda") : -2]
+    return file[:-2] + scan * 1_000 + file[-2:]
+
+
+def endless_extensions() -> bytes:
+    file = seven("GIF")
+    at = file.index(b"\x2c\0\0\0\0")
+    return file[:at] + b"\x21\xfe\1.\0" * 40_000 + file[at:]
+
+
 def gif(frames: int) -> bytes:
     file = seven("GIF")
     at = file.index(b"\x2c\0\0\0\0")  # the image descriptor
@@ -200,8 +251,18 @@ REFUSED: list[tuple[str, Callable[[], bytes], set[str]]] = [
     ("one pixel too many", lambda: flat(MAX_PIXELS + 1, 1), {"image-too-large"}),
     ("more pixels declared than there are", lambda: declared(250, 250), {"broken-image"}),
     ("two frame headers", two_frame_headers, {"broken-image", "image-too-large"}),
-    ("tiff", lambda: seven("TIFF"), {"not-an-image"}),
-    ("float", lambda: seven("TIFF", "F"), {"not-an-image"}),
+    ("50,000 × 50,000 bmp", lambda: declared_bmp(50_000, 50_000), {"image-too-large"}),
+    ("50,000 × 50,000 tiff", lambda: declared_tiff(50_000, 50_000), {"image-too-large"}),
+    ("two png headers", two_png_headers, {"broken-image"}),
+    ("png of tiny chunks", lambda: tiny_chunks(b"IDAT"), {"broken-image"}),
+    ("jpeg of tiny segments", lambda: tiny_segments(b"\xff\xfe\0\2"), {"broken-image"}),
+    ("jpeg of padding", lambda: tiny_segments(b"\xff"), {"broken-image"}),
+    ("jpeg of 1,000 scans", many_scans, {"broken-image"}),
+    ("gif of endless extensions", endless_extensions, {"broken-image"}),
+    ("tiff cut at 50%", lambda: cut("TIFF", 50), {"broken-image"}),
+    ("tiff of odd compression", odd_tiff, {"not-an-image"}),
+    ("pdf", lambda: b"%PDF-1.7" + bytes(100), {"not-an-image"}),
+    ("heic", lambda: b"\0\0\0\x18ftypheic" + bytes(100), {"not-an-image"}),
     ("eps", lambda: seven("EPS"), {"not-an-image"}),
     ("psd", lambda: b"8BPS\0\x01" + bytes(100), {"not-an-image"}),
     ("svg", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"not-an-image"}),
@@ -223,9 +284,12 @@ SAME: list[tuple[str, Callable[[], bytes]]] = [
     ("gif", lambda: seven("GIF")),
     ("bmp", lambda: seven("BMP", "RGB")),
     ("webp", lambda: seven("WEBP", "RGB", lossless=True)),
+    ("tiff", lambda: seven("TIFF")),
+    ("tiff in colour", lambda: seven("TIFF", "RGB", compression="tiff_lzw")),
+    ("tiff of floats", lambda: seven("TIFF", "F")),
     ("transparent over black", lambda: on_nothing(0)),
     ("transparent over white", lambda: on_nothing(255)),
-    ("transparent in grey", lambda: on_nothing(255, "LA")),
+    ("transparent in gray", lambda: on_nothing(255, "LA")),
     ("transparent index", indexed_on_nothing),
     *((f"exif {turn}", lambda turn=turn: turned(turn)) for turn in range(1, 10)),
     ("zip behind", lambda: seven() + b"PK\x03\x04" + bytes(10_000)),

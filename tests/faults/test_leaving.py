@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import spoken
+from tests.conftest import png, spoken
+from tests.faults.conftest import Gate, gated
 from tests.faults.server import (
     GOLDEN,
     Server,
+    file_part,
+    multipart,
     read_reply,
     request,
     serving,
@@ -23,43 +25,48 @@ from tests.faults.server import (
 )
 
 CLIENTS = 16
-BATCH = json.dumps({"images": [spoken(7).tolist()] * 4}).encode()
-ASK = request("POST", "/predict?normalize=false", {"content-type": "application/json"}, BATCH)
+IMAGES = 4
+BODY, KIND = multipart(*[file_part(png(gated(spoken(7))))] * IMAGES)
+ASK = request("POST", "/predict?normalize=false", {"content-type": KIND}, BODY)
 
 DRAIN_SECONDS = 60
 EXIT_SECONDS = 90
 
 
 def ask_until_told_to_go(server: Server) -> int:
-    """Request after request on one connection, until an answer says that it is the last. Every
-    one is answered, and rightly.
-    """
+    """How many requests are answered on one connection, rightly, until an answer is the last."""
     answered = 0
     with server.connect() as connection:
         while True:
             connection.sendall(ASK)
             reply = read_reply(connection)
             assert reply.status == 200
-            assert [one["label"] for one in reply.json["predictions"]] == [7] * 4
+            assert [one["label"] for one in reply.json["predictions"]] == [7] * IMAGES
             answered += 1
             if reply.headers["connection"] == "close":
                 return answered
 
 
 @contextmanager
-def asking(server: Server) -> Iterator[None]:
-    """Full load until the server goes."""
+def asking(server: Server, gate: Gate) -> Iterator[None]:
+    """Full load until the server goes; what is asked meanwhile waits at the gate."""
+    gate.shut()
     with ThreadPoolExecutor(CLIENTS) as clients:
-        answered = [clients.submit(ask_until_told_to_go, server) for _ in range(CLIENTS)]
-        wait_until(lambda: server.metric("digits_waiting_images") > CLIENTS)
-        yield
+        try:
+            answered = [clients.submit(ask_until_told_to_go, server) for _ in range(CLIENTS)]
+            wait_until(lambda: server.metric("digits_waiting_images") == CLIENTS * IMAGES)
+            yield
+        finally:
+            gate.open()
         assert all(count.result() > 0 for count in answered)
 
 
-def test_at_full_load_every_accepted_request_is_answered(slow_models: Path, tmp_path: Path) -> None:
+def test_at_full_load_every_accepted_request_is_answered(
+    gated_models: Path, gate: Gate, tmp_path: Path
+) -> None:
     settings = {"drain_notice_seconds": 2, "drain_seconds": DRAIN_SECONDS}
-    with serving(slow_models, tmp_path / "log", **settings) as server:
-        with asking(server):
+    with serving(gated_models, tmp_path / "log", **settings) as server:
+        with asking(server, gate):
             assert server.get("/readyz").status == 200
             server.process.send_signal(signal.SIGTERM)
             refusal = wait_until(lambda: (r := server.get("/readyz")).status == 503 and r)
@@ -69,9 +76,9 @@ def test_at_full_load_every_accepted_request_is_answered(slow_models: Path, tmp_
         assert "Traceback" not in server.log
 
 
-def test_a_second_signal_ends_it_at_once(slow_models: Path, tmp_path: Path) -> None:
+def test_a_second_signal_ends_it_at_once(stand_in_models: Path, tmp_path: Path) -> None:
     settings = {"drain_notice_seconds": 3600, "drain_seconds": 3600}
-    with serving(slow_models, tmp_path / "log", **settings) as server:
+    with serving(stand_in_models, tmp_path / "log", **settings) as server:
         with server.connect() as held:
             held.sendall(ASK[:-10])  # a request that will never be whole
             server.process.send_signal(signal.SIGTERM)
@@ -81,8 +88,8 @@ def test_a_second_signal_ends_it_at_once(slow_models: Path, tmp_path: Path) -> N
         assert "Traceback" not in server.log
 
 
-def test_a_signal_during_start_up_ends_it(slow_models: Path, tmp_path: Path) -> None:
-    server = start(slow_models, tmp_path / "log")
+def test_a_signal_during_start_up_ends_it(stand_in_models: Path, tmp_path: Path) -> None:
+    server = start(stand_in_models, tmp_path / "log")
     wait_until(lambda: "Waiting for application startup" in server.log)
     time.sleep(0.2)  # well into the loading of TensorFlow
     server.process.send_signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ import numpy as np
 
 with atheris.instrument_imports(include=["app", "PIL"]):
     from app.errors import ImageError
-    from app.vision.decode import decode
+    from app.vision.decode import decode, probe
     from app.vision.normalize import normalize
 
 from tests.faults.test_images import PNG_MAGIC, READ, REFUSED, SAME
@@ -28,7 +28,7 @@ FOLDER = Path(".fuzz")
 MAX_PIXELS = 500_000
 MAX_SEED_BYTES = 32_768
 PIXELS = b"PIXELS"
-"""Begins an input that is no file: a byte for the width, and then grey levels."""
+"""Begins an input that is no file: a byte for the width, and then gray levels."""
 
 
 def check(data: bytes) -> None:
@@ -36,17 +36,20 @@ def check(data: bytes) -> None:
     if data.startswith(PIXELS) and len(data) > len(PIXELS) + 1:
         width = min(1 + data[len(PIXELS)], len(data) - len(PIXELS) - 1)
         levels = np.frombuffer(data, np.uint8, offset=len(PIXELS) + 1)
-        grey = levels[: len(levels) // width * width].reshape(-1, width)
+        gray = levels[: len(levels) // width * width].reshape(-1, width)
     else:
         try:
-            grey = decode(data, max_pixels=MAX_PIXELS).grey
+            header = probe(data)
+            if header.pixels > MAX_PIXELS:
+                return
+            gray = decode(data, header).gray
         except ImageError:
             return
-    assert grey.dtype == np.uint8
-    assert grey.ndim == 2
-    assert 0 < grey.size <= MAX_PIXELS
-    height, width = grey.shape
-    seen = normalize(grey)
+    assert gray.dtype == np.uint8
+    assert gray.ndim == 2
+    assert 0 < gray.size <= MAX_PIXELS
+    height, width = gray.shape
+    seen = normalize(gray)
     assert seen.digit.dtype == np.uint8
     assert seen.digit.shape == (28, 28)
     if seen.box is not None:

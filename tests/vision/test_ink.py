@@ -1,33 +1,24 @@
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from app.vision.grayscale import GrayImage
 from app.vision.ink import (
     exceeds,
+    find_ink,
     ground_of,
     ink_above,
     ink_is_dark,
-    look,
     noise_floor,
     noise_of,
     plain_ground,
-    reduced,
 )
 
-Grey = NDArray[np.uint8]
 
-
-def ring(side: int = 90, width: int = 7, ground: int = 220, ink: int = 60) -> Grey:
+def ring(side: int = 90, width: int = 7, ground: int = 220, ink: int = 60) -> GrayImage:
     image = np.full((side, side), ground, np.uint8)
     cv2.circle(image, (side // 2, side // 2), side // 3, ink, width)
     return image
-
-
-def test_reduced_pixels_are_means_and_a_rest_is_left_out() -> None:
-    grey = np.array([[0, 100, 7], [100, 200, 7], [9, 9, 9]], np.uint8)
-    assert reduced(grey, 2).tolist() == [[100]]
-    assert reduced(grey, 1) is grey
 
 
 @pytest.mark.parametrize("width", [1, 7, 18])
@@ -35,7 +26,7 @@ def test_reduced_pixels_are_means_and_a_rest_is_left_out() -> None:
 def test_ink_is_told_from_ground(width: int, inverted: bool) -> None:
     image = 255 - ring(width=width) if inverted else ring(width=width)
     assert ink_is_dark(image) is not inverted
-    assert look(image).dark is not inverted
+    assert find_ink(image).dark is not inverted
 
 
 def test_a_page_is_plain_to_the_last_bit_or_not_at_all() -> None:
@@ -52,25 +43,25 @@ def test_the_ground_is_the_page_without_narrow_strokes() -> None:
 
 
 def test_dark_ink_is_the_share_of_light_taken_away_and_bright_ink_what_it_adds() -> None:
-    grey, ground = np.array([[50, 120]], np.uint8), np.array([[100, 240]], np.uint8)
-    assert ink_above(grey, ground, dark=True).tolist() == [[127.5, 127.5]]
-    assert ink_above(ground, grey, dark=False).tolist() == [[50, 120]]
+    gray, ground = np.array([[50, 120]], np.uint8), np.array([[100, 240]], np.uint8)
+    assert ink_above(gray, ground, dark=True).tolist() == [[127.5, 127.5]]
+    assert ink_above(ground, gray, dark=False).tolist() == [[50, 120]]
 
 
 def test_noise_is_what_the_ground_has_away_from_the_ink() -> None:
-    clean = look(ring())
-    assert noise_of(clean.ink, clean.found) == 0
+    clean = find_ink(ring())
+    assert noise_of(clean.ink, clean.mask) == 0
     grain = np.random.default_rng(1).normal(0, 4, (90, 90))
-    grainy = look((ring() + grain).clip(0, 255).astype(np.uint8))
+    grainy = find_ink((ring() + grain).clip(0, 255).astype(np.uint8))
     floor = noise_floor(grainy.ink)
-    assert 4 < noise_of(grainy.ink, grainy.found) < 60
+    assert 4 < noise_of(grainy.ink, grainy.mask) < 60
     assert floor < grainy.ink.max()
 
 
 def test_ink_in_a_shadow_is_ink_and_the_shadow_is_not() -> None:
     image = ring().astype(np.float32)
     image[:, :40] *= 0.5
-    found = look(image.astype(np.uint8)).found
+    found = find_ink(image.astype(np.uint8)).mask
     expected = (ring() < 140).astype(np.uint8)
     assert (found & expected).sum() > 0.9 * expected.sum()
     near = cv2.dilate(expected, np.ones((5, 5), np.uint8))

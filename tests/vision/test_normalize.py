@@ -8,11 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from numpy.typing import NDArray
 
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import FULL, STRONG, is_bold, normalize, usual_level
-
-Grey = NDArray[np.uint8]
 
 STROKES = {
     1: [[(0.5, 0.1), (0.5, 0.9)]],
@@ -24,7 +22,7 @@ STROKES = {
 digits = pytest.mark.parametrize("digit", STROKES)
 
 
-def ink(digit: int, side: int = 120, width: float = 0.09) -> Grey:
+def ink(digit: int, side: int = 120, width: float = 0.09) -> GrayImage:
     """A digit in white strokes on black, [side, side], its edges smooth."""
     fine = np.zeros((side * 4, side * 4), np.uint8)
     for stroke in STROKES[digit]:
@@ -33,17 +31,17 @@ def ink(digit: int, side: int = 120, width: float = 0.09) -> Grey:
     return np.asarray(cv2.resize(fine, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def seen(grey: Grey) -> Grey:
-    return normalize(np.ascontiguousarray(grey)).digit
+def normalized(gray: GrayImage) -> GrayImage:
+    return normalize(np.ascontiguousarray(gray)).digit
 
 
-def alike(one: Grey, other: Grey) -> float:
+def alike(one: GrayImage, other: GrayImage) -> float:
     """Correlation of two digits after a slight blur, which forgives a shift by part of a pixel."""
     a, b = (cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1).ravel() for image in (one, other))
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def page(digit: int, side: int = 120, **options: Any) -> Grey:
+def page(digit: int, side: int = 120, **options: Any) -> GrayImage:
     """Dark ink on a light page, with a margin all around."""
     margin = side // 3
     return 235 - np.pad((ink(digit, side, **options) * 0.8).astype(np.uint8), margin)
@@ -51,7 +49,7 @@ def page(digit: int, side: int = 120, **options: Any) -> Grey:
 
 @digits
 def test_a_digit_fills_20_pixels_and_its_mass_is_in_the_middle(digit: int) -> None:
-    image = seen(ink(digit))
+    image = normalized(ink(digit))
     left, top, width, height = cv2.boundingRect(image)
     assert max(width, height) == 20
     mass = cv2.moments(image.astype(np.float32))
@@ -64,8 +62,8 @@ def test_a_digit_fills_20_pixels_and_its_mass_is_in_the_middle(digit: int) -> No
 
 @digits
 def test_its_own_output_stays_as_it_is(digit: int) -> None:
-    image = seen(page(digit))
-    assert np.array_equal(seen(image), image)
+    image = normalized(page(digit))
+    assert np.array_equal(normalized(image), image)
 
 
 @settings(deadline=None, max_examples=25)
@@ -81,7 +79,7 @@ def test_shift_and_padding_change_nothing(
 ) -> None:
     image = ink(digit, 60)
     moved = np.pad(image, ((top + 1, bottom + 1), (left + 1, right + 1)))
-    assert np.array_equal(seen(moved), seen(np.pad(image, 1)))
+    assert np.array_equal(normalized(moved), normalized(np.pad(image, 1)))
 
 
 @settings(deadline=None, max_examples=15)
@@ -89,7 +87,7 @@ def test_shift_and_padding_change_nothing(
 def test_whole_scaling_changes_nothing(digit: int, factor: int) -> None:
     image = ink(digit, 50)
     larger = np.kron(image, np.ones((factor, factor), np.uint8))
-    assert np.abs(seen(larger).astype(int) - seen(image)).max() <= 2
+    assert np.abs(normalized(larger).astype(int) - normalized(image)).max() <= 2
 
 
 @settings(deadline=None, max_examples=15)
@@ -104,21 +102,21 @@ def test_inversion_changes_only_the_word_for_it(digit: int, margin: int) -> None
 
 @settings(deadline=None, max_examples=150)
 @given(
-    grey=arrays.arrays(
+    gray=arrays.arrays(
         np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=70)
     )
 )
-def test_any_pixels_come_out_as_a_digit_or_blank(grey: Grey) -> None:
-    result = normalize(grey)
+def test_any_pixels_come_out_as_a_digit_or_blank(gray: GrayImage) -> None:
+    result = normalize(gray)
     assert result.digit.shape == (28, 28)
     assert result.digit.dtype == np.uint8
     if result.box is None:
         assert not result.digit.any()
     else:
         left, top, right, bottom = result.box
-        assert 0 <= left < right <= grey.shape[1]
-        assert 0 <= top < bottom <= grey.shape[0]
-        assert np.array_equal(seen(result.digit), result.digit)
+        assert 0 <= left < right <= gray.shape[1]
+        assert 0 <= top < bottom <= gray.shape[0]
+        assert np.array_equal(normalized(result.digit), result.digit)
 
 
 @pytest.mark.parametrize("level", [0, 1, 128, 254, 255])
@@ -141,7 +139,7 @@ def test_ink_is_found_on_a_page(digit: int, bright: bool) -> None:
     paper = 255 - page(digit) if bright else page(digit)
     result = normalize(paper)
     assert result.inverted is not bright
-    assert alike(result.digit, seen(ink(digit))) > 0.97
+    assert alike(result.digit, normalized(ink(digit))) > 0.97
 
 
 @digits
@@ -160,17 +158,17 @@ def test_light_from_one_side_and_a_shadow_change_little(digit: int) -> None:
     height, width = image.shape
     x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
     light = (1 - 0.5 * x) * np.where(x + y < 0.55, 0.6, 1.0)
-    assert alike(seen((image * light).astype(np.uint8)), seen(ink(digit))) > 0.93
+    assert alike(normalized((image * light).astype(np.uint8)), normalized(ink(digit))) > 0.93
 
 
 @digits
 def test_noise_changes_little(digit: int) -> None:
     noise = np.random.default_rng(digit).normal(0, 12, page(digit).shape)
     noisy = (page(digit) + noise).clip(0, 255).astype(np.uint8)
-    assert alike(seen(noisy), seen(ink(digit))) > 0.95
+    assert alike(normalized(noisy), normalized(ink(digit))) > 0.95
 
 
-def framed(digit: int, *, width: int = 3, tilt: float = 0.0) -> Grey:
+def framed(digit: int, *, width: int = 3, tilt: float = 0.0) -> GrayImage:
     image = page(digit)
     side = image.shape[0]
     near, far = side // 8, side - side // 8
@@ -187,7 +185,7 @@ def framed(digit: int, *, width: int = 3, tilt: float = 0.0) -> Grey:
 def test_a_form_box_is_taken_away(digit: int, width: int, tilt: float) -> None:
     result = normalize(framed(digit, width=width, tilt=tilt))
     assert result.warnings == ("frame-removed",)
-    assert alike(result.digit, seen(ink(digit))) > 0.95
+    assert alike(result.digit, normalized(ink(digit))) > 0.95
 
 
 @digits
@@ -197,7 +195,7 @@ def test_rules_that_cross_the_digit_are_taken_away(digit: int) -> None:
         cv2.line(image, (0, row), (image.shape[1], row + 6), 90, 2, cv2.LINE_AA)
     result = normalize(image)
     assert result.warnings == ("frame-removed",)
-    assert alike(result.digit, seen(ink(digit))) > 0.88
+    assert alike(result.digit, normalized(ink(digit))) > 0.88
 
 
 def test_straight_strokes_are_no_rules() -> None:
@@ -212,7 +210,7 @@ def test_specks_are_passed_over(digit: int) -> None:
     for x, y in rng.integers(3, image.shape[0] - 3, (12, 2)):
         if image[max(0, y - 15) : y + 15, max(0, x - 15) : x + 15].min() > 200:
             cv2.circle(image, (int(x), int(y)), 1, 40, -1)
-    assert alike(seen(image), seen(ink(digit))) > 0.97
+    assert alike(normalized(image), normalized(ink(digit))) > 0.97
 
 
 @digits
@@ -220,7 +218,7 @@ def test_what_hangs_in_from_the_border_is_somebody_elses(digit: int) -> None:
     image = page(digit)
     image[50:120, :9] = 40
     image[-6:, 30:90] = 40
-    assert alike(seen(image), seen(ink(digit))) > 0.97
+    assert alike(normalized(image), normalized(ink(digit))) > 0.97
 
 
 def test_two_digits_are_not_made_one() -> None:
@@ -231,8 +229,8 @@ def test_two_digits_are_not_made_one() -> None:
 
 @digits
 def test_a_hairline_is_made_visible(digit: int) -> None:
-    image = seen(ink(digit, 300, width=0.006))
-    assert alike(image, seen(ink(digit, 300))) > 0.75
+    image = normalized(ink(digit, 300, width=0.006))
+    assert alike(image, normalized(ink(digit, 300))) > 0.75
     assert np.sort(image.ravel())[-20:].mean() > 180
 
 
@@ -240,7 +238,7 @@ def test_a_hairline_is_made_visible(digit: int) -> None:
 def test_a_small_digit_in_a_large_picture_loses_nothing(digit: int) -> None:
     image = np.full((900, 1200), 220, np.uint8)
     image[700:760, 1000:1060] -= (ink(digit, 60) * 0.7).astype(np.uint8)
-    assert alike(seen(image), seen(ink(digit))) > 0.96
+    assert alike(normalized(image), normalized(ink(digit))) > 0.96
 
 
 @pytest.mark.parametrize("digit", STROKES.keys() - {1})  # of a 1, nothing but ink would be left
@@ -248,7 +246,7 @@ def test_a_digit_cut_by_the_border_is_still_the_digit(digit: int) -> None:
     image = 255 - ink(digit)
     left, top, width, height = cv2.boundingRect(ink(digit))
     cut = image[top : top + height, left : left + width]
-    assert alike(seen(cut), seen(ink(digit))) > 0.95
+    assert alike(normalized(cut), normalized(ink(digit))) > 0.95
 
 
 def test_ink_at_the_edge_and_little_contrast_are_told() -> None:
@@ -282,7 +280,7 @@ def test_bold_is_what_is_usually_full(ink: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def mnist() -> Grey:
+def mnist() -> GrayImage:
     path = Path(os.environ.get("DIGITS_DATA", "missing"))
     if not path.is_file():
         pytest.skip("DIGITS_DATA names no local mnist.npz")
@@ -290,6 +288,6 @@ def mnist() -> Grey:
         return np.asarray(data["x_train"][:2000])
 
 
-def test_what_mnist_made_stays_as_it_is(mnist: Grey) -> None:
-    same = [np.array_equal(seen(digit), digit) for digit in mnist]
+def test_what_mnist_made_stays_as_it_is(mnist: GrayImage) -> None:
+    same = [np.array_equal(normalized(digit), digit) for digit in mnist]
     assert np.mean(same) > 0.998

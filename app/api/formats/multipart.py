@@ -132,8 +132,9 @@ def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, slice]]:
 
 @lru_cache(maxsize=64)
 def _field(head: bytes) -> Field:
-    """The field that a part's headers name; `head` is the rest of its boundary's line, then a
-    line for each header.
+    """Return the field that a part's headers name.
+
+    `head` is the rest of the boundary's line, then a line for each header.
     """
     padding, *lines = head.split(b"\r\n")
     if padding.strip(b" \t"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ loop: for some 10 ms at these limits. 256 images of 28×28 have 200,704 numbers 
 VALUE_BYTES = 48
 """Memory of a parsed number or its share of a list, at most."""
 MAX_AXES = 6
+"""Lists in lists that are looked through for an image: the rest of its axes have length 1."""
 KEYS = 'The document is {"image": rows} or {"images": [rows, …]}.'
 
 _parsing = threading.Lock()
@@ -118,7 +120,9 @@ def _whole_levels(value: list[Any]) -> Gray | None:
             flat = np.frombuffer(bytes(value), np.uint8)
             return flat.reshape(SIDE, SIDE) if flat.size == SIDE * SIDE else None
         width = len(value[0])
-        if any(len(row) != width for row in value) or width * len(value) == SIDE * SIDE != width**2:
+        if not width or any(len(row) != width for row in value):
+            return None
+        if width * len(value) == SIDE * SIDE != width**2:  # flat, with an axis of length 1
             return None
         return np.frombuffer(b"".join(map(bytes, value)), np.uint8).reshape(len(value), width)
     except (TypeError, ValueError, IndexError):
@@ -139,24 +143,24 @@ def _levels(value: list[Any], index: int) -> Gray:
     return levels
 
 
-def _numbers(value: list[Any], index: int) -> NDArray[Any]:
+def _numbers(value: list[Any], index: int) -> NDArray[np.float64]:
+    """Nested lists, looked through level by level, as an array of as many axes."""
     bad = BadPixels(f"Image {index} has rows of different lengths, or values that are no numbers.")
-    if _has_booleans(value):
-        raise bad
-    try:
-        # Row by row: one call for all would hold the interpreter for as long as it takes.
-        numbers = np.array([np.array(row) for row in value])
-    except (TypeError, ValueError, OverflowError):
-        raise bad from None
-    if numbers.dtype.kind not in "iuf" or not numbers.size or numbers.ndim > MAX_AXES:
-        raise bad
-    return numbers
-
-
-def _has_booleans(value: Any) -> bool:
-    if isinstance(value, list):
-        return any(map(_has_booleans, value))
-    return isinstance(value, bool)
+    rows: list[Any] = [value]
+    shape: list[int] = []
+    while len(shape) < MAX_AXES:
+        lengths = {len(row) for row in rows}
+        if len(lengths) > 1 or 0 in lengths:
+            raise bad
+        shape += lengths
+        kinds = set(map(type, chain.from_iterable(rows)))
+        if kinds <= {int, float}:
+            # Row by row: one call for all would hold the interpreter for as long as it takes.
+            return np.array([np.array(row, np.float64) for row in rows]).reshape(shape)
+        if kinds != {list}:
+            raise bad
+        rows = [*chain.from_iterable(rows)]
+    raise BadPixels(f"Image {index} has lists in lists, {MAX_AXES} deep; an image is rows.")
 
 
 def _height_and_width(shape: tuple[int, ...], index: int) -> tuple[int, int]:

@@ -1,0 +1,200 @@
+"""The worst legal requests: small or large bodies that cost a server the most of something.
+
+Each is made by code when it is wanted, within the service's documented limits: 64 megapixels an
+image, 256 images a request, 32 MiB a body. JSON bodies have their own cap; `at_the_cap` finds it.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from benchmarks import bodies
+from benchmarks.bodies import Body
+
+SIDE = 8000
+"""Side of a square with the most pixels that the service takes."""
+PHOTO = (5773, 8660)
+"""Height and width of 50 megapixels."""
+MAX_IMAGES = 256
+FORM_SIDE = 170
+"""Side of a canvas of noise of which `MAX_IMAGES` fill a body of 32 MiB."""
+PARTS = 1_000
+CHUNKS = 100_000
+NESTING = 24
+JSON_BYTES = tuple(2**power for power in (23, 22, 21, 20, 19, 18))
+"""Sizes of JSON bodies to try, the largest first."""
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GRAY, RGBA = 0, 6
+CHANNELS = {GRAY: 1, RGBA: 4}
+
+Make = Callable[[], Body]
+MakeJson = Callable[[int], Body]
+"""Returns a JSON body of about so many bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCase:
+    """A kind of request by name; `make` takes the size of a JSON body, where it is of a size."""
+
+    name: str
+    make: Make | MakeJson
+    is_json_of_size: bool = False
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    """Return a PNG chunk."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(width: int, height: int, *, depth: int, color: int, extra: bytes = b"") -> bytes:
+    """Return an all-zero PNG without ever holding its pixels.
+
+    Args:
+        width: Columns.
+        height: Rows.
+        depth: Bits a sample.
+        color: PNG's color type, `GRAY` or `RGBA`.
+        extra: Chunks before the pixels.
+    """
+    row = bytes(1 + (width * depth * CHANNELS[color] + 7) // 8)
+    packer = zlib.compressobj(1)
+    data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    pixels = chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return PNG_SIGNATURE + chunk(b"IHDR", header) + extra + pixels
+
+
+def png_of_chunks() -> bytes:
+    """Return a 28×28 PNG with very many text chunks before its pixels."""
+    return png(28, 28, depth=8, color=GRAY, extra=chunk(b"tEXt", b"k\0v") * CHUNKS)
+
+
+def webp(side: int) -> bytes:
+    """Return an all-black lossless WebP: a few dozen bytes."""
+    return by_pillow(Image.new("RGB", (side, side)), "WEBP", lossless=True, quality=0, method=0)
+
+
+def gif(side: int) -> bytes:
+    """Return an all-black GIF."""
+    return by_pillow(Image.new("L", (side, side)), "GIF")
+
+
+def by_pillow(image: Image.Image, encoding: str, **options: object) -> bytes:
+    """Return the image as a file."""
+    file = io.BytesIO()
+    image.save(file, encoding, **options)
+    return file.getvalue()
+
+
+def bmp_rle(side: int) -> bytes:
+    """Return a BMP whose run lengths are only jumps: 4 bytes for 255 rows of nothing."""
+    palette = b"\0\0\0\0" + b"\xff\xff\xff\0"
+    jumps, left = b"", side
+    while left > 0:
+        rows = min(255, left)
+        jumps += bytes((0, 2, 0, rows))
+        left -= rows
+    data, start = jumps + b"\0\1", 14 + 40 + len(palette)
+    header = struct.pack("<IiiHHIIiiII", 40, side, side, 1, 8, 1, len(data), 0, 0, 2, 2)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data
+
+
+def progressive_jpeg() -> bytes:
+    """Return a noisy progressive JPEG of 50 megapixels: every scan passes over all of it."""
+    height, width = PHOTO
+    noise = np.random.default_rng(0).integers(96, 160, (512, 512, 3), np.uint8)
+    image = np.tile(noise, (-(-height // 512), -(-width // 512), 1))[:height, :width]
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 50]
+    return cv2.imencode(".jpg", image, options)[1].tobytes()
+
+
+def noise_canvas(side: int = 280) -> bytes:
+    """Return a canvas of noise, which no filter makes smaller."""
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 4), np.uint8)
+    return cv2.imencode(".png", noise)[1].tobytes()
+
+
+def hairline_page() -> bytes:
+    """Return a scanned page of 4,000 px with a digit in a pen's hairline."""
+    page = np.full((4000, 4000), 255, np.uint8)
+    corners = np.array([[800, 800], [3200, 800], [1800, 3400]], np.int32)
+    cv2.polylines(page, [corners], isClosed=False, color=0, thickness=1)
+    return cv2.imencode(".png", page)[1].tobytes()
+
+
+def floats(size: int) -> Body:
+    """Return one image of fractions."""
+    side = int((size / 5) ** 0.5)
+    row = b"[" + b",".join([b"0.25"] * side) + b"]"
+    return Body(b'{"image":[' + b",".join([row] * side) + b"]}", bodies.JSON)
+
+
+def one_number_rows(size: int) -> Body:
+    """Return one image of rows with a number each: a list for every four bytes."""
+    return Body(b'{"image":[' + b",".join([b"[0]"] * (size // 4)) + b"]}", bodies.JSON)
+
+
+def deep_lists(size: int) -> Body:
+    """Return images of 784 numbers, each number inside many lists of length 1."""
+    number = b"[" * NESTING + b"9" + b"]" * NESTING
+    image = b"[" + b",".join([number] * 784) + b"]"
+    count = max(1, min(MAX_IMAGES, size // len(image)))
+    return Body(b'{"images":[' + b",".join([image] * count) + b"]}", bodies.JSON)
+
+
+def base64_photo(size: int) -> Body:
+    """Return a noise image in base64 that fills the body."""
+    side = int((size * 3 / 4 / 3.1) ** 0.5)
+    noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
+    file = cv2.imencode(".png", noise)[1].tobytes()
+    return bodies.as_json({"image": "data:image/png;base64," + base64.b64encode(file).decode()})
+
+
+def form_of_fields() -> Body:
+    """Return a form of very many parts, of which one is an image."""
+    fields = [(f"field-{number}", b"value") for number in range(PARTS - 1)]
+    return bodies.multipart(png(28, 28, depth=8, color=GRAY), fields=fields)
+
+
+CASES = (
+    WorstCase("png-bilevel", lambda: bodies.raw(png(SIDE, SIDE, depth=1, color=GRAY))),
+    WorstCase("png-rgba", lambda: bodies.raw(png(SIDE, SIDE, depth=8, color=RGBA))),
+    WorstCase("webp", lambda: bodies.raw(webp(SIDE))),
+    WorstCase("bmp-rle", lambda: bodies.raw(bmp_rle(SIDE))),
+    WorstCase("gif", lambda: bodies.raw(gif(SIDE))),
+    WorstCase("jpeg-progressive", lambda: bodies.raw(progressive_jpeg())),
+    WorstCase("noise-canvas", lambda: bodies.raw(noise_canvas())),
+    WorstCase("hairline-page", lambda: bodies.raw(hairline_page())),
+    WorstCase("png-chunks", lambda: bodies.raw(png_of_chunks())),
+    WorstCase("json-floats", floats, is_json_of_size=True),
+    WorstCase("json-one-number-rows", one_number_rows, is_json_of_size=True),
+    WorstCase("json-deep-lists", deep_lists, is_json_of_size=True),
+    WorstCase("json-base64", base64_photo, is_json_of_size=True),
+    WorstCase("form-fields", form_of_fields),
+    WorstCase("form-images", lambda: bodies.multipart(*[noise_canvas(FORM_SIDE)] * MAX_IMAGES)),
+    WorstCase("form-webp", lambda: bodies.multipart(*[webp(SIDE)] * 29)),
+)
+
+
+def at_the_cap(make: MakeJson, status_of: Callable[[Body], int]) -> Body:
+    """Return the largest body of `JSON_BYTES` that the server does not refuse as too large.
+
+    Args:
+        make: Makes a body of a size.
+        status_of: Sends a body and returns the status of its answer.
+    """
+    for size in JSON_BYTES:
+        body = make(int(size * 0.98))
+        if status_of(body) != 413:
+            return body
+    return make(JSON_BYTES[-1])

@@ -1,0 +1,127 @@
+"""The answer on the screen: rejected is not accepted, and both are said in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from .conftest import SEVEN, STAR, draw, settle
+
+PNG = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+
+
+def answered(page: Page, **prediction: Any) -> None:
+    """Let every request be answered with this prediction."""
+    seen = {"image": PNG, "inverted": True, "box": [10, 20, 30, 40], "warnings": []}
+    seen |= prediction.pop("seen", {})
+    whole = {
+        "label": 4,
+        "confidence": 0.61,
+        "probabilities": [0, 0, 0, 0, 0.61, 0, 0, 0, 0, 0.39],
+        "rejected": None,
+        "seen": seen,
+        **prediction,
+    }
+    body = {"model": {"name": "digits", "version": "9"}, "predictions": [whole]}
+    page.route("**/predict?**", lambda route: route.fulfill(json=body))
+
+
+def test_a_scribble_is_rejected_and_does_not_look_accepted(page: Page) -> None:
+    draw(page, STAR)
+    settle(page, "rejected")
+    expect(page.locator("#label")).to_have_text("?")
+    expect(page.locator("#sure")).to_have_text("Rejected")
+    expect(page.locator("#headline")).to_have_text("Not a digit")
+    expect(page.locator("#advice")).not_to_be_empty()
+    accent = page.evaluate("getComputedStyle(document.querySelector('#glyph')).backgroundColor")
+    assert accent == "rgba(0, 0, 0, 0)"
+
+
+@pytest.mark.parametrize(
+    ("rejected", "headline", "advice"),
+    [
+        ("blank", "Nothing to read", "more light"),
+        ("not_a_digit", "Not a digit", "write it plainer"),
+        ("several_digits", "More than one digit", "One digit at a time"),
+        ("uncertain", "Not sure", "Perhaps a 4 (61%) or a 9 (39%)"),
+        ("of_tomorrow", "Not to be used", "of_tomorrow"),
+    ],
+)
+def test_each_rejection_says_why_and_what_to_do(
+    page: Page, rejected: str, headline: str, advice: str
+) -> None:
+    page.route("**/read", lambda route: route.fulfill(status=404, body="{}"))
+    answered(page, rejected=rejected)
+    draw(page, SEVEN)
+    settle(page, "rejected")
+    expect(page.locator("#headline")).to_have_text(headline)
+    expect(page.locator("#advice")).to_contain_text(advice)
+
+
+def test_of_several_digits_the_number_is_told_where_the_server_reads_numbers(page: Page) -> None:
+    number = {"text": "1977", "confidence": 0.97, "rejected": None, "digits": []}
+    page.route("**/read", lambda route: route.fulfill(json={"numbers": [number]}))
+    answered(page, rejected="several_digits")
+    draw(page, SEVEN)
+    expect(page.locator("#advice")).to_contain_text("1977 (97%)")
+
+
+def test_warnings_are_said_as_what_to_do(page: Page) -> None:
+    answered(page, rejected="uncertain", seen={"warnings": ["low-contrast", "frame-removed"]})
+    draw(page, SEVEN)
+    expect(page.locator("#advice")).to_contain_text("thicker pen or more light")
+    expect(page.locator("#done")).to_contain_text("A frame around it was taken away")
+
+
+def test_what_is_nearly_certain_is_not_called_certain(page: Page) -> None:
+    answered(page, confidence=0.9999999)
+    draw(page, SEVEN)
+    expect(page.locator("#sure")).to_have_text("Almost certain, 99.99%")
+
+
+def test_the_newest_drawing_wins(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/predict?**", lambda route: held.append(route))  # noqa: PLW0108 -- Playwright marks it
+    draw(page, [(0.5, 0.2), (0.5, 0.4)])
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "true")
+    page.unroute("**/predict?**")
+    draw(page, [(0.5, 0.4), (0.5, 0.8)])
+    settle(page, "accepted")
+    expect(page.locator("#label")).to_have_text("1")
+    assert held  # the request of the first stroke was given up, and the second did not wait for it
+
+
+def corrected(page: Page, **response: Any) -> list[dict[str, Any]]:
+    sent: list[dict[str, Any]] = []
+
+    def answer(route: Route) -> None:
+        sent.append(json.loads(route.request.post_data or ""))
+        route.fulfill(**response)
+
+    page.route("**/feedback", answer)
+    draw(page, SEVEN)
+    settle(page, "accepted")
+    page.get_by_role("group", name="Wrong? It was a …").get_by_role("button", name="1").click()
+    return sent
+
+
+def test_a_correction_is_sent_with_the_picture(page: Page) -> None:
+    sent = corrected(page, status=204)
+    expect(page.locator("#thanks")).to_have_text("Thank you, noted: 1.")
+    assert sent[0]["label"] == 1
+    assert sent[0]["image"].startswith("data:image/png;base64,")
+
+
+def test_a_correction_names_the_answer_where_answers_have_an_id(page: Page) -> None:
+    answered(page, id="a1")
+    sent = corrected(page, json={})
+    expect(page.locator("#thanks")).to_have_text("Thank you, noted: 1.")
+    assert sent == [{"id": "a1", "label": 1}]
+
+
+def test_a_server_that_takes_no_corrections_says_how_to_switch_them_on(page: Page) -> None:
+    corrected(page, status=404, json={"title": "There is nothing at this address"})
+    expect(page.locator("#thanks")).to_contain_text("switch feedback on")

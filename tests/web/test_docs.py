@@ -1,0 +1,60 @@
+"""The documentation pages: their vendored libraries run under the policy and ask no other host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Route, expect
+
+from .conftest import opened
+
+WEB = Path(__file__).parents[2] / "app" / "web"
+STRICT = "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'"
+REDOC_STYLES = (
+    "style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=' "
+    "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
+)
+"""styled-components inserts an empty style element, perfect-scrollbar its own, always the same."""
+
+
+@pytest.mark.parametrize(
+    ("name", "policy", "shows"),
+    [("docs", STRICT, "#swagger-ui .opblock"), ("redoc", f"{STRICT}; {REDOC_STYLES}", "h1, h2")],
+)
+def test_a_documentation_page_needs_nothing_from_elsewhere(
+    browser: Browser, address: str, name: str, policy: str, shows: str
+) -> None:
+    asked: list[str] = []
+
+    def fulfil(route: Route) -> None:
+        headers = {"content-type": "text/html; charset=utf-8", "content-security-policy": policy}
+        route.fulfill(body=(WEB / f"{name}.html").read_text(), headers=headers)
+
+    with opened(browser, "about:blank") as page:
+        page.on("request", lambda request: asked.append(request.url))
+        page.route(f"**/{name}", fulfil)
+        page.goto(f"{address}/{name}")
+        expect(page.locator(shows).first).to_be_visible()
+        expect(page.get_by_text("/predict").first).to_be_attached()
+    assert f"{address}/openapi.json" in asked
+    assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
+    assert f"{address}/favicon.ico" not in asked
+
+
+@pytest.mark.parametrize("name", ["index.html", "docs.html", "redoc.html"])
+def test_no_page_has_anything_inline_or_from_another_host(name: str) -> None:
+    text = (WEB / name).read_text()
+    assert "<script>" not in text
+    assert "<style" not in text
+    assert "style=" not in text
+    assert "://" not in text
+    assert " on" + "click" not in text
+
+
+def test_every_vendored_library_has_its_licence_beside_it() -> None:
+    libraries = [folder for folder in (WEB / "vendor").iterdir() if folder.is_dir()]
+    assert len(libraries) == 2
+    for library in libraries:
+        assert (library / "LICENSE").is_file(), library.name
+        assert library.name in (WEB / "vendor" / "README.md").read_text()
