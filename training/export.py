@@ -191,7 +191,7 @@ Step = Callable[[Any], Any]
 
 
 def frozen(network: Any) -> list[Step]:
-    """Return a plain stack's layers as functions of constants, batch norms folded into convolutions.
+    """Return a stack's layers as functions of constants, batch norms folded into convolutions.
 
     Raises:
         ValueError: A layer of a kind that `training.model` does not use.

@@ -2,9 +2,9 @@
 
     python -m training.quantize models/digits/3
 
-Weights, and the activations between convolutions, become int8 (Jacob et al. 2018, arXiv 1712.05877),
-in the ranges that digits of the training set give them. The last layer and the softmax stay in
-float32: between 0.99 and 1 there are more probabilities than 256. The SavedModel and the thresholds
+Weights, and the activations between convolutions, become int8 (Jacob et al. 2018, arXiv
+1712.05877), in the ranges that digits of the training set give them. The last layer and the softmax
+stay in float32: between 0.99 and 1 there are more probabilities than 256. The SavedModel and the thresholds
 stay as they are. No version is written if, in int8, the fast network is wrong more often than the
 accurate one where it is confident.
 

@@ -643,7 +643,7 @@ def pool(digits: Grey, labels: Grey, *, count: int, seed: int, first: int = 0) -
         rng = np.random.default_rng((seed, i))
         source = int(rng.integers(len(digits)))
         file = render(digits[source], names[kinds[i]], rng)
-        seen[i] = normalize(decode(file, max_pixels=2**24).grey).digit
+        seen[i] = normalize(decode(file).gray).digit
         sources[i] = first + source
     return Pool(seen, labels[sources - first], kinds, sources, np.array(names))
 
