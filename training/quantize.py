@@ -1,12 +1,12 @@
 """Quantization: a version's networks in int8 beside float32, as the next version.
 
-    python -m training.quantize models/digits/3
+    python -m training.quantize models/digits/<version>
 
 Weights, and the activations between convolutions, become int8 (Jacob et al. 2018, arXiv
 1712.05877), in the ranges that digits of the training set give them. The last layer and the softmax
-stay in float32: between 0.99 and 1 there are more probabilities than 256. The SavedModel and the thresholds
-stay as they are. No version is written if, in int8, the fast network is wrong more often than the
-accurate one where it is confident.
+stay in float32: between 0.99 and 1 there are more probabilities than 256. The SavedModel and the
+thresholds stay as they are. No version is written if, in int8, the fast network is wrong more often
+than the accurate one where it is confident.
 
 The first convolution has one input channel, but int8 kernels take channels by fours. Where it is
 strided it is rewritten as a convolution over blocks of pixels, a block's pixels being its channels,
