@@ -20,7 +20,7 @@ def seven(side: int = 28) -> Grey:
 
 
 def seen(file: bytes) -> Grey:
-    return normalize(decode(file, max_pixels=1_000_000).grey).digit
+    return normalize(decode(file).gray).digit
 
 
 def alike(one: Grey, other: Grey) -> float:
