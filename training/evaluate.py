@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -315,7 +316,9 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.model:
-        measured = report(Folder(options.model), split, usps, options.per_kind)
+        with redirect_stdout(sys.stderr):  # for the log of loading: stdout has the figures alone
+            folder = Folder(options.model)
+        measured = report(folder, split, usps, options.per_kind)
     else:
         with httpx.Client(base_url=options.url, timeout=60) as client:
             measured = report(Service(client), split, usps, options.per_kind)

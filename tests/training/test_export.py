@@ -135,7 +135,8 @@ def test_each_network_has_a_program_and_golden_scores_of_its_own(
 
 def test_golden_inputs_are_clear_of_the_cascades_threshold(accurate: Path) -> None:
     fast, images = network("glance"), export.golden_images()
-    outputs = export.ServingModule(fast, 1.0).fast(images)
+    single = export.ServingModule(fast, 1.0)
+    outputs = single.fast(images)
     probability, score = (
         outputs["probabilities"].numpy().max(axis=1),
         outputs["digit_score"].numpy(),
