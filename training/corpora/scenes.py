@@ -122,7 +122,7 @@ def stroke_distance(digit: Grey, rng: Rng, *, pen: bool) -> Plane:
 
 
 def thin(solid: Grey) -> Grey:
-    """Return the skeleton of `solid` [h,w], 0 and 1, with an empty border (Zhang and Suen, 1984)."""
+    """Return the skeleton of `solid` [h,w], 0 and 1, its border empty (Zhang and Suen 1984)."""
     image = solid.copy()
     inner = image[1:-1, 1:-1]
     height, width = image.shape
