@@ -62,7 +62,7 @@ def threads_per_worker(settings: dict[str, Any]) -> int:
 
 def inline_cost(settings: dict[str, Any]) -> int:
     """What an event loop does itself: more where each worker has one core for loop and threads."""
-    return 2**17 if settings["worker_threads"] == 1 else 2**13
+    return 2**18 if settings["worker_threads"] == 1 else 2**13
 
 
 def working_budget(settings: dict[str, Any]) -> int:
@@ -186,14 +186,14 @@ class Settings(BaseSettings):
     inline_cost_pixels: int = Field(
         default_factory=inline_cost,
         ge=0,
-        description="Work of a request that the event loop does itself, in pixels; an image counts "
-        "4,096 more. Default: 131,072 (a canvas and more; 1 ms) with one worker thread, which has "
-        "no core of its own; else 8,192, less than a hand-over to a thread takes.",
+        description="Work of a request that the event loop does itself, in pixels of 5 to 20 ns; "
+        "an image counts 2,048 more. Default: 262,144 (a canvas, or 64 arrays) with one worker "
+        "thread, which has no core of its own; else 8,192, less than a hand-over takes.",
     )
     batch_cost_pixels: PositiveInt = Field(
-        2**18,
+        3 * 2**18,
         description="Work of the requests that the event loop reads together before it looks at "
-        "what else has come, in pixels: three canvases or some fifty 28×28 images, in 3 ms.",
+        "what else has come, in pixels: three canvases or 150 images of 28×28; 16 ms at most.",
     )
     thread_batch_cost_pixels: PositiveInt = Field(
         2**20,

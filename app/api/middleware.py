@@ -73,7 +73,6 @@ class TelemetryMiddleware:
                 sent_bytes += len(message.get("body", b""))
             await send(message)
 
-        structlog.contextvars.bind_contextvars(request_id=request_id.decode())
         try:
             await self.app(scope, receive, send_with_id)
         except (Exception, asyncio.CancelledError) as error:
@@ -81,7 +80,7 @@ class TelemetryMiddleware:
                 raise
             # Not in a handler for Exception: Starlette would put that around all middleware, and
             # its answer would have no ID and not be counted.
-            problem = _problem_of(error)
+            problem = _problem_of(error, request_id.decode())
             await problem_response(problem, request_id.decode())(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - began, sent_bytes)
@@ -95,13 +94,20 @@ class TelemetryMiddleware:
         )
         if self.log_requests or status == InternalError.status:
             level = logging.WARNING if status >= InternalError.status else logging.INFO
-            log.log(level, "request", route=route, status=status, seconds=round(seconds, 6))
+            log.log(
+                level,
+                "request",
+                request_id=scope["state"]["request_id"],
+                route=route,
+                status=status,
+                seconds=round(seconds, 6),
+            )
 
 
-def _problem_of(error: BaseException) -> DigitsError:
+def _problem_of(error: BaseException, request_id: str) -> DigitsError:
     if isinstance(error, asyncio.CancelledError):  # the time to drain is over
         return Draining()
-    log.error("failed", exc_info=error)
+    log.error("failed", request_id=request_id, exc_info=error)
     return InternalError()
 
 

@@ -155,7 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._unparsed = b""
         self._offset = 0
         self._head_bytes = 0
-        self._content_length: int | None = None
+        self._field_bytes = 0
         self._body_bytes = 0
         self._rate_since, self._rate_bytes = self.since, 0
         self._writing_since: float | None = None
@@ -219,8 +219,10 @@ class HttpProtocol(HttpToolsProtocol):
             self.flow.held = False
 
     def _slice_bytes(self) -> int:
-        if self.stage is Stage.BODY and self._content_length is not None:
-            return max(1, self._content_length - self._body_bytes)
+        if self.stage is Stage.BODY:
+            for name, value in self.headers:
+                if name == b"content-length":
+                    return max(1, int(value) - self._body_bytes)
         return SLICE_BYTES
 
     def _feed(self, part: bytes) -> int:
@@ -273,32 +275,26 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._enter(Stage.HEAD)
-        self._head_bytes = 0
+        self._head_bytes = self._field_bytes = 0
         super().on_message_begin()
         self.scope["state"]["received_at"] = self._received_at
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        self._field_bytes += len(name) + len(value)
         if self.stage is Stage.HEAD:
             super().on_header(name, value)
-            return
-        # A trailer: uvicorn would add it to the headers of a request that is already answered.
-        self._head_bytes += len(name) + len(value)
-        self._limit_head(self._head_bytes)
+        else:  # a trailer; uvicorn would add it to the headers of a request already answered
+            self._limit_head(self._field_bytes)
 
     def on_headers_complete(self) -> None:
-        self._limit_head(
-            len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        )
+        self._limit_head(len(self.url) + self._field_bytes)
         if self.parser.should_upgrade():
             self._declines_upgrade = True
             return
         super().on_headers_complete()
         self._enter(Stage.BODY)
-        self._body_bytes = self._rate_bytes = self._head_bytes = 0
+        self._body_bytes = self._rate_bytes = self._head_bytes = self._field_bytes = 0
         self._rate_since = self.since
-        self._content_length = next(
-            (int(value) for name, value in self.headers if name == b"content-length"), None
-        )
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)

@@ -33,7 +33,7 @@ RawImage = bytes | GrayImage
 Place = tuple[int, int]
 """Index of a request in the batch, and of an image in the request."""
 
-IMAGE_COST = 4096
+IMAGE_COST = 2048
 """Cost of an image beside its pixels, in pixels: its part of parsing, model and answer."""
 PART_COST = 2**18
 """Cost of the images, in pixels, that are decoded before the first of them is normalized; it bounds

@@ -36,7 +36,7 @@ SNIFFED = frozenset(
 )
 """Media types of clients that set none of their own: the bytes decide."""
 
-JSON_BYTE_COST = 2.0
+JSON_BYTE_COST = 1.0
 """Cost of parsing a byte of JSON, in pixels: numbers become Python objects."""
 BYTE_COST = 1 / 32
 """Cost of parsing a byte of any other body: it is searched for its boundary."""

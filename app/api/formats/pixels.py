@@ -63,16 +63,17 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
             raise BadPixels(f"{KEYS} It is no object.")
     if len(values) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
-    # Python takes a Boolean for an integer, so look for them where the text has any.
-    has_booleans = b"true" in body or b"false" in body
+    # Python takes a Boolean for an integer, so look for them where the text may have any.
+    has_booleans = b"u" in body or b"l" in body
     return [_image(value, index, has_booleans) for index, value in enumerate(values)]
 
 
 def _load(body: bytes) -> Any:
+    octets = np.frombuffer(body, np.uint8)
     for count, limit, values in (
-        (body.count(b","), MAX_NUMBERS, "numbers"),
-        (body.count(b"[") + body.count(b"{"), MAX_LISTS, "rows"),
-        (body.count(b'"') // 2, MAX_STRINGS, "strings"),
+        (_count(octets, b","), MAX_NUMBERS, "numbers"),
+        (_count(octets, b"[{"), MAX_LISTS, "rows"),
+        (_count(octets, b'"') // 2, MAX_STRINGS, "strings"),
     ):
         if count > limit:
             raise BodyTooLarge(
@@ -94,6 +95,11 @@ def _load(body: bytes) -> Any:
         if not body.strip():
             raise MalformedBody(f"The body is empty. {KEYS}") from None
         raise MalformedBody("The body is not JSON.") from None
+
+
+def _count(octets: Gray, marks: bytes) -> int:
+    """How often any of `marks` occurs; NumPy takes a tenth of the time of bytes.count."""
+    return sum(int(np.count_nonzero(octets == mark)) for mark in marks)
 
 
 def _image(value: Any, index: int, has_booleans: bool) -> RawImage:
@@ -119,13 +125,14 @@ def _whole_levels(value: list[Any]) -> Gray | None:
         if value and type(value[0]) is not list:
             flat = np.frombuffer(bytes(value), np.uint8)
             return flat.reshape(SIDE, SIDE) if flat.size == SIDE * SIDE else None
-        width = len(value[0])
-        if not width or any(len(row) != width for row in value):
+        width, *others = set(map(len, value))
+        if others or not width:
             return None
         if width * len(value) == SIDE * SIDE != width**2:  # flat, with an axis of length 1
             return None
-        return np.frombuffer(b"".join(map(bytes, value)), np.uint8).reshape(len(value), width)
-    except (TypeError, ValueError, IndexError):
+        levels = bytes(chain.from_iterable(value))
+        return np.frombuffer(levels, np.uint8).reshape(len(value), width)
+    except (TypeError, ValueError):
         return None
 
 
