@@ -7,9 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.calibrate import Reliability
+from training.calibrate import Floats, Reliability
 
-Floats = NDArray[np.floating]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer]
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
@@ -53,10 +52,10 @@ def predictions(images: Images, labels: Labels, predicted: Labels, path: Path) -
 
 def mistakes(images: Images, labels: Labels, probabilities: Floats, path: Path) -> None:
     """Plot the 36 mistakes of the greatest confidence: predicted / true label."""
-    said = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
-    worst = [index for index in order if said[index] != labels[index]][:36]
-    titles = [f"{said[index]} / {labels[index]}" for index in worst]
+    worst = [index for index in order if predicted[index] != labels[index]][:36]
+    titles = [f"{predicted[index]} / {labels[index]}" for index in worst]
     _grid(images[worst], titles, [True] * len(worst), side=6, path=path)
 
 

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write scikit-learn's 8×8 digits as MNIST's are: 20 pixels in the middle of 28."""
     bunch = load_digits()
-    grey = (bunch.images * 15.9).astype(np.uint8)
-    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in grey])
+    gray = (bunch.images * 15.9).astype(np.uint8)
+    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in gray])
     labels = bunch.target.astype(np.uint8)
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     parts = {"x_train": images[:1400], "y_train": labels[:1400]}

@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.corpora import Rng
+
 Image = NDArray[np.float32]
-Rng = np.random.Generator
 Kind = Callable[[Image, Rng], Image]
 SIDE = 28
 

@@ -21,7 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
+from training.corpora import Rng
 from training.corpora.scenes import (
     MARGIN,
     REACH,
@@ -34,9 +36,6 @@ from training.corpora.scenes import (
     stroke_distance,
     waves,
 )
-
-Grey = NDArray[np.uint8]
-Rng = np.random.Generator
 
 CANVAS = 96
 """Pixels of the side of the picture that a sign is drawn on, before it is normalized."""
@@ -125,7 +124,7 @@ def drawable(name: str, letters: str) -> str:
 
 
 @cache
-def glyph(name: str, letter: str) -> Grey:
+def glyph(name: str, letter: str) -> GrayImage:
     """Draw a letter in white on black [h,w], cut to its ink."""
     image = Image.new("L", (2 * WORK, 2 * WORK))
     ImageDraw.Draw(image).text((WORK // 2, WORK // 4), letter, 255, font(name))
@@ -277,7 +276,7 @@ def texture(rng: Rng) -> Plane:
     return np.asarray(255 * np.clip(0.5 + 4 * (field - level), 0, 1), np.float32)
 
 
-def noise(rng: Rng) -> Grey:
+def noise(rng: Rng) -> GrayImage:
     """Draw noise [28,28], which is not normalized."""
     kind = rng.integers(4)
     if kind == 0:
@@ -298,7 +297,7 @@ HALVES = {0: "lrtb", 2: "lrb", 3: "lt", 4: "lt", 5: "ltr", 8: "l", 9: "l"}
 """Halves (left, right, top, bottom) of digits that are no digit, nor look like another's."""
 
 
-def large(digit: Grey) -> Plane:
+def large(digit: GrayImage) -> Plane:
     """Enlarge a digit's ink to a longer side of `WORK` pixels."""
     left, top, width, height = cv2.boundingRect(digit)
     ink = digit[top : top + height, left : left + width].astype(np.float32)
@@ -307,7 +306,7 @@ def large(digit: Grey) -> Plane:
     return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC).clip(0, 255), np.float32)
 
 
-def half(digits: Grey, labels: Grey, rng: Rng) -> Plane:
+def half(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
     """Draw a half of a digit that is no digit by itself."""
     while True:
         at = int(rng.integers(len(digits)))
@@ -329,7 +328,7 @@ def half(digits: Grey, labels: Grey, rng: Rng) -> Plane:
     return np.pad(ink, 12)
 
 
-def several(digits: Grey, rng: Rng) -> Plane:
+def several(digits: GrayImage, rng: Rng) -> Plane:
     """Draw two or three digits side by side, or above each other."""
     count = 2 if rng.random() < 0.75 else 3
     parts = [large(digits[i]) for i in rng.integers(0, len(digits), count)]
@@ -348,7 +347,7 @@ def several(digits: Grey, rng: Rng) -> Plane:
     return np.pad(canvas.T if upright else canvas, 8)
 
 
-def crossed_out(digits: Grey, rng: Rng) -> Plane:
+def crossed_out(digits: GrayImage, rng: Rng) -> Plane:
     """Draw a digit with a zigzag line over it."""
     ink = np.pad(large(digits[rng.integers(len(digits))]), 16)
     height, width = ink.shape
@@ -362,14 +361,14 @@ def crossed_out(digits: Grey, rng: Rng) -> Plane:
     return np.maximum(ink, layer)
 
 
-def turned(digits: Grey, labels: Grey, rng: Rng) -> Plane:
+def turned(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
     """Draw a digit on its side that is no digit there."""
     of_use = np.flatnonzero(np.isin(labels, (3, 4, 5, 8)))
     at = rng.choice(of_use) if len(of_use) else rng.integers(len(digits))
     return np.pad(np.rot90(large(digits[at]), int(rng.choice([1, 3]))), 12)
 
 
-Maker = Callable[[Grey, Grey, Rng], Plane | Grey]
+Maker = Callable[[GrayImage, GrayImage, Rng], Plane | GrayImage]
 
 MADE: dict[str, tuple[float, Maker]] = {
     "printed letters": (0.22, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
@@ -410,8 +409,8 @@ def without(letters: str) -> str:
 
 
 def sample(
-    n: int, rng: Rng, digits: Grey, labels: Grey, *, held_back: bool = False
-) -> tuple[Grey, Grey]:
+    n: int, rng: Rng, digits: GrayImage, labels: GrayImage, *, held_back: bool = False
+) -> tuple[GrayImage, GrayImage]:
     """Make `n` outliers.
 
     Args:
@@ -430,18 +429,18 @@ def sample(
     kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
     outliers = np.empty((n, 28, 28), np.uint8)
     for i, kind in enumerate(kinds):
-        while not wide(outlier := seen(makers[kind](digits, labels, rng))):
+        while not wide(outlier := normalized(makers[kind](digits, labels, rng))):
             pass
         outliers[i] = outlier
     return outliers, kinds
 
 
-def wide(outlier: Grey) -> bool:
+def wide(outlier: GrayImage) -> bool:
     """Tell whether it is wider than a 1: normalizing may leave one side of an empty box."""
     return min(cv2.boundingRect(outlier)[2:]) > 5
 
 
-def seen(ink: Plane | Grey) -> Grey:
+def normalized(ink: Plane | GrayImage) -> GrayImage:
     """Return ink [h,w] normalized to [28,28]; ink of that size stays as it is."""
     if ink.shape == (28, 28):
         return np.asarray(ink, np.uint8)

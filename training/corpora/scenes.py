@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.vision.decode import decode
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
+from training.corpora import Rng
 
-Grey = NDArray[np.uint8]
 Plane = NDArray[np.floating[Any]]
 Range = tuple[float, float]
-Rng = np.random.Generator
 
 WORK = 64
 """Pixels of a digit's longer side while its strokes are worked out."""
@@ -92,7 +92,7 @@ def uniform(rng: Rng, bounds: Range) -> float:
 # ----------------------------------------------------------------------------- strokes
 
 
-def stroke_distance(digit: Grey, rng: Rng, *, pen: bool) -> Plane:
+def stroke_distance(digit: GrayImage, rng: Rng, *, pen: bool) -> Plane:
     """Return the signed distance to the edge of the ink; positive is inside.
 
     The field is [WORK+2·MARGIN]², the digit's longer side `WORK` pixels.
@@ -121,7 +121,7 @@ def stroke_distance(digit: Grey, rng: Rng, *, pen: bool) -> Plane:
     return np.asarray(cv2.GaussianBlur(inside - outside, (0, 0), 1.0), np.float32)
 
 
-def thin(solid: Grey) -> Grey:
+def thin(solid: GrayImage) -> GrayImage:
     """Return the skeleton of `solid` [h,w], 0 and 1, its border empty (Zhang and Suen 1984)."""
     image = solid.copy()
     inner = image[1:-1, 1:-1]
@@ -196,7 +196,7 @@ def coverage(distance: Plane, width: Plane | float, softness: float) -> Plane:
 
 
 def written(
-    digit: Grey, look: Look, rng: Rng, shape: tuple[int, int]
+    digit: GrayImage, look: Look, rng: Rng, shape: tuple[int, int]
 ) -> tuple[Plane, Plane, float]:
     """Return coverage by ink and by printed lines, each [h,w] in 0–1, and the longer side."""
     height, width = shape
@@ -369,7 +369,7 @@ LINES: dict[str, Callable[[Rng, tuple[int, int], float, NDArray[np.float64]], Pl
 # ----------------------------------------------------------------------- photographing
 
 
-def picture(digit: Grey, look: Look, rng: Rng) -> Grey:
+def picture(digit: GrayImage, look: Look, rng: Rng) -> GrayImage:
     """Return the scene in gray [h,w]."""
     side = uniform(rng, look.side)
     aspect = uniform(rng, look.aspect)
@@ -450,38 +450,38 @@ def lit(scene: Plane, look: Look, rng: Rng) -> Plane:
 # ---------------------------------------------------------------------------- encoding
 
 
-def tinted(grey: Grey, amount: float, rng: Rng) -> Grey:
+def tinted(gray: GrayImage, amount: float, rng: Rng) -> GrayImage:
     """Return a tinted picture [h,w,3] in OpenCV's order: blue, green, red."""
     shares = 1 - np.sort(rng.uniform(0, amount, 3))[::-1] * (rng.random() < 0.8)
     tables = np.rint(np.arange(256)[:, None] * shares).clip(0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(cv2.merge([grey] * 3), tables[None]), np.uint8)
+    return np.asarray(cv2.LUT(cv2.merge([gray] * 3), tables[None]), np.uint8)
 
 
-def jpeg(grey: Grey, look: Look, rng: Rng) -> bytes:
+def jpeg(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as JPEG."""
     quality = int(rng.integers(30, 96))
-    pixels = tinted(grey, look.tint, rng) if look.tint else grey
+    pixels = tinted(gray, look.tint, rng) if look.tint else gray
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def png(grey: Grey, look: Look, rng: Rng) -> bytes:
+def png(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as PNG."""
-    pixels = tinted(grey, look.tint, rng) if look.tint else grey
+    pixels = tinted(gray, look.tint, rng) if look.tint else gray
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def transparent(grey: Grey, look: Look, rng: Rng, *, level: int | None = None) -> bytes:
+def transparent(gray: GrayImage, look: Look, rng: Rng, *, level: int | None = None) -> bytes:
     """Encode as a PNG of one colour of ink on transparency, whose hidden colour varies."""
     ink = [level] * 3 if level is not None else rng.integers(0, 256, 3).tolist()
-    rgba = np.empty((*grey.shape, 4), np.uint8)
+    rgba = np.empty((*gray.shape, 4), np.uint8)
     rgba[..., :3] = ink
-    rgba[..., 3] = 255 - grey
+    rgba[..., 3] = 255 - gray
     hidden = int(rng.choice([0, 255]))
-    rgba[grey == 255] = (hidden, hidden, hidden, 0)
+    rgba[gray == 255] = (hidden, hidden, hidden, 0)
     return cv2.imencode(".png", rgba, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def coloured(grey: Grey, look: Look, rng: Rng) -> bytes:
+def coloured(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a PNG of ink of one colour on a ground of a distinct one."""
     while True:
         ground, ink = rng.integers(0, 256, (2, 3))
@@ -489,7 +489,7 @@ def coloured(grey: Grey, look: Look, rng: Rng) -> bytes:
             ground = np.array([255, 255, 255])
         if np.abs(ground - ink).sum() > 200 and np.abs(ground - ink).max() > 110:
             break
-    share = (grey.astype(np.float32) / 255)[..., None]
+    share = (gray.astype(np.float32) / 255)[..., None]
     pixels = np.rint(share * ground + (1 - share) * ink).astype(np.uint8)
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
@@ -501,61 +501,61 @@ def saved(image: Image.Image, file: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
-def one_bit(grey: Grey, look: Look, rng: Rng) -> bytes:
+def one_bit(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a PNG of black and white."""
-    image = Image.fromarray(grey).point(lambda level: 255 * (level > 127))
+    image = Image.fromarray(gray).point(lambda level: 255 * (level > 127))
     return saved(image.convert("1") if rng.random() < 0.7 else image)
 
 
-def sixteen_bit(grey: Grey, look: Look, rng: Rng) -> bytes:
+def sixteen_bit(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a PNG of 16 bits."""
-    deep = grey.astype(np.uint16) * rng.choice(np.array([16, 255, 257], np.uint16))
+    deep = gray.astype(np.uint16) * rng.choice(np.array([16, 255, 257], np.uint16))
     return cv2.imencode(".png", deep)[1].tobytes()
 
 
-def palette(grey: Grey, look: Look, rng: Rng) -> bytes:
+def palette(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a PNG with a palette."""
-    return saved(Image.fromarray(grey).convert("RGB").quantize(int(rng.integers(2, 32))))
+    return saved(Image.fromarray(gray).convert("RGB").quantize(int(rng.integers(2, 32))))
 
 
-def grey_alpha(grey: Grey, look: Look, rng: Rng) -> bytes:
+def gray_alpha(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a PNG of gray and alpha."""
-    opaque = Image.new("L", grey.shape[::-1], 255)
-    return saved(Image.merge("LA", [Image.fromarray(grey), opaque]))
+    opaque = Image.new("L", gray.shape[::-1], 255)
+    return saved(Image.merge("LA", [Image.fromarray(gray), opaque]))
 
 
-def cmyk(grey: Grey, look: Look, rng: Rng) -> bytes:
+def cmyk(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a JPEG in CMYK."""
     quality = int(rng.integers(50, 96))
-    return saved(Image.fromarray(grey).convert("CMYK"), "JPEG", quality=quality)
+    return saved(Image.fromarray(gray).convert("CMYK"), "JPEG", quality=quality)
 
 
-def webp(grey: Grey, look: Look, rng: Rng) -> bytes:
+def webp(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as WebP."""
-    image = Image.fromarray(grey).convert("RGB")
+    image = Image.fromarray(gray).convert("RGB")
     return saved(image, "WEBP", quality=int(rng.integers(40, 96)), method=0)
 
 
-def gif(grey: Grey, look: Look, rng: Rng) -> bytes:
+def gif(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as GIF."""
-    return saved(Image.fromarray(grey), "GIF")
+    return saved(Image.fromarray(gray), "GIF")
 
 
-def bmp(grey: Grey, look: Look, rng: Rng) -> bytes:
+def bmp(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as BMP."""
-    return saved(Image.fromarray(grey), "BMP")
+    return saved(Image.fromarray(gray), "BMP")
 
 
-def odd_mode(grey: Grey, look: Look, rng: Rng) -> bytes:
+def odd_mode(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode in one of the rare modes and formats."""
-    odd = (one_bit, sixteen_bit, palette, grey_alpha, cmyk, webp, gif, bmp)
-    return odd[rng.integers(len(odd))](grey, look, rng)
+    odd = (one_bit, sixteen_bit, palette, gray_alpha, cmyk, webp, gif, bmp)
+    return odd[rng.integers(len(odd))](gray, look, rng)
 
 
-def turned(grey: Grey, look: Look, rng: Rng) -> bytes:
+def turned(gray: GrayImage, look: Look, rng: Rng) -> bytes:
     """Encode as a JPEG whose EXIF orientation undoes its rotation."""
     orientation = int(rng.integers(1, 9))
-    image = Image.fromarray(grey)
+    image = Image.fromarray(gray)
     stored = image if orientation == 1 else image.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -572,7 +572,7 @@ STORED = {
     8: Image.Transpose.ROTATE_270,
 }
 
-FILES: dict[str, Callable[[Grey, Look, Rng], bytes]] = {
+FILES: dict[str, Callable[[GrayImage, Look, Rng], bytes]] = {
     "jpeg": jpeg,
     "png": png,
     "transparent black": lambda g, k, r: transparent(g, k, r, level=0),
@@ -643,11 +643,11 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def _rendered(look: Look) -> Callable[[Grey, Rng], bytes]:
+def _rendered(look: Look) -> Callable[[GrayImage, Rng], bytes]:
     return lambda digit, rng: FILES[look.file](picture(digit, look, rng), look, rng)
 
 
-def scanned(digit: Grey, rng: Rng) -> bytes:
+def scanned(digit: GrayImage, rng: Rng) -> bytes:
     """Enlarge the data set's own pixels, dark on a white page, and encode them as PNG."""
     factor = int(rng.integers(2, 16))
     kind = int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
@@ -657,17 +657,17 @@ def scanned(digit: Grey, rng: Rng) -> bytes:
     return png(255 - np.asarray(page, np.uint8), SCAN, rng)
 
 
-KINDS: dict[str, Callable[[Grey, Rng], bytes]] = {
+KINDS: dict[str, Callable[[GrayImage, Rng], bytes]] = {
     name: _rendered(look) for name, look in LOOKS.items()
 } | {"scan": scanned}
 
 
-def render(digit: Grey, kind: str, rng: Rng) -> bytes:
+def render(digit: GrayImage, kind: str, rng: Rng) -> bytes:
     """Return an image file of the named kind that shows `digit` [h,w], white ink on black."""
     return KINDS[kind](digit, rng)
 
 
-def pool(digits: Grey, labels: Grey, *, count: int, seed: int, first: int = 0) -> Pool:
+def pool(digits: GrayImage, labels: GrayImage, *, count: int, seed: int, first: int = 0) -> Pool:
     """Make a pool of scenes, with kinds in turn and digits at random.
 
     Each scene has a seed of its own, so that parts of a pool may be made apart.
@@ -680,16 +680,16 @@ def pool(digits: Grey, labels: Grey, *, count: int, seed: int, first: int = 0) -
         first: Index of the first of `digits` in its array, for `Pool.sources`.
     """
     names = list(KINDS)
-    seen = np.empty((count, 28, 28), np.uint8)
+    normalized = np.empty((count, 28, 28), np.uint8)
     kinds = (np.arange(count) % len(names)).astype(np.uint8)
     sources = np.empty(count, np.int32)
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         source = int(rng.integers(len(digits)))
         file = render(digits[source], names[kinds[i]], rng)
-        seen[i] = normalize(decode(file).gray).digit
+        normalized[i] = normalize(decode(file).gray).digit
         sources[i] = first + source
-    return Pool(seen, labels[sources - first], kinds, sources, np.array(names))
+    return Pool(normalized, labels[sources - first], kinds, sources, np.array(names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -704,9 +704,9 @@ class Pool:
         kind_names: The names of all kinds.
     """
 
-    digits: Grey
-    labels: Grey
-    kinds: Grey
+    digits: GrayImage
+    labels: GrayImage
+    kinds: GrayImage
     sources: NDArray[np.int32]
     kind_names: NDArray[np.str_]
 
@@ -714,7 +714,7 @@ class Pool:
 SPLITS = {"train": slice(0, 55_000), "report": slice(55_000, 60_000), "usps": slice(None)}
 
 
-def source(path: Path, split: str) -> tuple[Grey, Grey]:
+def source(path: Path, split: str) -> tuple[GrayImage, GrayImage]:
     """Read the digits [n,h,w] and labels [n] of one of `SPLITS`."""
     x, y = ("x", "y") if split == "usps" else ("x_train", "y_train")
     with np.load(path) as data:
