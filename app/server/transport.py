@@ -43,8 +43,8 @@ class ResponseTransport(asyncio.Transport):
         self._pending.append(bytes(data))
 
     def _flush(self) -> None:
-        if self._pending:
-            pending, self._pending = self._pending, []
+        pending, self._pending = self._pending, []
+        if pending and not self._transport.is_closing():  # the client may have gone meanwhile
             self._transport.write(pending[0] if len(pending) == 1 else b"".join(pending))
 
     def close(self) -> None:
