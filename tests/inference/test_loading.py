@@ -76,6 +76,25 @@ def test_each_precision_has_the_scores_of_the_signature(precision: str, toleranc
     assert scores[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=tolerance)
 
 
+def test_the_shipped_cascade_has_each_network_in_each_precision() -> None:
+    expected = {
+        tflite_file(SHIPPED, network, precision).with_suffix(suffix)
+        for network in (FAST, ACCURATE)
+        for precision in PRECISIONS
+        for suffix in (".tflite", ".npz")
+    }
+    assert set((SHIPPED / "assets.extra").iterdir()) == expected
+
+
+def test_a_single_network_has_the_scores_of_the_signature() -> None:
+    version = Settings().models_dir / "1"
+    classifier = load(version)
+    assert classifier.single_image_seconds < math.inf
+    golden = loading.read_golden(version / "golden.npz")
+    for count in (1, 5, len(golden.images)):
+        assert classifier(golden.images[:count]) == pytest.approx(golden.scores[:count], abs=1e-4)
+
+
 class Clock:
     """A clock that stands still but for what `advance` adds; in place of the module `time`."""
 
