@@ -7,7 +7,7 @@ An image's first row of pixels says what the stand-in answers:
     [0, 11]    at 255 the call fails
     [0, 12]    at 255 the digit score is not a number
 
-It is not compiled: TensorFlow Lite would not fail there. `plain_stand_in` can be.
+It has no TensorFlow Lite files: an interpreter would not fail. `plain_stand_in` can have them.
 
 Its thresholds are 0.5 for both. With `normalize=false` an image reaches it as it is.
 """
@@ -94,9 +94,15 @@ def export_stand_in(
     folder: Path,
     serve: Callable[[Any, Any], dict[str, Any]] | None = None,
     *,
-    compiled: bool = False,
+    tflite: bool = False,
 ) -> Path:
-    """A version folder of the stand-in, or of `serve(tf, images)` in its place."""
+    """Write a version folder of the stand-in, or of `serve(tf, images)`; return it.
+
+    Args:
+        folder: The version's folder.
+        serve: Returns the outputs for a tensor of images.
+        tflite: Write the TensorFlow Lite file and its golden scores, too.
+    """
     import tensorflow as tf  # noqa: PLC0415 -- takes seconds, and most tests do without
 
     images = np.stack([spoken(label) for label in range(10)])
@@ -118,11 +124,11 @@ def export_stand_in(
         "thresholds": {"digit_score": 0.5, "confidence": 0.5},
         "figures": {},
     }
-    if compiled:
+    if tflite:
         from training import export  # noqa: PLC0415 -- takes as long
 
-        export.write_compiled(folder)
-        card["compiled_from"] = export.sha256(folder / "saved_model.pb")
+        export.write_tflite(folder, "float32", export.convert_float32)
+        card["converted_from"] = export.sha256(folder / "saved_model.pb")
     (folder / "model_card.json").write_text(json.dumps(card))
     write_manifest(folder)
     return folder

@@ -1,0 +1,1 @@
+"""Training: from MNIST to a version that serving can load."""

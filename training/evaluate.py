@@ -1,11 +1,11 @@
-"""How good a version is: one command for what is in a folder and for what is being served.
+"""Evaluation: the same figures for a version on disk and for a server.
 
     python -m training.evaluate --model models/digits/1 --plots docs
     python -m training.evaluate --url http://127.0.0.1:8000
 
-Directly, images go through `app.image`, `app.normalize` and the version as `app.classifier` loads
-it; over HTTP, through POST /predict: as arrays with normalize=false, and as uploaded files.
-`--card` writes the figures into the model card of `--model` and seals its manifest anew.
+A folder's images go through `app.vision` and `app.inference`; a server's through POST /predict, as
+arrays with normalize=false and as uploaded files. `--card` writes the figures into the card of
+`--model`, and its manifest anew.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,67 +23,72 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference import loading as classifier
+from app.inference import loading
+from app.inference.classifier import Images, Scores, Thresholds
 from app.vision.decode import decode
 from app.vision.normalize import normalize
-from training import calibrate, cascade, corrupt, data, export, outliers, plots, scenes
+from training import calibrate, export, plots
 from training.calibrate import Floats
+from training.corpora import corruptions, data, outliers, scenes
 
 Figures = dict[str, Any]
-BATCH = 50  # images a request
-SEED = 2026  # of everything that is made to be measured on
+BATCH = 50
+"""Images in a request."""
+SEED = 2026
+"""Seed of all images that are made for an evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """probabilities float32 [n,10], and [n]: was the answer given as one to be used?"""
+    """The judged answers for n images.
+
+    Attributes:
+        probabilities: float32 [n,10].
+        accepted: [n], False where the answer was rejected.
+    """
 
     probabilities: Floats
     accepted: NDArray[np.bool_]
 
     @property
     def labels(self) -> NDArray[np.intp]:
-        best: NDArray[np.intp] = self.probabilities.argmax(axis=1)
-        return best
+        """The most probable digits [n]."""
+        labels: NDArray[np.intp] = self.probabilities.argmax(axis=1)
+        return labels
 
 
-def accepted(
-    probabilities: Floats, digit_score: Floats, thresholds: dict[str, float]
-) -> NDArray[np.bool_]:
-    """[n]: neither not_a_digit nor uncertain, as the service decides it."""
-    sure: NDArray[np.bool_] = probabilities.max(axis=1) >= thresholds["confidence"]
-    return sure & (digit_score >= thresholds["digit_score"])
+def judge(scores: Scores, thresholds: Thresholds) -> Answers:
+    """Judge scores [n,11] by the service's rule, `Thresholds.rejection`."""
+    pairs = zip(scores[:, :10].max(axis=1).tolist(), scores[:, 10].tolist(), strict=True)
+    accepted = [thresholds.rejection(*pair) is None for pair in pairs]
+    return Answers(scores[:, :10], np.array(accepted, bool))
 
 
-def answers_of(answer: cascade.Answer, thresholds: dict[str, float]) -> Answers:
-    probabilities, score = answer
-    return Answers(probabilities, accepted(probabilities, score, thresholds))
+class Subject(Protocol):
+    """The classifier under evaluation."""
 
-
-class Asker(Protocol):
-    """Somebody who can be shown digits."""
-
-    def arrays(self, images: NDArray[np.uint8]) -> Answers:
-        """uint8 [n,28,28], read as they are."""
+    def arrays(self, images: Images) -> Answers:
+        """Classify images [n,28,28] as they are."""
 
     def files(self, images: Sequence[bytes]) -> Answers:
-        """Encoded images of any size, normalized first."""
+        """Classify encoded images of any size, normalized first."""
 
 
 class Folder:
-    """A version on disk, asked in this process."""
+    """A version on disk, loaded in this process."""
 
     def __init__(self, folder: Path) -> None:
-        self.classify = classifier.load(folder)
+        self.classifier = loading.load(folder)
 
-    def arrays(self, images: NDArray[np.uint8]) -> Answers:
-        rows = self.classify(images)
-        return answers_of((rows[:, :10], rows[:, 10]), asdict(self.classify.thresholds))
+    def arrays(self, images: Images) -> Answers:
+        """Classify images [n,28,28] as they are."""
+        return judge(self.classifier(images), self.classifier.thresholds)
 
     def files(self, images: Sequence[bytes]) -> Answers:
-        seen = [normalize(decode(image, max_pixels=50_000_000).grey) for image in images]
-        answers = self.arrays(np.stack([one.digit for one in seen]))
-        blank = np.array([one.box is None for one in seen])
+        """Classify encoded images; a blank has equal probabilities and is rejected."""
+        normalized = [normalize(decode(image).gray) for image in images]
+        answers = self.arrays(np.stack([image.digit for image in normalized]))
+        blank = np.array([image.box is None for image in normalized])
         answers.probabilities[blank] = 0.1
         return Answers(answers.probabilities, answers.accepted & ~blank)
 
@@ -93,7 +99,8 @@ class Service:
     def __init__(self, client: httpx.Client) -> None:
         self.client = client
 
-    def arrays(self, images: NDArray[np.uint8]) -> Answers:
+    def arrays(self, images: Images) -> Answers:
+        """Classify images [n,28,28] as they are, `BATCH` in a request."""
         return self._join(
             self._ask(
                 params={"normalize": "false"}, json={"images": images[i : i + BATCH].tolist()}
@@ -102,6 +109,7 @@ class Service:
         )
 
     def files(self, images: Sequence[bytes]) -> Answers:
+        """Classify encoded images, `BATCH` in a request."""
         return self._join(
             self._ask(
                 files=[("file", (f"{k}", image)) for k, image in enumerate(images[i : i + BATCH])]
@@ -124,20 +132,20 @@ class Service:
 
 
 def png(image: NDArray[np.uint8]) -> bytes:
-    """Lossless PNG of uint8 [h,w]."""
+    """Encode uint8 [h,w] as PNG."""
     return cv2.imencode(".png", image)[1].tobytes()
 
 
 def scan(digit: NDArray[np.uint8]) -> bytes:
-    """A data set's digit, uint8 [h,w] white on black, as a scanner would send it."""
+    """Enlarge a digit uint8 [h,w], white on black, and encode it as a scanner would send it."""
     large = cv2.resize(digit, None, fx=8, fy=8, interpolation=cv2.INTER_CUBIC)
     return png(255 - np.pad(np.asarray(large, np.uint8), large.shape[0] // 4))
 
 
-def on_test_digits(ask: Asker, test: data.Digits) -> tuple[Figures, Answers]:
-    """MNIST's test set as arrays and as uploads; the arrays' answers for the pictures."""
-    arrays = ask.arrays(test.images)
-    uploads = ask.files([png(image) for image in test.images])
+def on_test_digits(subject: Subject, test: data.Digits) -> tuple[Figures, Answers]:
+    """Evaluate MNIST's test set as arrays and as uploads; return the arrays' answers, too."""
+    arrays = subject.arrays(test.images)
+    uploads = subject.files([png(image) for image in test.images])
     uploaded = {
         "test_accuracy_uploaded": share(uploads.labels == test.labels),
         "test_accepted_uploaded": share(uploads.accepted),
@@ -146,7 +154,7 @@ def on_test_digits(ask: Asker, test: data.Digits) -> tuple[Figures, Answers]:
 
 
 def of_answers(answers: Answers, digits: data.Digits) -> Figures:
-    """What the card says about the answers to a test set."""
+    """Return the card's figures for the answers to a test set."""
     return {
         "test_accuracy": share(answers.labels == digits.labels),
         "test_accepted": share(answers.accepted),
@@ -155,9 +163,9 @@ def of_answers(answers: Answers, digits: data.Digits) -> Figures:
     }
 
 
-def on_scans(ask: Asker, digits: data.Digits) -> tuple[Figures, Answers]:
-    """Every digit of another data set, enlarged, as dark ink on a white page."""
-    answers = ask.files([scan(image) for image in digits.images])
+def on_scans(subject: Subject, digits: data.Digits) -> tuple[Figures, Answers]:
+    """Evaluate another data set's digits, enlarged, as dark ink on a white page."""
+    answers = subject.files([scan(image) for image in digits.images])
     figures = {
         "accuracy": share(answers.labels == digits.labels),
         "accepted": share(answers.accepted),
@@ -166,8 +174,8 @@ def on_scans(ask: Asker, digits: data.Digits) -> tuple[Figures, Answers]:
     return figures, answers
 
 
-def on_scenes(ask: Asker, digits: data.Digits, per_kind: int) -> Figures:
-    """`per_kind` scenes of each kind, of digits that nothing was learnt from."""
+def on_scenes(subject: Subject, digits: data.Digits, per_kind: int) -> Figures:
+    """Evaluate `per_kind` scenes of each kind, of digits that were not trained on."""
     names = list(scenes.KINDS)
     kinds = np.tile(np.arange(len(names)), per_kind)
     sources = np.random.default_rng(SEED).integers(0, len(digits), len(kinds))
@@ -175,28 +183,28 @@ def on_scenes(ask: Asker, digits: data.Digits, per_kind: int) -> Figures:
         scenes.render(digits.images[source], names[kind], np.random.default_rng((SEED, place)))
         for place, (source, kind) in enumerate(zip(sources, kinds, strict=True))
     ]
-    return by_kind(ask.files(files), digits.labels[sources], kinds, names)
+    return by_kind(subject.files(files), digits.labels[sources], kinds, names)
 
 
-def on_altered_arrays(ask: Asker, digits: data.Digits, per_kind: int) -> Figures:
-    """`per_kind` arrays of each kind of `training.corrupt`, read as they are."""
-    names = list(corrupt.KINDS)
+def on_altered_arrays(subject: Subject, digits: data.Digits, per_kind: int) -> Figures:
+    """Evaluate `per_kind` arrays of each kind of `training.corpora.corruptions`."""
+    names = list(corruptions.KINDS)
     kinds = np.tile(np.arange(len(names)), per_kind)
     rng = np.random.default_rng(SEED)
     sources = rng.integers(0, len(digits), len(kinds))
     images = np.stack(
         [
-            corrupt.corrupt(digits.images[source], names[kind], rng)
+            corruptions.corrupt(digits.images[source], names[kind], rng)
             for source, kind in zip(sources, kinds, strict=True)
         ]
     )
-    return by_kind(ask.arrays(images), digits.labels[sources], kinds, names)
+    return by_kind(subject.arrays(images), digits.labels[sources], kinds, names)
 
 
 def by_kind(
     answers: Answers, labels: NDArray[np.uint8], kinds: NDArray[np.intp], names: list[str]
 ) -> Figures:
-    """Accuracy for each kind, and over all of them: mean, worst, and of what was accepted."""
+    """Return the accuracy of each kind, their mean and worst, and that of accepted answers."""
     right = answers.labels == labels
     each = {name: share(right[kinds == kind]) for kind, name in enumerate(names)}
     return {
@@ -209,11 +217,11 @@ def by_kind(
     }
 
 
-def on_outliers(ask: Asker, digits: data.Digits, count: int) -> Figures:
-    """The share of what is no digit that is rejected, of kinds that were never trained on."""
+def on_outliers(subject: Subject, digits: data.Digits, count: int) -> Figures:
+    """Return the share of outliers that is rejected, of kinds that were not trained on."""
     rng = np.random.default_rng(SEED)
     images, kinds = outliers.sample(count, rng, digits.images, digits.labels, held_back=True)
-    rejected = ~ask.arrays(images).accepted
+    rejected = ~subject.arrays(images).accepted
     names = list(outliers.HELD_BACK)
     letters = np.isin(kinds, [place for place, name in enumerate(names) if "letters" in name])
     return {
@@ -224,21 +232,21 @@ def on_outliers(ask: Asker, digits: data.Digits, count: int) -> Figures:
 
 
 def share(flags: NDArray[np.bool_]) -> float:
-    """In 0–1; of nothing, 0."""
+    """Return the share of True, in 0–1; 0 if there are no flags."""
     return round(float(np.mean(flags)), 6) if len(flags) else 0.0
 
 
 def nll(probabilities: Floats, labels: NDArray[np.integer]) -> float:
-    said = probabilities[np.arange(len(labels)), labels]
-    return round(float(-np.log(np.maximum(said, 1e-7)).mean()), 6)
+    """Return the mean negative log-likelihood of labels [n] under probabilities [n,10]."""
+    likelihoods = probabilities[np.arange(len(labels)), labels]
+    return round(float(-np.log(np.maximum(likelihoods, 1e-7)).mean()), 6)
 
 
 def pictures(test: data.Digits, answers: Answers, folder: Path, prefix: str = "") -> None:
-    """confusion, predictions, mistakes and reliability of a test set, as PNGs in `folder`."""
+    """Draw confusion, predictions, mistakes and reliability of a test set as PNGs in `folder`."""
     curve = calibrate.reliability(answers.probabilities, test.labels)
-    said = answers.labels
-    plots.confusion(test.labels, said, folder / f"{prefix}confusion.png")
-    plots.predictions(test.images, test.labels, said, folder / f"{prefix}predictions.png")
+    plots.confusion(test.labels, answers.labels, folder / f"{prefix}confusion.png")
+    plots.predictions(test.images, test.labels, answers.labels, folder / f"{prefix}predictions.png")
     plots.mistakes(
         test.images, test.labels, answers.probabilities, folder / f"{prefix}mistakes.png"
     )
@@ -247,29 +255,29 @@ def pictures(test: data.Digits, answers: Answers, folder: Path, prefix: str = ""
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything measured of one version, and the answers that its pictures are drawn from."""
+    """A version's figures, and the curves and answers that its plots are drawn from."""
 
     figures: Figures
     curves: dict[str, calibrate.Reliability]
     test: Answers
 
 
-def report(ask: Asker, split: data.Split, usps: data.Digits | None, per_kind: int) -> Report:
-    """All of it: clean digits, scenes, altered arrays, what is no digit, and another data set."""
-    figures, test = on_test_digits(ask, split.test)
+def report(subject: Subject, split: data.Split, usps: data.Digits | None, per_kind: int) -> Report:
+    """Evaluate clean digits, scenes, altered arrays, outliers, and another data set if given."""
+    figures, test = on_test_digits(subject, split.test)
     curves = {"MNIST test": calibrate.reliability(test.probabilities, split.test.labels)}
-    figures["altered_arrays"] = on_altered_arrays(ask, split.validation, per_kind)
-    figures["scenes_of_held_back_mnist"] = on_scenes(ask, split.validation, per_kind)
-    figures["outliers"] = on_outliers(ask, split.validation, 50 * per_kind)
+    figures["altered_arrays"] = on_altered_arrays(subject, split.validation, per_kind)
+    figures["scenes_of_held_back_mnist"] = on_scenes(subject, split.validation, per_kind)
+    figures["outliers"] = on_outliers(subject, split.validation, 50 * per_kind)
     if usps is not None:
-        figures["usps_scanned"], answers = on_scans(ask, usps)
-        figures["scenes_of_usps"] = on_scenes(ask, usps, per_kind)
+        figures["usps_scanned"], answers = on_scans(subject, usps)
+        figures["scenes_of_usps"] = on_scenes(subject, usps, per_kind)
         curves["USPS"] = calibrate.reliability(answers.probabilities, usps.labels)
     return Report(figures, curves, test)
 
 
 def draw(measured: Report, split: data.Split, folder: Path, prefix: str) -> None:
-    """The pictures of a report, as PNGs in `folder`."""
+    """Draw the plots of a report as PNGs in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures(split.test, measured.test, folder, prefix)
     plots.reliability(measured.curves, folder / f"{prefix}reliability.png")
@@ -281,23 +289,25 @@ def draw(measured: Report, split: data.Split, folder: Path, prefix: str) -> None
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    who = parser.add_mutually_exclusive_group(required=True)
-    who.add_argument("--model", type=Path, help="a version's folder")
-    who.add_argument("--url", help="where a server answers")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", type=Path, help="a version's folder")
+    source.add_argument("--url", help="the address of a server")
     add = parser.add_argument
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
-    add("--any-data", action="store_true", help="accept what is not MNIST")
+    add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--usps", type=Path, default=os.environ.get("DIGITS_USPS"), help="an .npz with x and y")
     add("--per-kind", type=int, default=50, help="scenes and altered arrays of each kind")
-    add("--plots", type=Path, help="write pictures into this folder")
-    add("--prefix", default="", help="of the pictures' names")
+    add("--plots", type=Path, help="write plots into this folder")
+    add("--prefix", default="", help="of the plots' names")
     add("--card", action="store_true", help="write the figures into the card of --model")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     options = parse(argv)
     try:
         split = data.load(options.data, any_data=options.any_data)
@@ -306,7 +316,9 @@ def main(argv: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     if options.model:
-        measured = report(Folder(options.model), split, usps, options.per_kind)
+        with redirect_stdout(sys.stderr):  # for the log of loading: stdout has the figures alone
+            folder = Folder(options.model)
+        measured = report(folder, split, usps, options.per_kind)
     else:
         with httpx.Client(base_url=options.url, timeout=60) as client:
             measured = report(Service(client), split, usps, options.per_kind)
@@ -314,7 +326,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.plots:
         draw(measured, split, options.plots, options.prefix)
     if options.card and options.model:
-        card = json.loads((options.model / "model_card.json").read_text())
+        card = export.read_card(options.model)
         card["figures"] |= measured.figures
         export.write_card(options.model, card)
     return 0

@@ -1,16 +1,17 @@
-"""A trained network → a version folder that serving can load, and nothing less than that.
+"""Export: from a trained network to a version folder that serving can load.
 
     models/digits/<integer>/
         saved_model.pb, variables/, fingerprint.pb    signature serving_default
-        assets.extra/*.tflite     the same, or its halves, as TensorFlow Lite runs them
-        assets.extra/golden.npz   what these answer, if that is not quite the same: in eight bits
-        model_card.json   what it was trained on and how, every measured figure, thresholds
-        golden.npz        drawn inputs and what this model answers to them
-        manifest.json     SHA-256 of every other file
+        golden.npz                                    drawn inputs and the signature's scores
+        assets.extra/<network>.<precision>.tflite     the networks for TensorFlow Lite
+        assets.extra/<network>.<precision>.npz        golden.npz's inputs and this program's scores
+        model_card.json                               training, figures, thresholds
+        manifest.json                                 SHA-256 of every other file
 
-The signature takes images uint8 [n,28,28] and answers probabilities float32 [n,10] and
-digit_score float32 [n]. Scaling, batch norm, temperature and softmax are in the graph, and
-the weights are constants in it: nothing to restore when it loads, nothing to get wrong.
+The signature takes images uint8 [n,28,28] and returns probabilities float32 [n,10] and digit_score
+float32 [n]. Scaling, batch norm, temperature and softmax are inside the graph, and the weights are
+constants of it: nothing is restored on loading. `export` writes the networks in float32;
+`training.quantize` adds int8.
 """
 
 import hashlib
@@ -29,56 +30,62 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import cascade
+from app.inference.cascade import ACCURATE, FAST, SINGLE, is_unsure
+from app.inference.classifier import Compute, Images, Scores
+from app.inference.tflite import FLOAT32, InterpreterPool, tflite_file
 
 Card = dict[str, Any]
-Answer = dict[str, Any]
+Outputs = dict[str, Any]
 """Tensors by their names in the signature: probabilities [n,10], digit_score [n]."""
 IMAGES = [tf.TensorSpec([None, 28, 28], tf.uint8, name="images")]
 
 CLEARANCE = 0.005
-"""Golden inputs are not as near as this to where a careful network is asked: its answer differs."""
+"""Golden inputs have scores at least this far from a cascade's threshold. Nearer, the order of
+summation on another processor could decide which network answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A folder under models/digits."""
+    """A version's folder under models/digits."""
 
     number: int
     folder: Path
 
 
 @dataclass(frozen=True, slots=True)
-class Careful:
-    """Whom a network leaves to answer what it is not `sure` enough of: a version's folder."""
+class Cascade:
+    """The accurate network of a cascade, a version's folder, and the threshold to ask it below."""
 
-    folder: Path
-    sure: float
-    """From here on, both the greatest probability and the digit score, its own answer stands."""
+    accurate: Path
+    threshold: float
 
 
 def export(
-    network: Any, temperature: float, card: Card, models: Path, careful: Careful | None = None
+    network: Any, temperature: float, card: Card, models: Path, cascade: Cascade | None = None
 ) -> Version:
-    """Write the next version of `network` under `models`; all of it, or, if stopped, nothing.
+    """Write a network as the next version under `models`: all of it or, if stopped, nothing.
 
-    `card` lacks only name and version.
+    Args:
+        network: A trained Keras network; the fast one if there is a cascade.
+        temperature: The logits are divided by it.
+        card: The card without name and version.
+        models: Folder of the version folders.
+        cascade: The accurate network behind it.
 
     Raises:
         OSError: `models` can't be written.
     """
     with drafted(models) as draft:
-        classifier = save(network, temperature, draft, careful)
+        module = save(network, temperature, draft, cascade)
         images = golden_images()
-        clear = images[classifier.is_clear_cut(images)]
-        write_golden(draft / "golden.npz", clear, reader(draft))
-        write_compiled(draft)
+        write_golden(draft / "golden.npz", images[module.is_clear_cut(images)], reader(draft))
+        write_tflite(draft, FLOAT32, convert_float32)
         return published(draft, models, {"name": "digits", **card})
 
 
 @contextmanager
 def drafted(models: Path) -> Iterator[Path]:
-    """A new folder under `models` that no server looks at, gone afterwards unless published."""
+    """Yield a new folder under `models` that servers ignore; delete it unless it was published."""
     models.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=models))
     try:
@@ -88,7 +95,7 @@ def drafted(models: Path) -> Iterator[Path]:
 
 
 def published(draft: Path, models: Path, card: Card) -> Version:
-    """The draft as the next version, which is the card's then, too."""
+    """Rename the draft to the next version, and write its card and manifest."""
     number = next_version(models)
     write_card(draft, card | {"version": str(number)})
     draft.chmod(0o755)
@@ -97,77 +104,86 @@ def published(draft: Path, models: Path, card: Card) -> Version:
 
 
 def next_version(models: Path) -> int:
+    """Return the first number above all versions in `models`."""
     taken = [int(folder.name) for folder in models.iterdir() if folder.name.isdecimal()]
     return max(taken, default=0) + 1
 
 
 def save(
-    network: Any, temperature: float, folder: Path, careful: Careful | None = None
-) -> "Classifier":
-    """Write the SavedModel alone. Of a cascade, its two halves are signatures, too."""
-    classifier = Classifier(network, temperature, careful)
-    signatures = {"serving_default": classifier.answer}
-    if careful:
-        signatures |= {"quick": classifier.quick, "careful": classifier.careful}
-    tf.saved_model.save(classifier, str(folder), signatures=signatures)
-    return classifier
+    network: Any, temperature: float, folder: Path, cascade: Cascade | None = None
+) -> "ServingModule":
+    """Write the SavedModel alone. A cascade's networks are signatures, too."""
+    module = ServingModule(network, temperature, cascade)
+    signatures = {SINGLE: module.serve}
+    if cascade:
+        signatures |= {FAST: module.fast, ACCURATE: module.accurate}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return module
 
 
-class Classifier(tf.Module):  # type: ignore[misc]
-    """What is served: a network with constant weights between scaling and softmax, and behind it,
-    for the images that it is not sure of, a careful one: a cascade (Viola and Jones 2001; of
-    networks, Bolukbasi et al. 2017, arXiv 1702.07811).
+class ServingModule(tf.Module):  # type: ignore[misc]
+    """The graph that is served: scaling, the network with constant weights, softmax, the cascade.
+
+    The cascade's rule is `app.inference.cascade.is_unsure`.
     """
 
-    def __init__(self, network: Any, temperature: float, careful: Careful | None = None) -> None:
+    def __init__(self, network: Any, temperature: float, cascade: Cascade | None = None) -> None:
         super().__init__()
         self._steps = frozen(network)
         self._temperature = temperature
-        self._sure = careful.sure if careful else 0.0
-        self.careful: Any = None
-        if careful:
-            self._behind = tf.saved_model.load(str(careful.folder)).signatures["serving_default"]
-            self.careful = tf.function(
-                lambda images: self._behind(images=images), input_signature=IMAGES
+        self._cascade = cascade
+        self.accurate: Any = None
+        if cascade:
+            self._accurate = tf.saved_model.load(str(cascade.accurate)).signatures[SINGLE]
+            self.accurate = tf.function(
+                lambda images: self._accurate(images=images), input_signature=IMAGES
             )
 
     @tf.function(input_signature=IMAGES)  # type: ignore[untyped-decorator]
-    def answer(self, images: Any) -> Answer:
-        first = self.quick(images)
-        if not self.careful:
-            return first  # type: ignore[no-any-return]
-        best = tf.reduce_max(first["probabilities"], axis=1)
-        unsure = tf.where(tf.minimum(best, first["digit_score"]) < self._sure)  # [k,1], where
-        answer: Answer = tf.cond(
-            tf.size(unsure) > 0,  # some processors' kernels refuse an empty batch
-            lambda: self._look_again(images, unsure, first),
-            lambda: first,
+    def serve(self, images: Any) -> Outputs:
+        """Return the version's outputs: the cascade's, or the single network's."""
+        fast: Outputs = self.fast(images)
+        if not self._cascade:
+            return fast
+        probability = tf.reduce_max(fast["probabilities"], axis=1)
+        unsure = is_unsure(probability, fast["digit_score"], self._cascade.threshold)
+        indices = tf.where(unsure)  # [k,1]
+        outputs: Outputs = tf.cond(
+            tf.size(indices) > 0,  # some processors' kernels refuse an empty batch
+            lambda: self._replace(fast, indices, images),
+            lambda: fast,
         )
-        return answer
+        return outputs
 
     @tf.function(input_signature=IMAGES)  # type: ignore[untyped-decorator]
-    def quick(self, images: Any) -> Answer:
-        """The network's own answer."""
+    def fast(self, images: Any) -> Outputs:
+        """Return the network's own outputs."""
         x = tf.cast(images, tf.float32)[..., None] / 255.0  # [n,28,28,1] in 0–1
         for step in self._steps:
             x = step(x)
         probabilities = tf.nn.softmax(x[:, :10] / self._temperature)
-        trained = x.shape[1] == 11
-        score = tf.sigmoid(x[:, 10]) if trained else tf.reduce_max(probabilities, 1)
-        return {"probabilities": probabilities, "digit_score": score}
+        has_score = x.shape[1] == 11
+        digit_score = tf.sigmoid(x[:, 10]) if has_score else tf.reduce_max(probabilities, 1)
+        return {"probabilities": probabilities, "digit_score": digit_score}
 
-    def is_clear_cut(self, images: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        """[n]: would the same network answer on a processor that sums in another order?"""
-        first = self.quick(tf.constant(images))
-        names = "probabilities", "digit_score"
-        surety = cascade.surety_of([first[name].numpy() for name in names])
-        clear: NDArray[np.bool_] = np.abs(surety - self._sure) > CLEARANCE
+    def is_clear_cut(self, images: Images) -> NDArray[np.bool_]:
+        """Tell for each image [n] whether its scores are `CLEARANCE` away from the threshold."""
+        if not self._cascade:
+            return np.ones(len(images), bool)
+        fast = self.fast(tf.constant(images))
+        scores = fast["probabilities"].numpy().max(axis=1), fast["digit_score"].numpy()
+        below, above = (
+            is_unsure(*scores, self._cascade.threshold + change)
+            for change in (-CLEARANCE, CLEARANCE)
+        )
+        clear: NDArray[np.bool_] = below == above
         return clear
 
-    def _look_again(self, images: Any, unsure: Any, first: Answer) -> Answer:
-        said = self.careful(tf.gather_nd(images, unsure))
+    def _replace(self, fast: Outputs, indices: Any, images: Any) -> Outputs:
+        """Replace the outputs of the images at `indices` [k,1] by the accurate network's."""
+        accurate = self.accurate(tf.gather_nd(images, indices))
         return {
-            name: tf.tensor_scatter_nd_update(first[name], unsure, said[name]) for name in first
+            name: tf.tensor_scatter_nd_update(fast[name], indices, accurate[name]) for name in fast
         }
 
 
@@ -175,10 +191,10 @@ Step = Callable[[Any], Any]
 
 
 def frozen(network: Any) -> list[Step]:
-    """The layers of a plain stack as functions of constants, each batch norm in its convolution.
+    """Return a stack's layers as functions of constants, batch norms folded into convolutions.
 
     Raises:
-        ValueError: a layer of a kind that `training.model` does not use.
+        ValueError: A layer of a kind that `training.model` does not use.
     """
     steps: list[Step] = []
     layers = network.layers
@@ -219,60 +235,75 @@ def _dense(layer: Any) -> Step:
     return lambda x: activate(tf.matmul(x, kernel) + bias)
 
 
-def load(folder: Path) -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
-    """The signature of a version: uint8 [n,28,28] → probabilities [n,10], digit_score [n]."""
-    signature = tf.saved_model.load(str(folder)).signatures["serving_default"]
+def load(folder: Path) -> Callable[[Images], dict[str, NDArray[np.float32]]]:
+    """Return the signature of a version: [n,28,28] → probabilities [n,10], digit_score [n]."""
+    signature = tf.saved_model.load(str(folder)).signatures[SINGLE]
 
-    def answer(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+    def serve(images: Images) -> dict[str, NDArray[np.float32]]:
         return {name: value.numpy() for name, value in signature(images=images).items()}
 
-    return answer
+    return serve
 
 
-def reader(folder: Path, size: int = 250) -> cascade.Reader:
-    """A version, asked `size` images at a time."""
-    answer = load(folder)
+def reader(folder: Path, size: int = 250) -> Compute:
+    """Return the signature of a version as a function of images, called with `size` at a time."""
+    serve = load(folder)
 
-    def read(images: NDArray[np.uint8]) -> cascade.Answer:
-        parts = [answer(images[i : i + size]) for i in range(0, len(images), size)]
-        return (
-            np.concatenate([part["probabilities"] for part in parts]),
-            np.concatenate([part["digit_score"] for part in parts]),
+    def compute(images: Images) -> Scores:
+        parts = [serve(images[i : i + size]) for i in range(0, len(images), size)]
+        return np.concatenate(
+            [np.column_stack((part["probabilities"], part["digit_score"])) for part in parts]
         )
 
-    return read
+    return compute
 
 
-def write_golden(file: Path, images: NDArray[np.uint8], read: cascade.Reader) -> None:
-    """Keep the golden inputs, and what is answered to them."""
-    probabilities, score = read(images)
-    np.savez(file, images=images, probabilities=probabilities, digit_score=score)
+def write_golden(file: Path, images: Images, compute: Compute) -> None:
+    """Write golden inputs and the scores that `compute` gives them."""
+    scores = compute(images)
+    np.savez(file, images=images, probabilities=scores[:, :10], digit_score=scores[:, 10])
 
 
 Convert = Callable[[Path, str], bytes]
-"""The name of a signature of the saved model in a folder → the same for TensorFlow Lite."""
+"""Converts a signature of the SavedModel in a folder to a TensorFlow Lite file's content."""
 
 
-def in_float(folder: Path, name: str) -> bytes:
-    converted: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), [name]).convert()
-    return converted
+def convert_float32(folder: Path, signature: str) -> bytes:
+    """Convert a signature of the SavedModel in `folder` as it is."""
+    model: bytes = tf.lite.TFLiteConverter.from_saved_model(str(folder), [signature]).convert()
+    return model
 
 
-def write_compiled(folder: Path, convert: Convert = in_float) -> None:
-    """Convert the signature of a saved model, or, of a cascade, its halves: TensorFlow Lite has no
-    condition on how many images there are."""
+def write_tflite(folder: Path, precision: str, convert: Convert) -> None:
+    """Write each network's TensorFlow Lite file and its golden scores.
+
+    A cascade is written as its two networks: TensorFlow Lite has no condition on how many images
+    are left.
+    """
+    with np.load(folder / "golden.npz") as golden:
+        images = golden["images"]
+    (folder / "assets.extra").mkdir(exist_ok=True)
+    for network in networks_of(folder):
+        model = convert(folder, network)
+        file = tflite_file(folder, network, precision)
+        file.write_bytes(model)
+        program = InterpreterPool(tf, model, threads=1, sizes=())
+        write_golden(file.with_suffix(".npz"), images, program)
+
+
+def networks_of(folder: Path) -> list[str]:
+    """Return the names of a version's networks: `FAST` and `ACCURATE`, or `SINGLE`."""
     signatures = tf.saved_model.load(str(folder)).signatures.keys()
-    extra = folder / "assets.extra"
-    extra.mkdir(exist_ok=True)
-    for name in {"quick", "careful"} & signatures or {"serving_default"}:
-        (extra / f"{name}.tflite").write_bytes(convert(folder, name))
+    return [name for name in (FAST, ACCURATE) if name in signatures] or [SINGLE]
 
 
 def write_card(folder: Path, card: Card) -> None:
-    """Write the card, then the manifest over everything in `folder`. The card says which graph
-    was compiled: another one beside its programs would not be what they run."""
+    """Write the card, and the manifest over everything in `folder`.
+
+    The card names the SavedModel that the TensorFlow Lite files were converted from.
+    """
     if (folder / "assets.extra").exists():
-        card = card | {"compiled_from": sha256(folder / "saved_model.pb")}
+        card = card | {"converted_from": sha256(folder / "saved_model.pb")}
     text = json.dumps(card, indent=2, ensure_ascii=False)
     (folder / "model_card.json").write_text(text + "\n", encoding="utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file())
@@ -284,7 +315,14 @@ def write_card(folder: Path, card: Card) -> None:
     (folder / "manifest.json").write_text(json.dumps({"files": sums}, indent=2) + "\n")
 
 
+def read_card(folder: Path) -> Card:
+    """Return the card of the version in `folder`."""
+    card: Card = json.loads((folder / "model_card.json").read_text(encoding="utf-8"))
+    return card
+
+
 def sha256(file: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
@@ -310,7 +348,7 @@ STROKES: dict[str, list[list[tuple[int, int]]]] = {
 
 
 def golden_images() -> NDArray[np.uint8]:
-    """Digits drawn with a thin and a thick pen, things that are none, and no ink at all."""
+    """Draw digits with a thin and a thick pen, shapes that are no digits, noise, and a blank."""
     drawn = [_draw(STROKES[str(digit)], pen) for pen in (2, 3) for digit in range(10)]
     others = [_draw(strokes, 2) for name, strokes in STROKES.items() if not name.isdecimal()]
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)

@@ -7,13 +7,13 @@ from keras import layers
 
 
 def build(arch: str) -> Any:
-    """A fresh network; `arch` is a key of ARCHITECTURES."""
+    """Return a new network; `arch` is a key of `ARCHITECTURES`."""
     inputs = keras.Input((28, 28, 1))
     return keras.Model(inputs, ARCHITECTURES[arch](inputs), name=arch)
 
 
 def mlp(x: Any) -> Any:
-    """The classic tutorial network, kept as the baseline that everyone knows: about 98%."""
+    """The baseline: the tutorial's network, which reaches about 98%."""
     x = layers.Flatten()(x)  # [n,784]
     x = layers.Dense(128, activation="relu")(x)
     x = layers.Dropout(0.2)(x)
@@ -35,9 +35,9 @@ def cnn(x: Any) -> Any:
 
 
 def slim(x: Any) -> Any:
-    """Half the pixels a side from the first step on: 6 million multiply-adds an image.
+    """The accurate network of a cascade: 6 million multiply-adds, at half the side from the start.
 
-    The eleventh logit says how much it looks like a digit at all.
+    The eleventh logit is that of the digit score.
     """
     x = conv(x, 32, 5, strides=2, padding="same")  # [n,14,14,32]
     x = conv(x, 48, 3)  # [n,12,12,48]
@@ -51,8 +51,9 @@ def slim(x: Any) -> Any:
 
 
 def glance(x: Any) -> Any:
-    """A quarter of the pixels a side at once: 1 million multiply-adds an image, in few and large
-    steps, for what is plain at first sight. The eleventh logit is as in `slim`.
+    """The fast network of a cascade: 1 million multiply-adds, in few and large steps.
+
+    The first convolution has a stride of 4. The eleventh logit is as in `slim`.
     """
     x = conv(x, 32, 6, strides=4, padding="same")  # [n,7,7,32]
     x = conv(x, 64, 3)  # [n,5,5,64]
@@ -63,6 +64,7 @@ def glance(x: Any) -> Any:
 
 
 def conv(x: Any, channels: int, size: int, *, strides: int = 1, padding: str = "valid") -> Any:
+    """Apply a convolution, batch norm and ReLU."""
     x = layers.Conv2D(
         channels,
         size,
@@ -76,7 +78,7 @@ def conv(x: Any, channels: int, size: int, *, strides: int = 1, padding: str = "
 
 
 def multiply_adds(model: Any) -> int:
-    """Multiply-adds one image costs in the convolutions and dense layers."""
+    """Return the multiply-adds of an image in the convolutions and dense layers."""
     total = 0
     for layer in model.layers:
         if isinstance(layer, layers.Conv2D):
@@ -88,6 +90,7 @@ def multiply_adds(model: Any) -> int:
 
 
 def batch_norms(model: Any) -> list[Any]:
+    """Return the model's batch norms, in order."""
     return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
 
 

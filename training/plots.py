@@ -1,4 +1,4 @@
-"""Pictures of a run. Each function writes one PNG at `path`; the same input, the same bytes."""
+"""Plots of a run. Each function writes a PNG at `path`; equal input gives equal bytes."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.calibrate import Reliability
+from training.calibrate import Floats, Reliability
 
-Floats = NDArray[np.floating]
 Images = NDArray[np.uint8]
 Labels = NDArray[np.integer]
 BLUE, ORANGE, GREY = "#2b6cb0", "#dd6b20", "#a0aec0"
 
 
 def learning_curves(history: list[dict[str, float]], path: Path) -> None:
-    """Training loss and validation error by epoch."""
+    """Plot training loss and validation error by epoch."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [entry["epoch"] for entry in history]
@@ -30,7 +29,7 @@ def learning_curves(history: list[dict[str, float]], path: Path) -> None:
 
 
 def confusion(labels: Labels, predicted: Labels, path: Path) -> None:
-    """Counts by digit and answer; right answers are left pale so that mistakes can be seen."""
+    """Plot counts by digit and answer; right answers are pale, so that mistakes stand out."""
     counts = np.zeros((10, 10), int)
     np.add.at(counts, (labels, predicted), 1)
     mistakes = counts - np.diag(np.diag(counts))
@@ -45,23 +44,23 @@ def confusion(labels: Labels, predicted: Labels, path: Path) -> None:
 
 
 def predictions(images: Images, labels: Labels, predicted: Labels, path: Path) -> None:
-    """The first 25 digits and what was said; mistakes in orange."""
+    """Plot the first 25 digits and their predicted labels; mistakes in orange."""
     titles = [str(answer) for answer in predicted[:25]]
     wrong = list(labels[:25] != predicted[:25])
     _grid(images[:25], titles, wrong, side=5, path=path)
 
 
 def mistakes(images: Images, labels: Labels, probabilities: Floats, path: Path) -> None:
-    """The 36 mistakes made with the greatest confidence: said / right."""
-    said = probabilities.argmax(axis=1)
+    """Plot the 36 mistakes of the greatest confidence: predicted / true label."""
+    predicted = probabilities.argmax(axis=1)
     order = np.argsort(-probabilities.max(axis=1), kind="stable")
-    worst = [index for index in order if said[index] != labels[index]][:36]
-    titles = [f"{said[index]} / {labels[index]}" for index in worst]
+    worst = [index for index in order if predicted[index] != labels[index]][:36]
+    titles = [f"{predicted[index]} / {labels[index]}" for index in worst]
     _grid(images[worst], titles, [True] * len(worst), side=6, path=path)
 
 
 def reliability(curves: dict[str, Reliability], path: Path) -> None:
-    """How often answers of each confidence are right, one curve a data set."""
+    """Plot the accuracy of answers by their confidence, one curve a data set."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
@@ -75,7 +74,7 @@ def reliability(curves: dict[str, Reliability], path: Path) -> None:
 
 
 def bars(values: dict[str, float], title: str, path: Path) -> None:
-    """One horizontal bar a name, for accuracies in 0–1."""
+    """Plot a horizontal bar for each name, for accuracies in 0–1."""
     figure = Figure(figsize=(7, 0.8 + 0.24 * len(values)), layout="constrained")
     axes = figure.subplots()
     names = list(values)[::-1]

@@ -1,4 +1,4 @@
-"""How far along it is: a bar on a terminal, plain lines in a log."""
+"""Progress: a bar on a terminal, plain lines in a log."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,12 +10,13 @@ Item = TypeVar("Item")
 
 
 def bar(items: Iterable[Item], total: int, title: str) -> Iterator[Item]:
-    """`items` as they are, with a bar while they last if someone is looking."""
+    """Return `items`, shown by a bar as they are taken if stdout is a terminal."""
     if not sys.stdout.isatty():
         return iter(items)
     return iter(track(items, description=title, total=total, transient=True))
 
 
 def line(title: str, figures: dict[str, float]) -> None:
+    """Print one line of figures."""
     text = "  ".join(f"{name} {value:.5g}" for name, value in figures.items())
     print(f"{title}: {text}", flush=True)

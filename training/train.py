@@ -1,20 +1,18 @@
-"""Train a digit classifier on MNIST: data, model, train, evaluate, export.
+r"""Training: data, model, fit, evaluate, export.
 
-    python -m training.train                 the network that ships as version 1
+    python -m training.train                 the plain recipe: version 1
     python -m training.train --arch mlp      the tutorial's baseline
-    python -m training.train --arch slim --epochs 48 --batch-size 64 \\
+    python -m training.train --arch slim --epochs 48 --batch-size 64 \
         --scenes scenes.npz --outliers outliers.npz
-                                             version 2's network; the README has the
-                                             pools and what follows
-    python -m training.train --arch glance --epochs 30 --teacher models/digits/2 \\
+                                             a robust network; docs/training.md has the pools
+    python -m training.train --arch glance --epochs 30 --teacher models/digits/<version> \
         --scenes scenes.npz --outliers outliers.npz
-                                             a quick one ahead of it: what ships
+                                             a fast network distilled from it, and their cascade
 
-A run of the defaults should reach, on the 5,000 held-back training images, about 99.6%, and
-on the test set, opened once at the end, 99.6–99.7%; the baseline reaches about 98%. Fourteen
-epochs are half an hour on two cores. Everything of a run is in its folder under runs/:
-arguments, history, weights, TensorBoard logs, figures, pictures; the exported version is in
-the next free folder under models/digits/.
+A run of the defaults should reach about 99.6% on the 5,000 held-back training images and 99.6–99.7%
+on the test set, which is opened once, at the end; the baseline reaches about 98%. Fourteen epochs
+take half an hour on two cores. A run's folder under runs/ has its arguments, history, weights,
+TensorBoard logs, figures and plots; the exported version is the next under models/digits/.
 """
 
 import argparse
@@ -34,30 +32,25 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import (
-    augment,
-    calibrate,
-    cascade,
-    corrupt,
-    data,
-    evaluate,
-    export,
-    mixture,
-    model,
-    plots,
-    progress,
-)
+from app.inference.cascade import SINGLE, cascade, unsure
+from app.inference.classifier import Compute, Images, Scores, Thresholds
+from training import calibrate, evaluate, export, model, plots, progress
+from training.corpora import augment, corruptions, data, mixture
 
 Figures = dict[str, Any]
 History = list[dict[str, float]]
-Thresholds = dict[str, float]
 
 WEIGHTS = "model.weights.h5"
+
+SOFTENING = 2.0
+"""Temperature at which a teacher's probabilities are learned."""
+SCORE_WEIGHT = 0.3
+"""Weight of the digit score's loss beside that of the label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """What can be chosen on the command line; saved with the run."""
+    """The choices of the command line; saved with the run."""
 
     arch: str = "cnn"
     loss: str = "cross-entropy"
@@ -73,13 +66,13 @@ class Arguments:
     teacher: str = ""
 
 
-def epoch_of(digits: data.Digits, how: Arguments, epoch: int) -> Any:
-    """A dataset of one pass, in its own order: float32 [n,28,28,1] in 0–1, int32 [n]."""
-    size = min(how.batch_size, len(digits))
+def epoch_of(digits: data.Digits, arguments: Arguments, epoch: int) -> Any:
+    """Return one epoch, shuffled: images float32 [n,28,28,1] in 0–1, labels int32 [n]."""
+    size = min(arguments.batch_size, len(digits))
     steps = len(digits) // size
-    order = np.random.default_rng([how.seed, epoch]).permutation(len(digits))
+    order = np.random.default_rng([arguments.seed, epoch]).permutation(len(digits))
     rows = order[: steps * size].reshape(steps, size)
-    seeds = np.stack([np.full(steps, how.seed), epoch * steps + np.arange(steps)], axis=1)
+    seeds = np.stack([np.full(steps, arguments.seed), epoch * steps + np.arange(steps)], axis=1)
     images, labels = tf.constant(digits.images), tf.constant(digits.labels)
 
     def take(row: Any, seed: Any) -> tuple[Any, Any]:
@@ -92,64 +85,70 @@ def epoch_of(digits: data.Digits, how: Arguments, epoch: int) -> Any:
 
 
 def loss_of(kind: str, labels: Any, logits: Any) -> Any:
-    """Loss of a batch: labels int32 [n], −1 where there is no digit, logits [n,10 or 11] → [].
+    """Return a batch's loss [].
 
-    The mean over the digits of how wrong the answer is and, with an eleventh logit, a part of
-    the mean over all of how wrong it is about there being a digit (Hendrycks et al. 2019,
-    outlier exposure).
+    It is the mean over the digits of the label's loss and, with an eleventh logit, a part of the
+    mean over all images of the digit score's loss (outlier exposure, Hendrycks et al. 2019).
+
+    Args:
+        kind: "cross-entropy" or "mse".
+        labels: int32 [n], −1 where the image is no digit.
+        logits: [n,10] or [n,11].
     """
-    digit = tf.cast(labels >= 0, tf.float32)
-    known, answers = tf.maximum(labels, 0), logits[:, :10]
+    is_digit = tf.cast(labels >= 0, tf.float32)
+    known, label_logits = tf.maximum(labels, 0), logits[:, :10]
     if kind == "mse":
-        wrong = tf.reduce_sum((tf.nn.softmax(answers) - tf.one_hot(known, 10)) ** 2, axis=1)
+        losses = tf.reduce_sum((tf.nn.softmax(label_logits) - tf.one_hot(known, 10)) ** 2, axis=1)
     else:
-        wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(known, answers)
-    loss = tf.reduce_sum(wrong * digit) / tf.reduce_sum(digit)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(known, label_logits)
+    loss = tf.reduce_sum(losses * is_digit) / tf.reduce_sum(is_digit)
     if logits.shape[1] == 10:
         return loss
-    doubt = tf.nn.sigmoid_cross_entropy_with_logits(digit, logits[:, 10])
-    return loss + 0.3 * tf.reduce_mean(doubt)
+    score_losses = tf.nn.sigmoid_cross_entropy_with_logits(is_digit, logits[:, 10])
+    return loss + SCORE_WEIGHT * tf.reduce_mean(score_losses)
 
 
-SOFTENING = 2.0  # temperature at which a teacher's answers are learnt
+def distillation_loss(teacher: Any, images: Any, logits: Any) -> Any:
+    """Return a batch's loss [] against the outputs of `teacher`.
 
+    Softened probabilities tell which other digits an image resembles (Hinton, Vinyals and Dean
+    2015, arXiv 1503.02531). They are weighted by the digit score, which is learned as it is: an
+    image that is no digit has nothing to teach about digits.
 
-def taught(teacher: Any, images: Any, logits: Any) -> Any:
-    """Loss of a batch against what `teacher`, a version's signature, answers to it: images float32
-    [n,28,28,1] in 0–1, logits [n,11] → [].
-
-    Softened answers tell which digits an image also looks like (Hinton, Vinyals and Dean 2015,
-    arXiv 1503.02531); how much it looks like one at all is learnt as it is.
+    Args:
+        teacher: A version's signature.
+        images: float32 [n,28,28,1] in 0–1.
+        logits: [n,11].
     """
-    said = teacher(images=tf.cast(tf.round(images[..., 0] * 255), tf.uint8))
-    known = tf.math.log(tf.maximum(said["probabilities"], 1e-9))
-    soft = tf.nn.softmax(known / SOFTENING)
-    wrong = tf.nn.softmax_cross_entropy_with_logits(soft, logits[:, :10] / SOFTENING)
-    doubt = tf.nn.sigmoid_cross_entropy_with_logits(said["digit_score"], logits[:, 10])
-    sure = said["digit_score"]  # of what is no digit, nothing is to be learnt about digits
-    return SOFTENING**2 * tf.reduce_mean(sure * wrong) + 0.3 * tf.reduce_mean(doubt)
+    targets = teacher(images=tf.cast(tf.round(images[..., 0] * 255), tf.uint8))
+    digit_score = targets["digit_score"]
+    soft = tf.nn.softmax(tf.math.log(tf.maximum(targets["probabilities"], 1e-9)) / SOFTENING)
+    losses = tf.nn.softmax_cross_entropy_with_logits(soft, logits[:, :10] / SOFTENING)
+    score_losses = tf.nn.sigmoid_cross_entropy_with_logits(digit_score, logits[:, 10])
+    label_loss = SOFTENING**2 * tf.reduce_mean(digit_score * losses)
+    return label_loss + SCORE_WEIGHT * tf.reduce_mean(score_losses)
 
 
-def optimizer_of(how: Arguments, steps: int) -> Any:
-    """The optimizer on a cosine schedule with a short warm-up, over `steps` steps."""
+def optimizer_of(arguments: Arguments, steps: int) -> Any:
+    """Return the optimizer, on a cosine schedule over `steps` steps with a short warm-up."""
     warm_up = min(200, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
-        how.learning_rate / 10,
+        arguments.learning_rate / 10,
         decay_steps=steps - warm_up,
-        warmup_target=how.learning_rate,
+        warmup_target=arguments.learning_rate,
         warmup_steps=warm_up,
     )
-    if how.optimizer == "sgd":
+    if arguments.optimizer == "sgd":
         return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True)
-    if how.optimizer == "adam":
+    if arguments.optimizer == "adam":
         return keras.optimizers.Adam(schedule)
     return keras.optimizers.AdamW(schedule, weight_decay=0.05)
 
 
-class Average:
+class WeightAverage:
     """An exponential moving average of the trainable weights (Polyak and Juditsky 1992).
 
-    Young averages forget faster, so that the random start is not in them for long.
+    It forgets faster in its first steps, so that the random start soon leaves it.
     """
 
     def __init__(self, network: Any, decay: float = 0.998) -> None:
@@ -158,7 +157,7 @@ class Average:
         self.decay = decay
 
     def update(self, step: Any) -> None:
-        """After each step, inside the graph."""
+        """Take the weights in after step number `step`, inside the graph."""
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self.decay, (1 + step) / (10 + step))
         for average, weight in zip(self.averages, self.weights, strict=True):
@@ -173,7 +172,7 @@ class Average:
 
 
 def refresh_batch_norms(network: Any, batches: Any) -> None:
-    """Measure batch-norm statistics anew: the averaged weights never ran with the old ones."""
+    """Measure batch-norm statistics again: the old ones are not those of the averaged weights."""
     norms = model.batch_norms(network)
     if not norms:
         return
@@ -186,8 +185,8 @@ def refresh_batch_norms(network: Any, batches: Any) -> None:
         norm.momentum = momentum
 
 
-def logits_of(network: Any, images: NDArray[np.uint8], size: int = 250) -> NDArray[np.float32]:
-    """Inference: uint8 [n,28,28] → logits float32 [n,10 or 11]."""
+def logits_of(network: Any, images: Images, size: int = 250) -> NDArray[np.float32]:
+    """Return the logits float32 [n,10 or 11] of images [n,28,28], `size` of them at a time."""
     parts = [
         network(images[i : i + size, ..., None] / np.float32(255), training=False).numpy()
         for i in range(0, len(images), size)
@@ -196,42 +195,43 @@ def logits_of(network: Any, images: NDArray[np.uint8], size: int = 250) -> NDArr
 
 
 def accuracy(network: Any, digits: data.Digits) -> float:
-    answers = logits_of(network, digits.images)[:, :10].argmax(axis=1)
-    return float(np.mean(answers == digits.labels))
+    """Return the share of `digits` whose label the network finds, in 0–1."""
+    labels = logits_of(network, digits.images)[:, :10].argmax(axis=1)
+    return float(np.mean(labels == digits.labels))
 
 
-def epochs_of(split: data.Split, how: Arguments) -> Callable[[int], Any]:
-    """How to get at the batches of each epoch: clean digits alone, or the whole mixture."""
-    if not how.scenes:
-        return lambda epoch: epoch_of(split.train, how, epoch)
-    pools = mixture.read(Path(how.scenes), Path(how.outliers))
+def epochs_of(split: data.Split, arguments: Arguments) -> Callable[[int], Any]:
+    """Return a function from an epoch's number to its batches: clean digits, or the mixture."""
+    if not arguments.scenes:
+        return lambda epoch: epoch_of(split.train, arguments, epoch)
+    pools = mixture.read(Path(arguments.scenes), Path(arguments.outliers))
     return lambda epoch: mixture.epoch_of(
-        split.train, pools, seed=how.seed, epoch=epoch, batch_size=how.batch_size
+        split.train, pools, seed=arguments.seed, epoch=epoch, batch_size=arguments.batch_size
     )
 
 
-def fit(split: data.Split, how: Arguments, run: Path) -> Any:
-    """Train; after each epoch `run` holds the averaged weights and the history so far."""
-    keras.utils.set_random_seed(how.seed)
-    network = model.build(how.arch)
-    epochs = epochs_of(split, how)
-    steps = len(split.train) // min(how.batch_size, len(split.train))
-    optimizer = optimizer_of(how, steps * how.epochs)
+def fit(split: data.Split, arguments: Arguments, run: Path) -> Any:
+    """Train a network; after each epoch `run` has the averaged weights and the history so far."""
+    keras.utils.set_random_seed(arguments.seed)
+    network = model.build(arguments.arch)
+    epochs = epochs_of(split, arguments)
+    steps = len(split.train) // min(arguments.batch_size, len(split.train))
+    optimizer = optimizer_of(arguments, steps * arguments.epochs)
     optimizer.build(network.trainable_variables)
-    average = Average(network)
-    teacher = tf.saved_model.load(how.teacher) if how.teacher else None
+    average = WeightAverage(network)
+    teacher = tf.saved_model.load(arguments.teacher) if arguments.teacher else None
     kernels = [weight for weight in network.trainable_variables if weight.path.endswith("kernel")]
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(images: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             logits = network(images, training=True)
-            loss = loss_of(how.loss, labels, logits)
+            loss = loss_of(arguments.loss, labels, logits)
             if teacher:
-                loss += taught(teacher.signatures["serving_default"], images, logits)
+                loss += distillation_loss(teacher.signatures[SINGLE], images, logits)
             for kernel in kernels:
-                loss += how.l1 * tf.reduce_sum(tf.abs(kernel)) if how.l1 else 0.0
-                loss += how.l2 * tf.reduce_sum(kernel**2) if how.l2 else 0.0
+                loss += arguments.l1 * tf.reduce_sum(tf.abs(kernel)) if arguments.l1 else 0.0
+                loss += arguments.l2 * tf.reduce_sum(kernel**2) if arguments.l2 else 0.0
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
         average.update(optimizer.iterations)
@@ -240,9 +240,9 @@ def fit(split: data.Split, how: Arguments, run: Path) -> Any:
     writer = tf.summary.create_file_writer(str(run / "tensorboard"))
     altered = altered_validation(split)
     history: History = []
-    for epoch in range(how.epochs):
+    for epoch in range(arguments.epochs):
         began = time.monotonic()
-        title = f"epoch {epoch + 1}/{how.epochs}"
+        title = f"epoch {epoch + 1}/{arguments.epochs}"
         losses = [float(step(*batch)) for batch in progress.bar(epochs(epoch), steps, title)]
         average.swap()
         history.append(
@@ -262,135 +262,148 @@ def fit(split: data.Split, how: Arguments, run: Path) -> Any:
                 tf.summary.scalar(name, value)
         progress.line(title, history[-1])
     average.swap()
-    refresh_batch_norms(network, epochs(how.epochs).take(100))
+    refresh_batch_norms(network, epochs(arguments.epochs).take(100))
     network.save_weights(run / WEIGHTS)
     return network
 
 
 def altered_validation(split: data.Split) -> data.Digits:
-    """The held-back digits again, each altered in one of the ways of `training.corrupt`."""
-    images = corrupt.some(split.validation.images, np.random.default_rng(0))
+    """Return the held-back digits, each altered in one of the kinds of `corruptions`."""
+    images = corruptions.some(split.validation.images, np.random.default_rng(0))
     return data.Digits(images, split.validation.labels)
 
 
 def temperature_of(network: Any, split: data.Split) -> float:
-    """From the held-back training images.
+    """Fit the temperature on the held-back training images.
 
-    A network that learnt from altered digits gets its temperature from clean and altered
-    ones, half and half: fitted on clean digits alone it would be too sure of the others.
+    A network that learned from altered digits gets it from clean and altered ones, half and half:
+    fitted on clean digits alone it would be too confident elsewhere.
     """
     labels = split.validation.labels
     logits = logits_of(network, split.validation.images)
-    if not knows_digits(network):
+    if not has_digit_score(network):
         return calibrate.temperature(logits, labels)
     altered = logits_of(network, altered_validation(split).images)
-    both = np.concatenate([logits, altered])[:, :10]
-    return calibrate.temperature(both, np.concatenate([labels, labels]))
+    logits = np.concatenate([logits, altered])[:, :10]
+    return calibrate.temperature(logits, np.concatenate([labels, labels]))
 
 
-def thresholds_for(read: cascade.Reader, split: data.Split) -> Thresholds:
-    """From where on an answer is accepted, by the held-back training images."""
-    probabilities, score = read(split.validation.images)
-    return {
-        "digit_score": calibrate.threshold(score, accepted=0.9975),
-        "confidence": calibrate.threshold(probabilities.max(axis=1), accepted=0.995),
-    }
+def thresholds_for(compute: Compute, split: data.Split) -> Thresholds:
+    """Return the thresholds that accept the promised shares of the held-back training images."""
+    scores = compute(split.validation.images)
+    return Thresholds(
+        digit_score=calibrate.threshold(scores[:, 10], accepted=0.9975),
+        confidence=calibrate.threshold(scores[:, :10].max(axis=1), accepted=0.995),
+    )
 
 
-def on_validation(read: cascade.Reader, thresholds: Thresholds, split: data.Split) -> Figures:
+def thresholds_of(card: export.Card) -> Thresholds:
+    """Return the thresholds of a version's card."""
+    return Thresholds(**card["thresholds"])
+
+
+def on_validation(compute: Compute, thresholds: Thresholds, split: data.Split) -> Figures:
+    """Measure accuracy, calibration and acceptance on the held-back training images."""
     labels = split.validation.labels
-    probabilities, score = read(split.validation.images)
-    altered, _ = read(altered_validation(split).images)
-    accepted = evaluate.accepted(probabilities, score, thresholds)
+    answers = evaluate.judge(compute(split.validation.images), thresholds)
+    altered = compute(altered_validation(split).images)[:, :10]
     return {
-        "validation_accuracy": evaluate.share(probabilities.argmax(axis=1) == labels),
+        "validation_accuracy": evaluate.share(answers.labels == labels),
         "validation_altered_accuracy": evaluate.share(altered.argmax(axis=1) == labels),
-        "validation_ece": round(calibrate.reliability(probabilities, labels).ece, 6),
-        "validation_accepted": evaluate.share(accepted),
+        "validation_ece": round(calibrate.reliability(answers.probabilities, labels).ece, 6),
+        "validation_accepted": evaluate.share(answers.accepted),
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """How images are read by what is exported, and from where on it is accepted."""
+class Candidate:
+    """The classifier that will be exported."""
 
-    read: cascade.Reader
+    compute: Compute
     thresholds: Thresholds
-    careful: export.Careful | None = None
+    cascade: export.Cascade | None = None
 
 
-def alone(network: Any, temperature: float, split: data.Split) -> Reading:
-    def read(images: NDArray[np.uint8]) -> cascade.Answer:
-        return outputs(logits_of(network, images), temperature)
+def single_candidate(network: Any, temperature: float, split: data.Split) -> Candidate:
+    """Return the candidate that is the network alone."""
 
-    return Reading(read, thresholds_for(read, split))
+    def compute(images: Images) -> Scores:
+        return scores_of(logits_of(network, images), temperature)
+
+    return Candidate(compute, thresholds_for(compute, split))
 
 
-def ahead_of(folder: Path, quick: cascade.Reader, split: data.Split) -> Reading:
-    """`quick` ahead of the version in `folder`, whose thresholds stay: what it is asked is judged
-    as it was, and where the quick one is sure is above them.
+def cascade_candidate(fast: Compute, folder: Path, split: data.Split) -> Candidate:
+    """Return the cascade of `fast` and the version in `folder`.
+
+    The version's thresholds of acceptance stay: images that it is asked about are judged as
+    before, and `fast` answers only above them.
     """
-    thresholds: Thresholds = _card(folder)["thresholds"]
-    careful = export.reader(folder)
-    held_back = split.validation, altered_validation(split)
-    sure = cascade.enough(quick, careful, held_back, least=max(thresholds.values()))
-    return Reading(cascade.both(quick, careful, sure), thresholds, export.Careful(folder, sure))
+    thresholds = thresholds_of(export.read_card(folder))
+    accurate = export.reader(folder)
+    threshold = calibrate.cascade_threshold(
+        fast,
+        accurate,
+        (split.validation, altered_validation(split)),
+        least=max(thresholds.digit_score, thresholds.confidence),
+    )
+    compute = cascade(fast, accurate, threshold)
+    return Candidate(compute, thresholds, export.Cascade(folder, threshold))
 
 
-def _card(folder: Path) -> export.Card:
-    card: export.Card = json.loads((folder / "model_card.json").read_text())
-    return card
+def cascade_entry(fast: Compute, behind: export.Cascade, split: data.Split) -> Figures:
+    """Return the card's entry about a cascade: its accurate network, and how often it is asked."""
+    card = export.read_card(behind.accurate)
+    entry = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
+    shares = share_unsure(fast, behind.threshold, split)
+    return entry | {"threshold": behind.threshold, "share_unsure": shares}
 
 
-def asked_again(quick: cascade.Reader, careful: export.Careful, split: data.Split) -> Figures:
-    """What the card says of the careful version, and how often it is asked."""
-    card = _card(careful.folder)
-    known = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
-    shares = shares_asked(quick, careful.sure, split)
-    return known | {"asked_below": careful.sure, "asked_again": shares}
-
-
-def shares_asked(quick: cascade.Reader, sure: float, split: data.Split) -> Figures:
+def share_unsure(fast: Compute, threshold: float, split: data.Split) -> Figures:
+    """Return the share of images that `fast` leaves to the accurate network, by data set."""
     sets = {
         "validation": split.validation,
         "altered_validation": altered_validation(split),
         "test": split.test,
     }
     return {
-        name: evaluate.share(cascade.surety_of(quick(one.images)) < sure)
-        for name, one in sets.items()
+        name: evaluate.share(unsure(fast(digits.images), threshold))
+        for name, digits in sets.items()
     }
 
 
-def knows_digits(network: Any) -> bool:
-    """Has it learnt what is no digit?"""
+def has_digit_score(network: Any) -> bool:
+    """Tell whether the network was trained against images that are no digits."""
     return bool(network.output_shape[1] == 11)
 
 
-def outputs(logits: NDArray[np.float32], temperature: float) -> cascade.Answer:
-    """Logits [n,10 or 11] → probabilities [n,10] and digit_score [n], as the export has them."""
+def scores_of(logits: NDArray[np.float32], temperature: float) -> Scores:
+    """Return the scores [n,11] of logits [n,10 or 11], as the exported graph computes them."""
     probabilities = calibrate.softmax(logits[:, :10] / temperature)
-    if logits.shape[1] == 11:
-        return probabilities, 1 / (1 + np.exp(-logits[:, 10]))
-    return probabilities, probabilities.max(axis=1)
+    has_score = logits.shape[1] == 11
+    digit_score = 1 / (1 + np.exp(-logits[:, 10])) if has_score else probabilities.max(axis=1)
+    return np.column_stack((probabilities, digit_score))
 
 
-def card_of(network: Any, split: data.Split, how: Arguments, history: History) -> export.Card:
-    """What there is to say about a run, but for what is measured after it."""
+def card_of(network: Any, split: data.Split, arguments: Arguments, history: History) -> export.Card:
+    """Return the card of a run, without the figures and thresholds that are measured after it."""
     return {
-        "arch": how.arch,
+        "arch": arguments.arch,
         "parameters": network.count_params(),
         "multiply_adds": model.multiply_adds(network),
         "training": {
-            "arguments": asdict(how)
-            | {name: Path(getattr(how, name)).name for name in ("scenes", "outliers", "teacher")},
+            "arguments": asdict(arguments)
+            | {
+                name: Path(getattr(arguments, name)).name
+                for name in ("scenes", "outliers", "teacher")
+            },
             "seconds": round(sum(entry["seconds"] for entry in history)),
             "images": len(split.train),
             "held_back": len(split.validation),
             "sha256": split.sha256,
         },
         "digit_score": "an output trained against what is no digit"
-        if knows_digits(network)
+        if has_digit_score(network)
         else "the calibrated probability of the answer: nothing was trained to say no",
         "libraries": {name: version(name) for name in ("keras", "numpy", "opencv-python-headless")}
         | {"tensorflow": tf.__version__, "python": platform.python_version()},
@@ -399,50 +412,52 @@ def card_of(network: Any, split: data.Split, how: Arguments, history: History) -
 
 
 def finish(trained: dict[Path, tuple[Arguments, Any]], split: data.Split, models: Path) -> Path:
-    """Choose, calibrate, open the test set, export, draw: the version's folder.
+    """Choose, calibrate, open the test set, draw and export; return the version's folder.
 
     Of several runs, which should differ by their seeds alone, the best on held-back digits is
-    exported, and its card has the mean and spread of all of them.
+    exported; its card has the mean and spread of all.
     """
-    run = max(trained, key=lambda run: standing(trained[run][1], split))
-    how, network = trained[run]
+    run = max(trained, key=lambda run: validation_score(trained[run][1], split))
+    arguments, network = trained[run]
     history = json.loads((run / "history.json").read_text())
     temperature = temperature_of(network, split)
-    quick = reading = alone(network, temperature, split)
-    if how.teacher:
-        reading = ahead_of(Path(how.teacher), quick.read, split)
-    figures = on_validation(reading.read, reading.thresholds, split)
-    answers = evaluate.answers_of(reading.read(split.test.images), reading.thresholds)
+    fast = candidate = single_candidate(network, temperature, split)
+    if arguments.teacher:
+        candidate = cascade_candidate(fast.compute, Path(arguments.teacher), split)
+    figures = on_validation(candidate.compute, candidate.thresholds, split)
+    answers = evaluate.judge(candidate.compute(split.test.images), candidate.thresholds)
     figures |= {"temperature": round(temperature, 4)} | evaluate.of_answers(answers, split.test)
     if len(trained) > 1:
-        figures["seeds"] = over_seeds([other for _, other in trained.values()], split.test)
-    card = card_of(network, split, how, history)
-    if reading.careful:
-        card["careful"] = asked_again(quick.read, reading.careful, split)
-    card |= {"figures": figures, "thresholds": reading.thresholds}
+        figures["seeds"] = over_seeds([network for _, network in trained.values()], split.test)
+    card = card_of(network, split, arguments, history)
+    if candidate.cascade:
+        card["cascade"] = cascade_entry(fast.compute, candidate.cascade, split)
+    card |= {"figures": figures, "thresholds": asdict(candidate.thresholds)}
     (run / "card.json").write_text(json.dumps(card, indent=2))
     plots.learning_curves(history, run / "learning.png")
     evaluate.pictures(split.test, answers, run)
     print(f"Test accuracy: {figures['test_accuracy']:.4f}")
-    return export.export(network, temperature, card, models, reading.careful).folder
+    return export.export(network, temperature, card, models, candidate.cascade).folder
 
 
-def standing(network: Any, split: data.Split) -> float:
-    """What a choice between runs goes by: accuracy on held-back digits, clean and altered."""
+def validation_score(network: Any, split: data.Split) -> float:
+    """Return the sum of the accuracies on clean and altered held-back digits, to compare runs."""
     return accuracy(network, split.validation) + accuracy(network, altered_validation(split))
 
 
 def over_seeds(networks: list[Any], test: data.Digits) -> Figures:
+    """Measure the test accuracy of networks that differ by their seeds."""
     accuracies = [accuracy(network, test) for network in networks]
     return {
         "runs": len(accuracies),
-        "test_accuracies": [round(one, 6) for one in accuracies],
+        "test_accuracies": [round(accuracy, 6) for accuracy in accuracies],
         "test_accuracy_mean": round(float(np.mean(accuracies)), 6),
         "test_accuracy_spread": round(float(np.std(accuracies, ddof=1)), 6),
     }
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
     defaults = Arguments()
     parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -456,9 +471,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--batch-size", type=int, default=defaults.batch_size)
     add("--learning-rate", type=float, default=defaults.learning_rate)
     add("--seed", type=int, default=defaults.seed)
-    add("--scenes", default=defaults.scenes, help="a pool that training.scenes wrote")
-    add("--outliers", default=defaults.outliers, help="a pool that training.outliers wrote")
-    add("--teacher", default=defaults.teacher, help="a version's folder, to learn from and to ask")
+    add("--scenes", default=defaults.scenes, help="a pool that training.corpora.scenes wrote")
+    add("--outliers", default=defaults.outliers, help="a pool that training.corpora.outliers wrote")
+    add(
+        "--teacher",
+        default=defaults.teacher,
+        help="a version's folder, to learn from, and to ask where the new network is unsure",
+    )
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--models", type=Path, default=Path("models/digits"), help="where versions are")
@@ -468,37 +487,40 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="train nothing; evaluate what RUN trained, or several, and export the best of them",
+        help="train nothing; evaluate the networks of these runs, and export the best",
     )
     return parser.parse_args(argv)
 
 
-def new_run(runs: Path, how: Arguments) -> Path:
-    """A folder of its own for this run, with its arguments in it."""
-    run = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{how.arch}-{how.seed}"
+def new_run(runs: Path, arguments: Arguments) -> Path:
+    """Create a folder for this run, and write its arguments there."""
+    run = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{arguments.arch}-{arguments.seed}"
     run.mkdir(parents=True)
-    (run / "arguments.json").write_text(json.dumps(asdict(how), indent=1))
+    (run / "arguments.json").write_text(json.dumps(asdict(arguments), indent=1))
     return run
 
 
 def resumed(run: Path) -> tuple[Arguments, Any]:
-    """What `run` was asked for, and the network it trained."""
-    how = Arguments(**json.loads((run / "arguments.json").read_text()))
-    network = model.build(how.arch)
+    """Return the arguments of `run`, and the network that it trained."""
+    arguments = Arguments(**json.loads((run / "arguments.json").read_text()))
+    network = model.build(arguments.arch)
     network.load_weights(run / WEIGHTS)
-    return how, network
+    return arguments, network
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run the command; return its exit code."""
     options = parse(argv)
-    how = Arguments(**{field.name: getattr(options, field.name) for field in fields(Arguments)})
+    arguments = Arguments(
+        **{field.name: getattr(options, field.name) for field in fields(Arguments)}
+    )
     try:
         split = data.load(options.data, any_data=options.any_data)
         if options.finish:
             trained = {run: resumed(run) for run in options.finish}
         else:
-            run = new_run(options.runs, how)
-            trained = {run: (how, fit(split, how, run))}
+            run = new_run(options.runs, arguments)
+            trained = {run: (arguments, fit(split, arguments, run))}
         folder = finish(trained, split, options.models)
     except data.DataError as error:
         print(f"{error}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Inference: a version of the model, verified, loaded and ready to classify."""

@@ -1,3 +1,5 @@
+"""The classifier: images in, scores out, and the rule by which a prediction is accepted."""
+
 from __future__ import annotations
 
 import math
@@ -11,10 +13,16 @@ from numpy.typing import NDArray
 
 from ..errors import ModelError
 
-Compute = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Images = NDArray[np.uint8]
+"""[n,28,28], white ink on black."""
+Scores = NDArray[np.float32]
+"""[n,11]: of each image the ten probabilities, then the digit score; all in 0–1."""
+Compute = Callable[[Images], Scores]
 
 
 class Rejection(StrEnum):
+    """The reason why a prediction should not be used."""
+
     BLANK = "blank"
     NOT_A_DIGIT = "not_a_digit"
     SEVERAL_DIGITS = "several_digits"
@@ -23,12 +31,18 @@ class Rejection(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Below `digit_score` an image is no digit, below `confidence` its label is uncertain."""
+    """The least scores of an accepted prediction, each in 0–1."""
 
     digit_score: float
     confidence: float
 
     def rejection(self, confidence: float, digit_score: float) -> Rejection | None:
+        """Return the reason to reject a prediction with these scores, or None to accept it.
+
+        Args:
+            confidence: The probability of the most probable digit.
+            digit_score: How much the image looks like a digit at all.
+        """
         if digit_score < self.digit_score:
             return Rejection.NOT_A_DIGIT
         return Rejection.UNCERTAIN if confidence < self.confidence else None
@@ -36,23 +50,23 @@ class Thresholds:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Classifier:
-    """One version of the model, ready to answer."""
+    """One version of the model, ready to classify."""
 
     name: str
     version: str
     card: Mapping[str, Any]
     thresholds: Thresholds
     compute: Compute
-    lone_seconds: float = math.inf
-    """What an image takes that goes alone; without end where batches are what makes it cheap."""
+    single_image_seconds: float = math.inf
+    """Least duration of a call with one image; infinite where only batches are cheap."""
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Ten probabilities and the digit score of each image.
+    def __call__(self, images: Images) -> Scores:
+        """Classify `images` [n,28,28]; return their scores [n,11]. Safe to call from many threads.
 
-        `images`: [n,28,28], white ink on black. Returns [n,11]. Safe to call from many threads.
-        Raises ModelError where a figure is not finite.
+        Raises:
+            ModelError: A score is not finite.
         """
-        rows = self.compute(images)
-        if not np.isfinite(rows).all():
+        scores = self.compute(images)
+        if not np.isfinite(scores).all():
             raise ModelError(f"Version {self.version} answered with a figure that is not finite.")
-        return rows
+        return scores

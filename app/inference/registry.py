@@ -1,17 +1,14 @@
-"""The version folders on disk, and the one classifier of them that is live.
+"""The registry: the version folders on disk, and the classifier of the live version.
 
-A newer folder is verified and warmed beside the live one and then takes its place in one
-assignment, so that no request waits and every answer is of one version. A folder that fails leaves
-the old one live, and `rejected` says why.
+A newer version is loaded beside the live one and replaces it in one assignment, so that no request
+waits and every response is of one version. If it fails, the live one stays; `rejected` says why.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -27,7 +24,11 @@ Stamp = tuple[tuple[Path, int, int], ...]
 
 
 def newest(models_dir: Path, pinned: int | None = None) -> Path:
-    """The folder of the highest version there is, or of the pinned one. Raises ModelError."""
+    """Return the folder of the highest version in `models_dir`, or of the pinned one.
+
+    Raises:
+        ModelError: There is no such folder.
+    """
     try:
         numbers = sorted(
             int(path.name)
@@ -45,26 +46,19 @@ def newest(models_dir: Path, pinned: int | None = None) -> Path:
 
 
 def _stamp(folder: Path) -> Stamp:
-    """Every file's path, size and time of change: a folder that is still being copied into fails,
-    and is to be tried again when its last file is whole.
+    """Return each file's path, size and time of change.
+
+    A folder that is still being copied fails, and is tried again when its stamp has changed.
     """
     found = ((path, path.stat()) for path in sorted(folder.rglob("*")))
     return tuple((path, stat.st_size, stat.st_mtime_ns) for path, stat in found)
 
 
-def _give_memory_back() -> None:
-    """What a load needed, and the version before, hold themselves in circles, and glibc would keep
-    what is freed.
-    """
-    gc.collect()
-    with suppress(AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
 class ModelRegistry:
-    """Holds the live classifier and looks for a newer one.
+    """Hold the live classifier, and replace it when a newer version appears on disk.
 
-    `on_reload` is told of every attempt after the first: True where the new version went live.
+    Attributes:
+        rejected: Why the newest version on disk is not the live one, or None if it is.
     """
 
     def __init__(
@@ -75,6 +69,14 @@ class ModelRegistry:
         pinned: int | None = None,
         on_reload: Callable[[bool], None] = lambda succeeded: None,
     ) -> None:
+        """Load nothing yet.
+
+        Args:
+            models_dir: Folder of the version folders.
+            load: Returns the classifier of a version's folder; runs in a thread.
+            pinned: The only version to serve.
+            on_reload: Called after each load but the first: True if the version went live.
+        """
         self.models_dir = models_dir
         self.pinned = pinned
         self.rejected: str | None = None
@@ -85,25 +87,33 @@ class ModelRegistry:
 
     @property
     def live(self) -> Classifier:
-        """The classifier to use now. Raises NotReady before the first is loaded."""
+        """The classifier to use now.
+
+        Raises:
+            NotReady: The first version is still being loaded.
+        """
         if self._live is None:
             raise NotReady("The model is being loaded.")
         return self._live
 
     async def start(self) -> None:
-        """Load the newest version. Raises ModelError where it may not be served."""
+        """Load the newest version.
+
+        Raises:
+            ModelError: It may not be served.
+        """
         folder = newest(self.models_dir, self.pinned)
         self._live = await asyncio.to_thread(self._load, folder)
-        await asyncio.to_thread(_give_memory_back)
+        await asyncio.to_thread(gc.collect)  # a SavedModel holds itself in cycles
 
     async def watch(self, seconds: float) -> None:
-        """Look for another newest version every so many seconds, until cancelled."""
+        """Call `refresh` every `seconds`, until cancelled."""
         while True:
             await asyncio.sleep(seconds)
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Load the newest version, if it is not the live one nor one that failed as it stands."""
+        """Load the newest version, unless it is live or has failed and not changed since."""
         place = self.models_dir
         try:
             place = newest(self.models_dir, self.pinned)
@@ -122,11 +132,11 @@ class ModelRegistry:
         self._failed = self.rejected = None
         log.info("version live", version=self._live.version)
         self._on_reload(True)
-        await asyncio.to_thread(_give_memory_back)
+        await asyncio.to_thread(gc.collect)  # a SavedModel holds itself in cycles
 
     def _reject(self, place: Path, error: Exception) -> None:
-        """Keep the live version and say why, once a reason: the watch comes by often."""
-        # Clients read it too, on `/healthz`, and where the folder lies is none of their business.
+        """Keep the live version, and log the reason once."""
+        # Clients read it on `/healthz`, so it names no path.
         what = "The models" if place == self.models_dir else f"Version {place.name}"
         why = str(error).removeprefix(f"{place}: ") if isinstance(error, ModelError) else UNREADABLE
         reason = f"{what}: {why}"

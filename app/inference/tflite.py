@@ -1,21 +1,18 @@
-"""A signature as TensorFlow Lite runs it: begun in 5 µs, in float32 or in eight bits.
+"""TensorFlow Lite: a network laid out once for each batch size, so that a call starts in 5 µs.
 
 TensorFlow prepares every call anew, which for one image takes ten times as long as the arithmetic.
-TensorFlow Lite lays a network out once for a batch size: memory, packed weights, and XNNPACK's
-kernels for this processor. The export has converted what it was given; to convert takes 140 ms in
-which nothing else runs in a process. What `training.quantize` converted has eight-bit weights and
-activations.
+A TensorFlow Lite interpreter allocates memory, packs weights and picks XNNPACK's kernels for this
+processor once. The files are converted when a version is exported; converting takes 140 ms, during
+which nothing else runs in the process.
 
-    assets.extra/serving_default.tflite ──▶ Program
-    assets.extra/{quick,careful}.tflite ──▶ two, and between them what the graph of such a version
-                                            does: the careful one is asked where the quick one is
-                                            not sure
+    assets.extra/<network>.<precision>.tflite    network: cascade.SINGLE, or FAST and ACCURATE
+    assets.extra/<network>.<precision>.npz       its golden inputs and scores
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,149 +21,145 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ModelError
+from .classifier import Compute, Images, Scores
 
-Images = NDArray[np.uint8]
-Rows = NDArray[np.float32]
-Compute = Callable[[Images], Rows]
-"""Images [n,28,28] in; out, [n,11], of each the ten probabilities and the digit score."""
-
-SIGNATURE = "serving_default"
-QUICK, CAREFUL = "quick", "careful"
-"""A cascade's two networks; in its card it says when the second is asked."""
+FLOAT32, INT8 = "float32", "int8"
+PRECISIONS = FLOAT32, INT8
 
 SIDE = 28
-LESS, MARGIN = 128, 1
-"""Programs in eight bits take pixels less so much, and may want so many pixels of nothing before an
-image's first row and column, and what there is room for behind the last."""
+INT8_OFFSET = 128
+"""int8 inputs are pixel − 128."""
+PADDING = 1
+"""Quantized graphs may expect 1 px of zeros at top and left, and the rest at bottom and right."""
 
 SIZES = (16, 8, 4, 2, 1)
-"""Batch sizes that are laid out. Others are made of these, 21 = 16 + 4 + 1: an image costs nearly
-the same in each, and an image more to fill one up would cost more than a call."""
+"""Batch sizes that are laid out. Others are split into these, 21 = 16 + 4 + 1: the cost per image
+is nearly the same in each, and padding a batch by one image would cost more than a call."""
 
 
-def load_programs(tf: Any, folder: Path, *, threads: int) -> dict[str, Compute]:
-    """The programs of the version in `folder` by the names of their signatures. Raises ModelError
-    where one can't be run.
-    """
-    return {
-        path.stem: Program(tf, path.read_bytes(), threads=threads)
-        for path in (folder / "assets.extra").glob("*.tflite")
-    }
+def tflite_file(folder: Path, network: str, precision: str) -> Path:
+    """Return the path of a network's TensorFlow Lite file; its golden file has the suffix .npz."""
+    return folder / "assets.extra" / f"{network}.{precision}.tflite"
 
 
-def as_one(programs: Mapping[str, Compute], card: Mapping[str, Any]) -> Compute:
-    """What a version's programs answer together. Raises ModelError where one of them, or a word of
-    the card, is missing.
-    """
-    try:
-        if SIGNATURE in programs:
-            return programs[SIGNATURE]
-        return cascade(programs[QUICK], programs[CAREFUL], card["careful"]["asked_below"])
-    except KeyError as error:
-        raise ModelError(f"The card or a program lacks {error}.") from error
-
-
-class Program:
-    """One signature, laid out for each of SIZES as often as calls ran at once."""
-
-    def __init__(self, tf: Any, model: bytes, *, threads: int) -> None:
-        """`model` is a TensorFlow Lite file, each call of which may use `threads`.
-
-        Raises ModelError where it can't be run.
-        """
-        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-        self._layout = partial(Layout, tf, model, threads=threads)
-        try:
-            self._idle = {size: [self._layout(size)] for size in SIZES}
-        except Exception as error:  # what it raises is its own business
-            raise ModelError(f"TensorFlow Lite can't run it ({type(error).__name__}).") from error
-
-    def __call__(self, images: Images) -> Rows:
-        rows = np.empty((len(images), 11), np.float32)
-        start = 0
-        for size in _parts(len(images)):
-            self._run(size, images[start : start + size], rows[start : start + size])
-            start += size
-        return rows
-
-    def _run(self, size: int, images: Images, rows: Rows) -> None:
-        idle = self._idle[size]
-        try:
-            layout = idle.pop()
-        except IndexError:  # all at work in other threads
-            layout = self._layout(size)
-        layout(images, rows)
-        idle.append(layout)
-
-
-class Layout:
-    """A program's memory and kernels for one batch size, for one thread at a time."""
+class BatchInterpreter:
+    """An interpreter for one batch size. Not safe for threads."""
 
     def __init__(self, tf: Any, model: bytes, size: int, *, threads: int) -> None:
+        """Lay the network out.
+
+        Args:
+            tf: The TensorFlow module.
+            model: Content of a TensorFlow Lite file; its input is uint8 [n,28,28], or int8 [n,h,h]
+                with `INT8_OFFSET` and, where h is above 28, `PADDING`.
+            size: Images per call.
+            threads: Threads that a call may use.
+        """
         self._interpreter = tf.lite.Interpreter(model_content=model, num_threads=threads)
         (images,) = self._interpreter.get_input_details()
         self._images, side = images["index"], images["shape"][-1]
         self._interpreter.resize_tensor_input(self._images, (size, side, side))
         self._interpreter.allocate_tensors()
-        outputs = {
-            len(one["shape"]): one["index"] for one in self._interpreter.get_output_details()
-        }
-        self._score, self._probabilities = outputs[1], outputs[2]
-        self._frame: NDArray[np.int8] | None = None
+        by_rank = {len(o["shape"]): o["index"] for o in self._interpreter.get_output_details()}
+        self._digit_score, self._probabilities = by_rank[1], by_rank[2]
+        self._padded: NDArray[np.int8] | None = None
         if images["dtype"] is np.int8:
-            self._frame = np.full((size, side, side), LESS - 256, np.int8)
-            self._inside = inside(self._frame.view(np.uint8))
+            self._padded = np.full((size, side, side), -INT8_OFFSET, np.int8)
+            self._inside = inside(self._padded.view(np.uint8))
 
-    def __call__(self, images: Images, rows: Rows) -> None:
-        """Fill in the rows of as many images as it is for."""
-        if self._frame is None:
+    def __call__(self, images: Images, scores: Scores) -> None:
+        """Classify `images` [size,28,28] into `scores` [size,11]."""
+        if self._padded is None:
             self._interpreter.set_tensor(self._images, images)
         else:
-            np.bitwise_xor(images, LESS, out=self._inside)
-            self._interpreter.set_tensor(self._images, self._frame)
+            np.bitwise_xor(images, INT8_OFFSET, out=self._inside)  # pixel − 128 as int8
+            self._interpreter.set_tensor(self._images, self._padded)
         self._interpreter.invoke()
-        rows[:, :10] = self._interpreter.get_tensor(self._probabilities)
-        rows[:, 10] = self._interpreter.get_tensor(self._score)
+        scores[:, :10] = self._interpreter.get_tensor(self._probabilities)
+        scores[:, 10] = self._interpreter.get_tensor(self._digit_score)
 
 
-def inside(frames: Images) -> Images:
-    """The part of frames [n,h,h] that images [n,28,28] go to; all of it where there is no room."""
-    place = slice(MARGIN, MARGIN + SIDE) if frames.shape[-1] > SIDE else slice(None)
-    return frames[:, place, place]
+class InterpreterPool:
+    """One network's interpreters: for each batch size as many as calls ran at once.
 
-
-def by_size(large: Compute, small: Compute) -> Compute:
-    """The large one for as many of the largest of SIZES as there are, the small one for the rest:
-    which of two is quicker may depend on it.
+    Safe to call from many threads. All sizes give an image the same scores.
     """
 
-    def compute(images: Images) -> Rows:
-        rest = len(images) % SIZES[0]
-        if rest == len(images):
-            return small(images)
-        if not rest:
-            return large(images)
-        return np.concatenate((large(images[:-rest]), small(images[-rest:])))
+    def __init__(
+        self, tf: Any, model: bytes, *, threads: int, sizes: Iterable[int] = SIZES
+    ) -> None:
+        """Lay the network out for `sizes`; other sizes of `SIZES` follow when they are needed.
+
+        Args:
+            tf: The TensorFlow module.
+            model: Content of a TensorFlow Lite file.
+            threads: Threads that a call may use.
+            sizes: Batch sizes to lay out now.
+
+        Raises:
+            ModelError: TensorFlow Lite can't run the file.
+        """
+        warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
+        self._interpreter = partial(BatchInterpreter, tf, model, threads=threads)
+        self._idle: dict[int, list[BatchInterpreter]] = {size: [] for size in SIZES}
+        self.lay_out(sizes)
+
+    def lay_out(self, sizes: Iterable[int] = SIZES) -> None:
+        """Have an interpreter ready for each of `sizes`.
+
+        Raises:
+            ModelError: TensorFlow Lite can't run the file.
+        """
+        try:
+            for size in sizes:
+                self._idle[size] = self._idle[size] or [self._interpreter(size)]
+        except Exception as error:  # TensorFlow Lite raises ValueError, RuntimeError and others
+            raise ModelError(f"TensorFlow Lite can't run it ({type(error).__name__}).") from error
+
+    def __call__(self, images: Images) -> Scores:
+        """Classify `images` [n,28,28]; return their scores [n,11]."""
+        scores = np.empty((len(images), 11), np.float32)
+        start = 0
+        for size in _split(len(images)):
+            self._run(size, images[start : start + size], scores[start : start + size])
+            start += size
+        return scores
+
+    def _run(self, size: int, images: Images, scores: Scores) -> None:
+        idle = self._idle[size]
+        try:
+            interpreter = idle.pop()
+        except IndexError:  # all are in use by other threads
+            interpreter = self._interpreter(size)
+        interpreter(images, scores)
+        idle.append(interpreter)
+
+
+def inside(padded: Images) -> Images:
+    """Return the view of `padded` [n,h,h] that images [n,28,28] are copied to."""
+    place = slice(PADDING, PADDING + SIDE) if padded.shape[-1] > SIDE else slice(None)
+    return padded[:, place, place]
+
+
+def split_by_batch_size(full: Compute, rest: Compute) -> Compute:
+    """Return the function that gives full batches of the largest of `SIZES` to `full`.
+
+    The images that are left over go to `rest`.
+    """
+
+    def compute(images: Images) -> Scores:
+        left = len(images) % SIZES[0]
+        if left == len(images):
+            return rest(images)
+        if not left:
+            return full(images)
+        return np.concatenate((full(images[:-left]), rest(images[-left:])))
 
     return compute
 
 
-def cascade(quick: Compute, careful: Compute, sure: float) -> Compute:
-    """The quick one's answers where both its greatest probability and its digit score are `sure`,
-    the careful one's elsewhere.
-    """
-
-    def compute(images: Images) -> Rows:
-        rows = quick(images)
-        unsure = np.flatnonzero(np.minimum(rows[:, :10].max(axis=1), rows[:, 10]) < sure)
-        if len(unsure):
-            rows[unsure] = careful(images[unsure])
-        return rows
-
-    return compute
-
-
-def _parts(images: int) -> Iterable[int]:
+def _split(count: int) -> Iterator[int]:
+    """Split a batch of `count` images into `SIZES`, largest first."""
     for size in SIZES:
-        yield from [size] * (images // size)
-        images %= size
+        yield from [size] * (count // size)
+        count %= size

@@ -3,19 +3,26 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from app.errors import ModelError
-from app.inference.loading import Classifier, Thresholds, _quicker_for, load, verify
-from app.inference.tflite import SIZES
+from app.inference import loading
+from app.inference.cascade import ACCURATE, FAST, unsure
+from app.inference.classifier import Classifier, Scores, Thresholds
+from app.inference.loading import _split_if_quicker, load, verify
+from app.inference.tflite import FLOAT32, INT8, PRECISIONS, SIZES, InterpreterPool, tflite_file
 from app.settings import Settings
 from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write_manifest
+
+SHIPPED = Settings().models_dir / "4"
+"""A cascade with programs of both precisions."""
 
 
 @pytest.fixture(scope="session")
@@ -45,57 +52,173 @@ def test_rows_are_probabilities_and_score(loaded: Classifier, count: int) -> Non
     assert rows[:, 10] == pytest.approx([label / 10 for label in range(count)], abs=0.003)
 
 
-def test_figures_that_are_not_finite_are_no_answer(loaded: Classifier) -> None:
+def test_scores_that_are_not_finite_are_an_error(loaded: Classifier) -> None:
     image = spoken(1)
     image[0, 12] = 255
     with pytest.raises(ModelError, match="not finite"):
         loaded(image[None])
 
 
-@pytest.mark.parametrize(
-    ("number", "apart"), [pytest.param(3, 1e-5, id="float32"), pytest.param(4, 0.1, id="8 bits")]
-)
-def test_what_is_compiled_answers_as_its_signature(number: int, apart: float) -> None:
+@pytest.mark.parametrize(("precision", "tolerance"), [(FLOAT32, 1e-5), (INT8, 0.1)])
+def test_each_precision_has_the_scores_of_the_signature(precision: str, tolerance: float) -> None:
     import tensorflow as tf  # noqa: PLC0415 -- see conftest.py
 
-    version = Settings().models_dir / str(number)
+    classifier = load(SHIPPED, precisions=(precision,))
+    assert classifier.single_image_seconds < math.inf
+    images = np.load(SHIPPED / "golden.npz")["images"]
+    unclear = images // 2 + np.roll(images, 1, axis=0) // 2
+    fast = InterpreterPool(tf, tflite_file(SHIPPED, FAST, precision).read_bytes(), threads=1)
+    asked = unsure(fast(unclear), classifier.card["cascade"]["threshold"])
+    assert 0 < asked.sum() < len(unclear)
+    signature = tf.saved_model.load(str(SHIPPED)).signatures["serving_default"](images=unclear)
+    scores = classifier(unclear)
+    assert scores[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=tolerance)
+    assert scores[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=tolerance)
+
+
+def test_the_shipped_cascade_has_each_network_in_each_precision() -> None:
+    expected = {
+        tflite_file(SHIPPED, network, precision).with_suffix(suffix)
+        for network in (FAST, ACCURATE)
+        for precision in PRECISIONS
+        for suffix in (".tflite", ".npz")
+    }
+    assert set((SHIPPED / "assets.extra").iterdir()) == expected
+
+
+def test_a_single_network_has_the_scores_of_the_signature() -> None:
+    version = Settings().models_dir / "1"
     classifier = load(version)
-    assert classifier.lone_seconds < math.inf
-    images = np.load(version / "golden.npz")["images"]
-    unclear = images // 2 + np.roll(images, 1, axis=0) // 2  # the careful half is asked of some
-    signatures = tf.saved_model.load(str(version)).signatures
-    quick = signatures["quick"](images=unclear)
-    surety = np.minimum(quick["probabilities"].numpy().max(axis=1), quick["digit_score"].numpy())
-    assert 0 < np.sum(surety < classifier.card["careful"]["asked_below"]) < len(unclear)
-    signature = signatures["serving_default"](images=unclear)
-    rows = classifier(unclear)
-    assert rows[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=apart)
-    assert rows[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=apart)
+    assert classifier.single_image_seconds < math.inf
+    golden = loading.read_golden(version / "golden.npz")
+    for count in (1, 5, len(golden.images)):
+        assert classifier(golden.images[:count]) == pytest.approx(golden.scores[:count], abs=1e-4)
 
 
-@pytest.mark.parametrize(("seconds", "asked"), [(0.02, ["program"] * 2), (0.0, ["signature"] * 2)])
-def test_full_batches_go_the_way_that_is_quicker_here(seconds: float, asked: list[str]) -> None:
-    seen: list[str] = []
+class Clock:
+    """A clock that stands still but for what `advance` adds; in place of the module `time`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr(loading, "time", SimpleNamespace(perf_counter=lambda: self.seconds))
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "fast", "accurate"),
+    [
+        ({FAST: (30, 10), ACCURATE: (200, 50)}, INT8, INT8),
+        ({FAST: (27, 30), ACCURATE: (148, 161)}, FLOAT32, FLOAT32),
+        ({FAST: (27, 10), ACCURATE: (148, 161)}, INT8, FLOAT32),
+        ({FAST: (30, 28), ACCURATE: (200, 195)}, FLOAT32, FLOAT32),
+    ],
+    ids=["int8 is quicker", "float32 is quicker", "by network", "int8 is hardly quicker"],
+)
+def test_the_quicker_program_of_each_network_is_chosen_by_measured_times(
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    microseconds: dict[str, tuple[float, float]],
+    fast: str,
+    accurate: str,
+) -> None:
+    costs = {
+        tflite_file(SHIPPED, network, precision).read_bytes(): cost
+        for network, each in microseconds.items()
+        for precision, cost in zip(PRECISIONS, each, strict=True)
+    }
+
+    class TimedPool(InterpreterPool):
+        def __init__(self, tf: Any, model: bytes, **options: Any) -> None:
+            super().__init__(tf, model, **options)
+            self.cost, self.network = costs[model] / 1e6, model
+
+        def __call__(self, images: Image) -> Scores:
+            clock.advance(self.cost * len(images))
+            called.append(self.network)
+            return super().__call__(images)
+
+    called: list[bytes] = []
+    monkeypatch.setattr(loading, "InterpreterPool", TimedPool)
+    with capture_logs() as logs:
+        classifier = load(SHIPPED)
+    (line,) = (log for log in logs if log["event"] == "programs chosen")
+    assert (line[FAST], line[ACCURATE]) == (fast, accurate)
+    for network, each in microseconds.items():
+        assert line["microseconds"][network] == dict(zip(PRECISIONS, each, strict=True))
+    called.clear()
+    classifier(np.random.default_rng(0).integers(0, 256, (9, 28, 28), np.uint8))
+    chosen = [(FAST, fast), (ACCURATE, accurate)]
+    assert called == [tflite_file(SHIPPED, *program).read_bytes() for program in chosen]
+
+
+@pytest.mark.parametrize("network", [FAST, ACCURATE])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_program_without_its_golden_scores_is_not_chosen(
+    network: str, precision: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "4"))
+    file = tflite_file(folder, network, precision).with_suffix(".npz")
+    arrays = dict(np.load(file))
+    np.savez(file, **(arrays | {"digit_score": arrays["digit_score"] + np.float32(0.01)}))
+    write_manifest(folder)
+    with capture_logs() as logs:
+        load(folder)
+    (rejected,) = (log for log in logs if log["event"] == "program rejected")
+    assert f"{network}.{precision}.tflite" in rejected["reason"]
+    assert "does not answer its golden inputs" in rejected["reason"]
+    (line,) = (log for log in logs if log["event"] == "programs chosen")
+    assert line[network] != precision
+    assert set(line["microseconds"][network]) == set(PRECISIONS) - {precision}
+
+
+def test_the_signature_is_used_where_a_network_has_no_program(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "4"))
+    for precision in PRECISIONS:
+        tflite_file(folder, ACCURATE, precision).write_bytes(b"no program")
+    write_manifest(folder)
+    with capture_logs() as logs:
+        classifier = load(folder, max_batch=1)
+    assert classifier.single_image_seconds == math.inf
+    assert logs[-1]["event"] == "TensorFlow Lite is not used"
+    assert "'accurate'" in logs[-1]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0.02, ["tflite"] * 2), (0.0095, ["tflite"] * 2), (0.005, ["signature"] * 2)],
+    ids=["slower", "hardly quicker", "quicker"],
+)
+def test_full_batches_are_given_to_the_quicker(
+    clock: Clock, seconds: float, expected: list[str]
+) -> None:
+    called: list[str] = []
 
     def taking(name: str, seconds: float) -> Classifier:
-        def compute(images: Image) -> Any:
-            seen.append(name)
-            time.sleep(seconds)
+        def compute(images: Image) -> Scores:
+            called.append(name)
+            clock.advance(seconds)
             return np.full((len(images), 11), 0.1, np.float32)
 
         return Classifier("digits", "1", {}, Thresholds(0, 0), compute)
 
     full = np.zeros((SIZES[0], 28, 28), np.uint8)
-    quicker = _quicker_for(full, taking("program", 0.01), taking("signature", seconds))
-    seen.clear()
-    quicker(full)
-    quicker(full)
-    quicker(full[:-1])
-    assert seen == [*asked, "program"]
+    classifier = _split_if_quicker(full, taking("signature", seconds), taking("tflite", 0.01))
+    called.clear()
+    classifier(full)
+    classifier(full)
+    classifier(full[:-1])
+    assert called == [*expected, "tflite"]
 
 
-def test_what_is_run_as_it_is_goes_by_batches(loaded: Classifier) -> None:
-    assert loaded.lone_seconds == math.inf
+def test_the_signature_alone_is_cheap_in_batches_only(loaded: Classifier) -> None:
+    assert loaded.single_image_seconds == math.inf
 
 
 def delete(name: str) -> Callable[[Path], object]:
@@ -128,10 +251,9 @@ def with_card(**entries: Any) -> Callable[[Path], object]:
 
 
 def of_another_graph(folder: Path) -> None:
-    """A program that answers otherwise than the graph that the card says it is of."""
-    export_stand_in(folder / "other", all_alike, compiled=True)
-    program = Path("assets.extra", "serving_default.tflite")
-    shutil.copy(folder / "other" / program, folder / program)
+    """Replace the program by another graph's."""
+    export_stand_in(folder / "other", all_alike, tflite=True)
+    shutil.copy(folder / "other" / PROGRAM, folder / PROGRAM)
     shutil.rmtree(folder / "other")
 
 
@@ -140,57 +262,59 @@ def all_alike(tf: Any, images: Any) -> dict[str, Any]:
     return {"probabilities": tf.fill([count, 10], 0.1), "digit_score": tf.fill([count], 0.5)}
 
 
-PROGRAM, OWN = "assets.extra/serving_default.tflite", "assets.extra/golden.npz"
+PROGRAM = "assets.extra/serving_default.float32.tflite"
+PROGRAM_GOLDEN = "assets.extra/serving_default.float32.npz"
 
 
-def own_golden(**arrays: Any) -> Callable[[Path], object]:
-    """Golden answers of the programs alone, which in eight bits are not quite the signature's."""
+def program_golden(**arrays: Any) -> Callable[[Path], object]:
+    """Replace arrays of the program's own golden file."""
 
     def record(folder: Path) -> None:
-        with np.load(folder / "golden.npz") as file:
-            np.savez(folder / OWN, **({name: file[name] for name in file} | arrays))
+        with np.load(folder / PROGRAM_GOLDEN) as file:
+            kept = {name: file[name] for name in file}
+        np.savez(folder / PROGRAM_GOLDEN, **(kept | arrays))
 
     return record
 
 
 @pytest.mark.parametrize(
-    ("alter", "is_compiled"),
+    ("alter", "is_tflite"),
     [
         (lambda folder: None, True),
-        (with_card(compiled_from="0" * 64), False),
+        (with_card(converted_from="0" * 64), False),
         (write(PROGRAM, "no program"), False),
         (of_another_graph, False),
         (delete(PROGRAM), False),
-        (own_golden(), True),
-        (own_golden(digit_score=np.full(10, 0.9)), False),
-        (write(OWN, "no archive"), False),
+        (program_golden(digit_score=np.full(10, 0.9)), False),
+        (write(PROGRAM_GOLDEN, "no archive"), False),
+        (delete(PROGRAM_GOLDEN), False),
     ],
     ids=[
         "as exported",
         "the card names another graph",
-        "none",
-        "another's",
-        "gone",
-        "golden answers of its own",
-        "others",
-        "none of them",
+        "no program",
+        "another graph's program",
+        "program gone",
+        "other golden scores",
+        "golden file damaged",
+        "golden file gone",
     ],
 )
-def test_a_program_is_run_if_it_is_that_of_the_graph(
-    plain: Path, tmp_path: Path, alter: Callable[[Path], object], is_compiled: bool
+def test_a_program_is_used_if_it_is_that_of_the_graph(
+    plain: Path, tmp_path: Path, alter: Callable[[Path], object], is_tflite: bool
 ) -> None:
     folder = Path(shutil.copytree(plain, tmp_path / "7"))
     alter(folder)
     write_manifest(folder)
     classifier = load(folder, max_batch=2)
-    assert (classifier.lone_seconds < math.inf) == is_compiled
+    assert (classifier.single_image_seconds < math.inf) == is_tflite
     assert classifier(spoken(4)[None])[0, :10].argmax() == 4
 
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A version that is compiled; to be copied."""
-    return export_stand_in(tmp_path_factory.mktemp("plain") / "1", plain_stand_in, compiled=True)
+    """A version with a TensorFlow Lite file; copy it to alter it."""
+    return export_stand_in(tmp_path_factory.mktemp("plain") / "1", plain_stand_in, tflite=True)
 
 
 MISSING, DIFFER, ALTERED = "missing or can't be read", "differ in", "is not the file"

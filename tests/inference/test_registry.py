@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import ModelError, NotReady
-from app.inference.loading import Classifier, Thresholds
-from app.inference.registry import Versions, newest
+from app.inference.classifier import Classifier, Thresholds
+from app.inference.registry import ModelRegistry, newest
 from tests.conftest import no_rows
 
 
@@ -22,7 +22,7 @@ def folders(models: Path, *names: str) -> Path:
 
 
 def classifier(folder: Path) -> Classifier:
-    """What loads at once; a folder with a file `bad` doesn't."""
+    """Load a classifier at once; a folder with a file `bad` fails."""
     if (folder / "bad").exists():
         raise ModelError(f"{folder.name} is bad")
     return Classifier("digits", folder.name, {}, Thresholds(0.5, 0.5), no_rows)
@@ -62,8 +62,8 @@ def test_a_file_is_no_version(tmp_path: Path) -> None:
     assert newest(tmp_path) == tmp_path / "1"
 
 
-def watching(models: Path, **options: Any) -> tuple[Versions, list[bool], list[str]]:
-    """Versions of `models`, the reloads that they report, and the folders that they load."""
+def watching(models: Path, **options: Any) -> tuple[ModelRegistry, list[bool], list[str]]:
+    """Return a registry of `models`, the reloads that it reports, and the folders that it loads."""
     reloads: list[bool] = []
     loaded: list[str] = []
 
@@ -71,7 +71,7 @@ def watching(models: Path, **options: Any) -> tuple[Versions, list[bool], list[s
         loaded.append(folder.name)
         return classifier(folder)
 
-    return Versions(models, load, on_reload=reloads.append, **options), reloads, loaded
+    return ModelRegistry(models, load, on_reload=reloads.append, **options), reloads, loaded
 
 
 def run(work: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
@@ -82,32 +82,32 @@ def run(work: Coroutine[Any, Any, None]) -> list[dict[str, Any]]:
 
 
 def test_nothing_is_live_before_the_start(tmp_path: Path) -> None:
-    versions, _, _ = watching(folders(tmp_path, "1"))
+    registry, _, _ = watching(folders(tmp_path, "1"))
     with pytest.raises(NotReady):
-        _ = versions.live
+        _ = registry.live
 
 
 def test_a_start_that_fails_says_why(tmp_path: Path) -> None:
     (folders(tmp_path, "1") / "1" / "bad").touch()
-    versions, reloads, _ = watching(tmp_path)
+    registry, reloads, _ = watching(tmp_path)
     with pytest.raises(ModelError, match="1 is bad"):
-        asyncio.run(versions.start())
+        asyncio.run(registry.start())
     assert reloads == []
 
 
 def test_a_newer_version_goes_live_and_comes_back(tmp_path: Path) -> None:
-    versions, reloads, loaded = watching(folders(tmp_path, "1"))
+    registry, reloads, loaded = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
-        await versions.refresh()
-        assert versions.live.version == "1"
+        await registry.start()
+        await registry.refresh()
+        assert registry.live.version == "1"
         folders(tmp_path, "2")
-        await versions.refresh()
-        assert versions.live.version == "2"
+        await registry.refresh()
+        assert registry.live.version == "2"
         (tmp_path / "2").rename(tmp_path / "2.away")
-        await versions.refresh()
-        assert versions.live.version == "1"
+        await registry.refresh()
+        assert registry.live.version == "1"
 
     lines = run(scene())
     assert reloads == [True, True]
@@ -116,33 +116,33 @@ def test_a_newer_version_goes_live_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_a_pinned_version_stays(tmp_path: Path) -> None:
-    versions, reloads, _ = watching(folders(tmp_path, "1", "2"), pinned=1)
+    registry, reloads, _ = watching(folders(tmp_path, "1", "2"), pinned=1)
 
     async def scene() -> None:
-        await versions.start()
-        await versions.refresh()
+        await registry.start()
+        await registry.refresh()
 
     run(scene())
-    assert versions.live.version == "1"
+    assert registry.live.version == "1"
     assert reloads == []
 
 
 def test_a_bad_version_is_tried_once_until_it_changes(tmp_path: Path) -> None:
-    versions, reloads, loaded = watching(folders(tmp_path, "1"))
+    registry, reloads, loaded = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
+        await registry.start()
         bad = folders(tmp_path, "2") / "2" / "bad"
         bad.touch()
         for _ in range(3):
-            await versions.refresh()
-        assert versions.live.version == "1"
-        assert versions.rejected == "Version 2: 2 is bad"
+            await registry.refresh()
+        assert registry.live.version == "1"
+        assert registry.rejected == "Version 2: 2 is bad"
         bad.unlink()
         os.utime(tmp_path / "2", ns=(1, 1))
-        await versions.refresh()
-        assert versions.live.version == "2"
-        assert versions.rejected is None
+        await registry.refresh()
+        assert registry.live.version == "2"
+        assert registry.rejected is None
 
     lines = run(scene())
     assert loaded == ["1", "2", "2"]
@@ -153,33 +153,33 @@ def test_a_bad_version_is_tried_once_until_it_changes(tmp_path: Path) -> None:
 
 
 def test_a_version_that_is_still_being_copied_is_tried_until_it_is_whole(tmp_path: Path) -> None:
-    versions, _, loaded = watching(folders(tmp_path, "1"))
+    registry, _, loaded = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
+        await registry.start()
         last = folders(tmp_path, "2/variables") / "2" / "variables" / "last"
         (tmp_path / "2" / "bad").touch()
         for size in (1, 1, 2):  # in place, so that no folder's time changes
             last.write_bytes(b"x" * size)
             os.utime(last, ns=(1, 1))
-            await versions.refresh()
+            await registry.refresh()
         assert loaded == ["1", "2", "2"]
 
     run(scene())
 
 
 def test_what_a_client_reads_names_no_path(tmp_path: Path) -> None:
-    versions, _, _ = watching(folders(tmp_path, "1"))
+    registry, _, _ = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
+        await registry.start()
         (tmp_path / "1").rmdir()
-        await versions.refresh()
-        assert versions.rejected
-        assert versions.rejected == "The models: there is no version in it."
+        await registry.refresh()
+        assert registry.rejected
+        assert registry.rejected == "The models: there is no version in it."
         (folders(tmp_path, "2") / "2" / "dangling").symlink_to(tmp_path / "nowhere")
-        await versions.refresh()
-        assert versions.rejected == "Version 2: a file can't be read."
+        await registry.refresh()
+        assert registry.rejected == "Version 2: a file can't be read."
 
     run(scene())
 
@@ -187,53 +187,53 @@ def test_what_a_client_reads_names_no_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("gone", ["models", "folder"])
 def test_what_goes_away_leaves_the_live_version(tmp_path: Path, gone: str) -> None:
     models = folders(tmp_path / "models", "1")
-    versions, reloads, _ = watching(models)
+    registry, reloads, _ = watching(models)
 
     async def scene() -> None:
-        await versions.start()
+        await registry.start()
         models.rename(tmp_path / "away")
         if gone == "folder":
             models.mkdir()
-        await versions.refresh()
-        await versions.refresh()
-        assert versions.live.version == "1"
-        assert versions.rejected
+        await registry.refresh()
+        await registry.refresh()
+        assert registry.live.version == "1"
+        assert registry.rejected
         if gone == "folder":
             models.rmdir()
         (tmp_path / "away").rename(models)
-        await versions.refresh()
-        assert versions.rejected is None
+        await registry.refresh()
+        assert registry.rejected is None
 
     run(scene())
     assert reloads == [False]
 
 
 def test_a_version_that_went_back_is_tried_anew(tmp_path: Path) -> None:
-    versions, _, loaded = watching(folders(tmp_path, "1"))
+    registry, _, loaded = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
+        await registry.start()
         (folders(tmp_path, "2") / "2" / "bad").touch()
-        await versions.refresh()
+        await registry.refresh()
         (tmp_path / "2").rename(tmp_path / "2.away")
-        await versions.refresh()
-        assert versions.rejected is None
+        await registry.refresh()
+        assert registry.rejected is None
         (tmp_path / "2.away").rename(tmp_path / "2")
-        await versions.refresh()
-        assert versions.rejected == "Version 2: 2 is bad"
+        await registry.refresh()
+        assert registry.rejected == "Version 2: 2 is bad"
 
     run(scene())
     assert loaded == ["1", "2", "2"]
 
 
 def test_the_watch_looks_until_it_is_cancelled(tmp_path: Path) -> None:
-    versions, _, _ = watching(folders(tmp_path, "1"))
+    registry, _, _ = watching(folders(tmp_path, "1"))
 
     async def scene() -> None:
-        await versions.start()
-        watch = asyncio.create_task(versions.watch(0.001))
+        await registry.start()
+        watch = asyncio.create_task(registry.watch(0.001))
         folders(tmp_path, "2")
-        while versions.live.version == "1":
+        while registry.live.version == "1":
             await asyncio.sleep(0.001)
         watch.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from app.inference.classifier import Compute, Images, Scores
 from training import calibrate
+from training.corpora import data
 
 
 def drawn_from(logits: calibrate.Floats) -> NDArray[np.intp]:
@@ -63,3 +65,54 @@ def test_a_threshold_accepts_the_share_it_promises(accepted: float, expected: in
     limit = calibrate.threshold(scores, accepted=accepted)
     assert limit == expected
     assert np.mean(scores >= limit) == accepted
+
+
+LABELS = np.array([0, 1, 2, 3], np.uint8)
+IMAGES = np.zeros((4, 28, 28), np.uint8)
+IMAGES[:, 0, 0] = np.arange(4)
+DIGITS = data.Digits(IMAGES, LABELS)
+
+
+def network(labels: list[int], confidence: list[float]) -> Compute:
+    """Return a network that gives the four images these labels, with this confidence."""
+
+    def compute(images: Images) -> Scores:
+        which = images[:, 0, 0]
+        scores = np.zeros((len(which), 11), np.float32)
+        scores[np.arange(len(which)), np.array(labels)[which]] = np.array(confidence)[which]
+        scores[:, 10] = 1
+        return scores
+
+    return compute
+
+
+@pytest.mark.parametrize(
+    ("fast", "accurate", "expected"),
+    [
+        ([0, 1, 2, 3], [0, 1, 2, 3], 0.9),
+        ([0, 1, 2, 7], [0, 1, 2, 3], 0.9),
+        ([7, 1, 2, 3], [0, 1, 2, 3], 0.99),
+        ([7, 1, 2, 3], [8, 1, 2, 3], 0.9),
+        ([7, 7, 7, 7], [0, 1, 2, 3], 0.998),
+    ],
+    ids=["never wrong", "unsure where wrong", "wrong", "both wrong", "always wrong"],
+)
+def test_the_cascades_threshold_is_the_least_without_more_mistakes(
+    fast: list[int], accurate: list[int], expected: float
+) -> None:
+    networks = network(fast, [0.985, 0.992, 0.996, 0.5]), network(accurate, [0.9] * 4)
+    assert calibrate.cascade_threshold(*networks, [DIGITS], least=0.85) == expected
+
+
+def test_the_cascades_threshold_holds_in_each_set_and_is_not_below_the_least() -> None:
+    networks = network([7, 1, 2, 3], [0.985, 1, 1, 1]), network([0, 1, 2, 3], [1.0] * 4)
+    clean = data.Digits(IMAGES[1:], LABELS[1:])
+    assert calibrate.cascade_threshold(*networks, [clean], least=0.5) == 0.9
+    assert calibrate.cascade_threshold(*networks, [clean, DIGITS], least=0.5) == 0.99
+    assert calibrate.cascade_threshold(*networks, [clean], least=0.983) == 0.99
+
+
+def test_a_fast_network_that_is_confident_of_a_mistake_never_answers() -> None:
+    networks = network([7, 1, 2, 3], [1.0] * 4), network([0, 1, 2, 3], [1.0] * 4)
+    threshold = calibrate.cascade_threshold(*networks, [DIGITS], least=0.5)
+    assert threshold == calibrate.NEVER_CONFIDENT > 1

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from app.inference.classifier import Thresholds
 from app.main import create_app
 from app.settings import Settings
-from training import data, evaluate, export, model
+from training import evaluate, export, model
+from training.corpora import data
 
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 2)
 DIGITS = data.Digits(export.golden_images()[:20], LABELS)
@@ -46,13 +48,14 @@ def test_a_blank_page_is_not_accepted(models: Path) -> None:
     np.testing.assert_allclose(answers.probabilities, 0.1)
 
 
-def test_accepted_is_neither_uncertain_nor_no_digit() -> None:
-    probabilities = np.eye(10)[[0, 1, 2]] * 0.8 + 0.02
-    probabilities[1] = 0.1
-    accepted = evaluate.accepted(
-        probabilities, np.array([0.9, 0.9, 0.1]), {"digit_score": 0.5, "confidence": 0.5}
-    )
-    assert accepted.tolist() == [True, False, False]
+def test_scores_are_judged_by_the_services_rule() -> None:
+    scores = np.zeros((3, 11), np.float32)
+    scores[:, :10] = np.eye(10)[[0, 1, 2]] * 0.8 + 0.02
+    scores[1, :10] = 0.1
+    scores[:, 10] = 0.9, 0.9, 0.1
+    answers = evaluate.judge(scores, Thresholds(digit_score=0.5, confidence=0.5))
+    assert answers.accepted.tolist() == [True, False, False]
+    assert answers.labels.tolist() == [0, 0, 2]
 
 
 def test_a_report_is_complete_and_its_pictures_are_drawn(models: Path, tmp_path: Path) -> None:

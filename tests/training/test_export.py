@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import calibrate, cascade, export, model
+from app.inference.cascade import cascade, is_unsure
+from app.inference.loading import read_golden
+from training import calibrate, export, model
 
 CPU_INFO = Path("/proc/cpuinfo")
 
@@ -50,9 +52,11 @@ def test_the_manifest_has_every_file_and_its_sum(version: export.Version) -> Non
     }
     assert files == on_disk
     assert {"saved_model.pb", "model_card.json", "golden.npz"} <= set(files)
-    assert "assets.extra/serving_default.tflite" in files
+    assert {f"assets.extra/serving_default.float32.{kind}" for kind in ("tflite", "npz")} < set(
+        files
+    )
     card = json.loads((version.folder / "model_card.json").read_text())
-    assert card["compiled_from"] == files["saved_model.pb"]
+    assert card["converted_from"] == files["saved_model.pb"]
 
 
 def test_golden_answers_hold(version: export.Version) -> None:
@@ -82,49 +86,70 @@ def test_what_is_saved_answers_as_what_was_trained(arch: str, tmp_path: Path) ->
 
 
 @pytest.fixture(scope="module")
-def careful(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A version to stand behind another."""
-    folder = tmp_path_factory.mktemp("careful")
+def accurate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A version to be the accurate network of a cascade."""
+    folder = tmp_path_factory.mktemp("accurate")
     export.save(network("slim"), 1.0, folder)
     return folder
 
 
-@pytest.mark.parametrize("sure", [0.0, 0.3, 1.1], ids=["never asked", "asked of some", "of all"])
-def test_a_careful_version_answers_what_the_network_is_not_sure_of(
-    sure: float, careful: Path, tmp_path: Path
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0], ids=["never unsure", "sometimes", "always"])
+def test_a_cascade_is_saved_with_the_rule_that_serving_uses(
+    share: float, accurate: Path, tmp_path: Path
 ) -> None:
-    quick, images = (
-        network("glance"),
-        np.random.default_rng(2).integers(0, 256, (9, 28, 28), np.uint8),
+    fast = network("glance")
+    images = np.random.default_rng(2).integers(0, 256, (9, 28, 28), np.uint8)
+    export.save(fast, 1.0, tmp_path / "single")
+    fast_alone, accurate_alone = export.reader(tmp_path / "single"), export.reader(accurate)
+    scores = fast_alone(images)
+    threshold = float(np.quantile(np.minimum(scores[:, :10].max(axis=1), scores[:, 10]), share))
+    threshold += {0.0: -0.01, 0.5: 0.0, 1.0: 0.01}[share]
+    folder = tmp_path / "cascade"
+    export.save(fast, 1.0, folder, export.Cascade(accurate, threshold))
+    expected = cascade(fast_alone, accurate_alone, threshold)(images)
+    np.testing.assert_allclose(export.reader(folder)(images), expected, atol=1e-5)
+    signatures = tf.saved_model.load(str(folder)).signatures
+    for name, compute in (("fast", fast_alone), ("accurate", accurate_alone)):
+        outputs, expected = signatures[name](images=images), compute(images)
+        np.testing.assert_allclose(outputs["probabilities"], expected[:, :10], atol=1e-5)
+        np.testing.assert_allclose(outputs["digit_score"], expected[:, 10], atol=1e-5)
+
+
+def test_each_network_has_a_program_and_golden_scores_of_its_own(
+    accurate: Path, tmp_path: Path
+) -> None:
+    export.save(network("glance"), 1.0, tmp_path, export.Cascade(accurate, 0.5))
+    images = export.golden_images()
+    export.write_golden(tmp_path / "golden.npz", images, export.reader(tmp_path))
+    export.write_tflite(tmp_path, "float32", export.convert_float32)
+    programs = {path.name for path in (tmp_path / "assets.extra").glob("*.tflite")}
+    assert programs == {"fast.float32.tflite", "accurate.float32.tflite"}
+    signatures = tf.saved_model.load(str(tmp_path)).signatures
+    for name in ("fast", "accurate"):
+        golden = read_golden(tmp_path / "assets.extra" / f"{name}.float32.npz")
+        assert np.array_equal(golden.images, images)
+        outputs = signatures[name](images=images)
+        np.testing.assert_allclose(golden.scores[:, :10], outputs["probabilities"], atol=1e-5)
+        np.testing.assert_allclose(golden.scores[:, 10], outputs["digit_score"], atol=1e-5)
+
+
+def test_golden_inputs_are_clear_of_the_cascades_threshold(accurate: Path) -> None:
+    fast, images = network("glance"), export.golden_images()
+    single = export.ServingModule(fast, 1.0)
+    outputs = single.fast(images)
+    probability, score = (
+        outputs["probabilities"].numpy().max(axis=1),
+        outputs["digit_score"].numpy(),
     )
-    export.save(quick, 1.0, tmp_path / "alone")
-    export.save(quick, 1.0, tmp_path / "both", export.Careful(careful, sure))
-    alone, behind = (export.reader(folder) for folder in (tmp_path / "alone", careful))
-    if sure == 0.3:
-        sure = float(np.median(cascade.surety_of(alone(images))))
-        export.save(quick, 1.0, tmp_path / "both", export.Careful(careful, sure))
-    expected = cascade.both(alone, behind, sure)(images)
-    for found, wanted in zip(export.reader(tmp_path / "both")(images), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, atol=1e-5)
-    export.write_compiled(tmp_path / "both")
-    programs = {path.name for path in (tmp_path / "both" / "assets.extra").iterdir()}
-    assert programs == {"quick.tflite", "careful.tflite"}
-    signatures = tf.saved_model.load(str(tmp_path / "both")).signatures
-    for name, half in (("quick", alone), ("careful", behind)):
-        answer, (probabilities, score) = signatures[name](images=images), half(images)
-        np.testing.assert_allclose(answer["probabilities"], probabilities, atol=1e-5)
-        np.testing.assert_allclose(answer["digit_score"], score, atol=1e-5)
-
-
-def test_golden_inputs_are_not_where_a_careful_version_is_just_asked(careful: Path) -> None:
-    quick, images = network("glance"), export.golden_images()
-    alone = export.Classifier(quick, 1.0)
-    answer = alone.quick(images)
-    surety = cascade.surety_of([answer[name].numpy() for name in ("probabilities", "digit_score")])
-    asked_below = float(surety[3])
-    clear = export.Classifier(quick, 1.0, export.Careful(careful, asked_below)).is_clear_cut(images)
+    threshold = float(min(probability[3], score[3]))
+    module = export.ServingModule(fast, 1.0, export.Cascade(accurate, threshold))
+    clear = module.is_clear_cut(images)
     assert not clear[3]
-    assert (clear == (np.abs(surety - asked_below) > export.CLEARANCE)).all()
+    below, above = (
+        is_unsure(probability, score, threshold + change)
+        for change in (-export.CLEARANCE, export.CLEARANCE)
+    )
+    assert np.array_equal(clear, below == above)
 
 
 def test_one_image(version: export.Version) -> None:

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 
 @pytest.fixture(scope="module")
 def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """scikit-learn's 8×8 digits, enlarged as MNIST's are: 20 pixels in the middle of 28."""
+    """Write scikit-learn's 8×8 digits as MNIST's are: 20 pixels in the middle of 28."""
     bunch = load_digits()
-    grey = (bunch.images * 15.9).astype(np.uint8)
-    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in grey])
+    gray = (bunch.images * 15.9).astype(np.uint8)
+    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in gray])
     labels = bunch.target.astype(np.uint8)
     path = tmp_path_factory.mktemp("data") / "digits.npz"
     parts = {"x_train": images[:1400], "y_train": labels[:1400]}
@@ -49,7 +49,7 @@ def trained(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_run_leaves_a_version_that_reads_digits(trained: Path, small_data: Path) -> None:
+def test_a_run_leaves_a_version_that_classifies_digits(trained: Path, small_data: Path) -> None:
     version = trained / "models" / "1"
     with np.load(small_data) as digits:
         answers = evaluate.Folder(version).arrays(digits["x_test"])
@@ -107,12 +107,16 @@ def test_a_network_learns_from_the_whole_mixture(small_data: Path, tmp_path: Pat
     assert train.main(words) == 0
     card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
     assert card["training"]["arguments"]["scenes"] == "scenes.npz"
-    answer = export.load(tmp_path / "models" / "1")
-    sure = answer(scenes["digits"])["digit_score"].mean() - answer(noise)["digit_score"].mean()
-    assert sure > 0.2
+    serve = export.load(tmp_path / "models" / "1")
+    digits_score, noise_score = (
+        serve(images)["digit_score"].mean() for images in (scenes["digits"], noise)
+    )
+    assert digits_score - noise_score > 0.2
 
 
-def test_a_network_learns_from_a_version_and_asks_it(small_data: Path, tmp_path: Path) -> None:
+def test_a_network_is_distilled_from_a_version_and_asks_it(
+    small_data: Path, tmp_path: Path
+) -> None:
     with np.load(small_data) as digits:
         test, labels = digits["x_test"], digits["y_test"]
     first = arguments(small_data, tmp_path, "--arch", "slim", "--epochs", "3")
@@ -121,12 +125,12 @@ def test_a_network_learns_from_a_version_and_asks_it(small_data: Path, tmp_path:
     words = ["--arch", "glance", "--epochs", "4", "--teacher", str(teacher)]
     assert train.main(arguments(small_data, tmp_path, *words)) == 0
     card = json.loads((tmp_path / "models" / "2" / "model_card.json").read_text())
-    behind = json.loads((teacher / "model_card.json").read_text())
+    accurate = json.loads((teacher / "model_card.json").read_text())
     assert card["training"]["arguments"]["teacher"] == "1"
-    assert card["thresholds"] == behind["thresholds"]
-    assert card["careful"]["version"] == "1"
-    assert card["careful"]["asked_below"] >= max(card["thresholds"].values())
-    assert 0 < card["careful"]["asked_again"]["test"] <= 1
+    assert card["thresholds"] == accurate["thresholds"]
+    assert card["cascade"]["version"] == "1"
+    assert card["cascade"]["threshold"] >= max(card["thresholds"].values())
+    assert 0 < card["cascade"]["share_unsure"]["test"] <= 1
     answers = evaluate.Folder(tmp_path / "models" / "2").arrays(test)
     assert card["figures"]["test_accuracy"] == pytest.approx(np.mean(answers.labels == labels))
 
@@ -184,3 +188,13 @@ def test_control_c_leaves_no_half_written_version(small_data: Path, tmp_path: Pa
     assert process.returncode == 130
     assert errors.endswith("Stopped; no version was written.\n")
     assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("outputs", [10, 11])
+def test_scores_are_those_of_the_exported_graph(outputs: int) -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (5, outputs)).astype(np.float32)
+    scores = train.scores_of(logits, 2.0)
+    assert scores.shape == (5, 11)
+    assert scores[:, :10].sum(axis=1) == pytest.approx(1)
+    expected = 1 / (1 + np.exp(-logits[:, -1])) if outputs == 11 else scores[:, :10].max(axis=1)
+    assert scores[:, 10] == pytest.approx(expected)

@@ -1,7 +1,7 @@
-"""The same digit as another hand might have written it: one random affine map an image.
+"""Augmentation: one random affine map an image, as another writer might have written it.
 
-Runs inside tf.data on whole batches; one `ImageProjectiveTransformV3` a batch costs about
-as much as copying it (Simard, Steinkraus and Platt 2003 for why it pays on MNIST).
+It runs inside tf.data on whole batches; one `ImageProjectiveTransformV3` per batch costs about as
+much as copying it. Source: Simard, Steinkraus and Platt 2003.
 """
 
 from dataclasses import dataclass
@@ -9,25 +9,30 @@ from typing import Any
 
 import tensorflow as tf
 
-CENTRE = 13.5  # pixels: the middle of 28, counted from the centre of the first
+CENTRE = 13.5
+"""Middle of 28 pixels, counted from the centre of the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """How far a digit may move; each value is the half-width of a uniform distribution."""
+    """The half-widths of the uniform distributions that the maps are drawn from."""
 
     rotation_degrees: float = 11.0
     shear: float = 0.15
     scale: float = 0.1
-    stretch: float = 0.06  # one axis grows by what the other shrinks
+    stretch: float = 0.06
+    """Growth of one axis, and shrinking of the other."""
     shift_pixels: float = 1.5
 
 
 def affine(images: Any, how: Affine, *, seed: Any, amount: Any = 1.0) -> Any:
-    """Images float32 [n,28,28,1], each under its own random affine map about its centre.
+    """Map each image about its centre by an affine map of its own: [n,28,28,1] float32.
 
-    `seed` is an int32 [2] tensor: the same seed moves the same batch the same way. `amount`,
-    one number or [n], scales how far: an image with 0 stays as it is.
+    Args:
+        images: float32 [n,28,28,1].
+        how: The distributions of the maps.
+        seed: int32 [2]; the same seed gives the same maps.
+        amount: A number or [n], by which the maps are scaled; an image with 0 stays as it is.
     """
     n = tf.shape(images)[0]
     u = tf.random.stateless_uniform([6, n], seed, -1.0, 1.0) * tf.cast(amount, tf.float32)

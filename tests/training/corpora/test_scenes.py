@@ -3,28 +3,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from app.vision.decode import decode
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
-from training.scenes import KINDS, main, pool, render, thin
-
-Grey = NDArray[np.uint8]
+from training.corpora.scenes import KINDS, main, pool, render, thin
 
 
-def seven(side: int = 28) -> Grey:
+def seven(side: int = 28) -> GrayImage:
     image = np.zeros((side, side), np.uint8)
     points = np.array([(6, 5), (21, 5), (11, 23)]) * side // 28
     cv2.polylines(image, [points.astype(np.int32)], False, 255, max(1, side // 11), cv2.LINE_AA)
     return image
 
 
-def seen(file: bytes) -> Grey:
-    return normalize(decode(file, max_pixels=1_000_000).grey).digit
+def normalized(file: bytes) -> GrayImage:
+    return normalize(decode(file).gray).digit
 
 
-def alike(one: Grey, other: Grey) -> float:
-    a, b = (cv2.GaussianBlur(image.astype(np.float32), (0, 0), 2).ravel() for image in (one, other))
+def alike(image: GrayImage, other: GrayImage) -> float:
+    blurred = (cv2.GaussianBlur(x.astype(np.float32), (0, 0), 2) for x in (image, other))
+    a, b = (x.ravel() for x in blurred)
     return float(np.corrcoef(a, b)[0, 1])
 
 
@@ -32,7 +31,7 @@ def alike(one: Grey, other: Grey) -> float:
 def test_a_scene_is_an_image_file_that_shows_the_digit(kind: str) -> None:
     plain = normalize(seven()).digit
     likeness = [
-        alike(seen(render(seven(), kind, np.random.default_rng(i))), plain) for i in (1, 2, 3)
+        alike(normalized(render(seven(), kind, np.random.default_rng(i))), plain) for i in (1, 2, 3)
     ]
     assert np.median(likeness) > 0.6
 
@@ -45,7 +44,10 @@ def test_the_same_seed_makes_the_same_scene(kind: str) -> None:
 
 
 def test_digits_of_any_size_are_rendered() -> None:
-    assert alike(seen(render(seven(16), "canvas white", np.random.default_rng(1))), seven()) > 0.6
+    assert (
+        alike(normalized(render(seven(16), "canvas white", np.random.default_rng(1))), seven())
+        > 0.6
+    )
 
 
 def test_a_skeleton_is_one_pixel_wide_and_in_one_piece() -> None:

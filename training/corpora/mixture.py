@@ -1,10 +1,9 @@
-"""What a robust network learns from: clean digits, altered ones, scenes, and what is no digit.
+"""The mixture that a robust network learns from: clean and altered digits, scenes and outliers.
 
-An epoch shows every clean digit once, half of them a little bent, as another hand might have
-drawn them; half as many again are altered as arrays
-(`training.corrupt`), three eighths were photographed, scanned or drawn and came back through
-`app.normalize` (`training.scenes`), and three sixteenths are no digits at all
-(`training.outliers`). Every batch has them in these shares: clean digits are half of it.
+An epoch has every clean digit once, half of them bent a little. For each clean digit there are half
+an altered array (`corruptions`), three eighths of a scene, normalized by `app.vision.normalize`
+(`scenes`), and three sixteenths of an outlier, which is no digit (`outliers`). Every batch has
+these shares.
 """
 
 from dataclasses import dataclass
@@ -15,28 +14,31 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from training import augment, corrupt, data
+from training.corpora import augment, corruptions, data
 
 NO_DIGIT = -1
-ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875  # for each clean digit
+ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875
+"""Images for each clean digit."""
 CLEAN = augment.Affine(rotation_degrees=12, shear=0.18, scale=0.12, stretch=0.1, shift_pixels=1.5)
-BENT, BENT_PIXELS = 0.5, (0.3, 0.9)  # which part of the clean digits, and how far
-STILL_MOVED = 0.5  # of CLEAN: scenes have had their own geometry
+BENT, BENT_PIXELS = 0.5, (0.3, 0.9)
+"""Share of clean digits that are bent, and by how many pixels."""
+SCENE_AMOUNT = 0.5
+"""Share of `CLEAN` by which scenes are moved: they have geometry of their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Made ahead, because rendering a scene takes as long as learning from a dozen."""
+    """Scenes and outliers, made ahead: rendering a scene takes as long as learning from a dozen."""
 
     scenes: data.Digits
     outliers: NDArray[np.uint8]
 
 
 def read(scenes: Path, outliers: Path) -> Pools:
-    """What `training.scenes` and `training.outliers` wrote.
+    """Read the pools that `training.corpora.scenes` and `training.corpora.outliers` write.
 
     Raises:
-        DataError: a file is missing or not a pool.
+        DataError: A file is missing or not a pool.
     """
     try:
         with np.load(scenes) as pool:
@@ -56,10 +58,15 @@ def epoch_of(
     batch_size: int,
     clean: augment.Affine = CLEAN,
 ) -> Any:
-    """A dataset of one pass: images float32 [n,28,28,1] in 0–1, labels int32 [n] (−1: none).
+    """Return one epoch: images float32 [n,28,28,1] in 0–1, labels int32 [n], −1 for outliers.
 
-    `batch_size` counts clean digits; with the others a batch is about twice that. `clean` is how
-    far digits move.
+    Args:
+        digits: The clean digits.
+        pools: The scenes and outliers.
+        seed: Seed of the run.
+        epoch: Number of the epoch.
+        batch_size: Clean digits in a batch; with the others a batch is about twice as large.
+        clean: The distributions of the maps that clean digits are moved by.
     """
     rng = np.random.default_rng([seed, epoch])
     steps = len(digits) // batch_size
@@ -79,7 +86,7 @@ def epoch_of(
         )
     )
     parts = (own, altered, scenes, outliers)
-    amount = np.repeat([1.0, 0.0, STILL_MOVED, 1.0], [part.shape[1] for part in parts])
+    amount = np.repeat([1.0, 0.0, SCENE_AMOUNT, 1.0], [part.shape[1] for part in parts])
     images = (digits.images, digits.images, pools.scenes.images, pools.outliers)
     none = np.full(len(pools.outliers), NO_DIGIT)
     labels = (digits.labels, digits.labels, pools.scenes.labels, none)
@@ -88,7 +95,7 @@ def epoch_of(
         for step, places in enumerate(zip(*parts, strict=True)):
             taken = [image[place] for image, place in zip(images, places, strict=True)]
             taken[0] = _partly_bent(taken[0], rng)
-            taken[1] = corrupt.some(taken[1], rng)
+            taken[1] = corruptions.some(taken[1], rng)
             named = [label[place] for label, place in zip(labels, places, strict=True)]
             yield (
                 np.concatenate(taken),
@@ -111,9 +118,7 @@ def epoch_of(
 
 
 def untuned() -> Any:
-    """No autotuning: there is nothing to tune, and its thread holds every epoch up for half a
-    minute when the epoch is over.
-    """
+    """Return options without autotuning: its thread delays an epoch's end by half a minute."""
     options = tf.data.Options()
     options.autotune.enabled = False
     return options
@@ -122,7 +127,7 @@ def untuned() -> Any:
 def _partly_bent(images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
     part = int(len(images) * BENT)
     levels = [
-        corrupt.bent(image, rng, rng.uniform(*BENT_PIXELS))
+        corruptions.bent(image, rng, rng.uniform(*BENT_PIXELS))
         for image in images[:part].astype(np.float32)
     ]
     return np.concatenate([np.rint(levels).astype(np.uint8), images[part:]])

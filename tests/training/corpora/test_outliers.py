@@ -3,9 +3,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from training.outliers import (
+from app.vision.grayscale import GrayImage
+from training.corpora.outliers import (
     FONTS,
     HELD_BACK,
     HELD_BACK_FONTS,
@@ -22,10 +22,8 @@ from training.outliers import (
     without,
 )
 
-Grey = NDArray[np.uint8]
 
-
-def digits() -> tuple[Grey, Grey]:
+def digits() -> tuple[GrayImage, GrayImage]:
     """Ten drawn digits; what halves and pairs are made of needs no more."""
     images = np.zeros((10, 28, 28), np.uint8)
     for i, image in enumerate(images):

@@ -1,11 +1,11 @@
-"""What is not a digit, made by code: letters, signs, shapes, scribbles, parts and pairs of digits,
-textures. From these the model learns to say so.
+"""Outliers: images that are no digits, made by code, from which the model learns to reject.
 
-Letters come from the fonts that matplotlib ships and from skeletons drawn here, rewritten with a
-pen and bent as hands bend them; those that can't be told from digits (o, l, z, s, …) are left out.
-Some fonts, letters and kinds are held back: rejection is reported on those, never trained on them.
+They are letters, signs, shapes, scribbles, parts and pairs of digits, and textures. Letters come
+from the fonts that matplotlib ships and from skeletons in `WRITTEN`, drawn with a pen and bent as
+hands bend them; those that can't be told from digits (o, l, z, s, …) are left out. Some fonts,
+letters and kinds are held back: they are evaluated on and never trained on.
 
-    python -m training.outliers --data mnist.npz --split train --count 60000 --seed 1 --out o.npz
+    python -m training.corpora.outliers --data mnist.npz --count 60000 --seed 1 --out o.npz
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
-from training.scenes import (
+from training.corpora import Rng
+from training.corpora.scenes import (
     MARGIN,
     REACH,
     SPLITS,
@@ -35,11 +37,8 @@ from training.scenes import (
     waves,
 )
 
-Grey = NDArray[np.uint8]
-Rng = np.random.Generator
-
 CANVAS = 96
-"""Pixels of the side of the picture that a sign is drawn on, before `app.normalize` sees it."""
+"""Pixels of the side of the picture that a sign is drawn on, before it is normalized."""
 
 LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwxyαγεηλμνπρφχψωΓΔΘΛΞΠΣΦΨΩЖИЛФЦШЮЯ"
 SIGNS = "&%@#?*+=~<>€£§¶±√∞∑∫≈≠→↑✓★♥♦"
@@ -110,6 +109,7 @@ HELD_BACK_WRITTEN = {"K", "k", "R", "h", "v", "V", "E round", "a two", "t cross"
 
 @cache
 def font(name: str) -> ImageFont.FreeTypeFont:
+    """Load one of matplotlib's fonts at the size `WORK`."""
     return ImageFont.truetype(
         str(Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), WORK
     )
@@ -117,14 +117,15 @@ def font(name: str) -> ImageFont.FreeTypeFont:
 
 @cache
 def drawable(name: str, letters: str) -> str:
-    """Those of `letters` that font `name` has: others come out as its empty box, or not at all."""
+    """Return those of `letters` that the font has; it draws others as an empty box, or not."""
     missing = glyph(name, "\uffff")
     has = [c for c in letters if (g := glyph(name, c)).any() and not np.array_equal(g, missing)]
     return "".join(has)
 
 
 @cache
-def glyph(name: str, letter: str) -> Grey:
+def glyph(name: str, letter: str) -> GrayImage:
+    """Draw a letter in white on black [h,w], cut to its ink."""
     image = Image.new("L", (2 * WORK, 2 * WORK))
     ImageDraw.Draw(image).text((WORK // 2, WORK // 4), letter, 255, font(name))
     pixels = np.asarray(image)
@@ -133,7 +134,7 @@ def glyph(name: str, letter: str) -> Grey:
 
 
 def bent(distance: Plane, rng: Rng, amount: float = 2.5) -> Plane:
-    """A field of distances [h,w] as an unsteady hand would draw it: `amount` is in pixels of 96."""
+    """Bend a field of distances [h,w] as an unsteady hand would, by `amount` pixels of 96."""
     height, width = distance.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     reach = amount * max(height, width) / 96
@@ -146,7 +147,7 @@ def bent(distance: Plane, rng: Rng, amount: float = 2.5) -> Plane:
 
 
 def on_canvas(distance: Plane, rng: Rng, pen: float) -> Plane:
-    """`distance` (see `stroke_distance`) turned, slanted, stretched, inked `pen` wide."""
+    """Turn, slant and stretch `distance` (see `stroke_distance`), and ink it `pen` wide."""
     longer = CANVAS * rng.uniform(0.6, 0.75)
     turn = rng.uniform(-12, 12), rng.normal(0, 0.15)
     warped = placed(distance, (CANVAS, CANVAS), longer, (CANVAS / 2, CANVAS / 2), turn)
@@ -157,11 +158,12 @@ def on_canvas(distance: Plane, rng: Rng, pen: float) -> Plane:
 
 
 def pen_width(rng: Rng) -> float:
-    """Half a stroke's width as a share of a sign's longer side, like those of MNIST's pens."""
+    """Draw half a stroke's width as a share of a sign's longer side, like those of MNIST's pens."""
     return float(rng.uniform(0.03, 0.09))
 
 
 def printed(letters: str, fonts: tuple[str, ...], rng: Rng) -> Plane:
+    """Draw a letter of a font, as a stroke or as an outline."""
     name = fonts[rng.integers(len(fonts))]
     choice = drawable(name, letters)
     image = glyph(name, choice[rng.integers(len(choice))])
@@ -171,7 +173,7 @@ def printed(letters: str, fonts: tuple[str, ...], rng: Rng) -> Plane:
 
 
 def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A Catmull-Rom curve [m,2] through `points` [n,2]; doubled points stay corners."""
+    """Return a Catmull-Rom curve [m,2] through `points` [n,2]; doubled points stay corners."""
     padded = np.vstack([points[:1], points, points[-1:]])
     t = np.linspace(0, 1, 8, endpoint=False)[:, None]
     pieces = []
@@ -183,7 +185,7 @@ def smooth(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def drawn(strokes: list[NDArray[np.float64]], rng: Rng, pen: float) -> Plane:
-    """`strokes`, each [n,2] in a unit square, on the canvas."""
+    """Draw `strokes`, each [n,2] in a unit square, on the canvas."""
     side = WORK + 2 * MARGIN
     away = np.ones((side, side), np.uint8)
     for stroke in strokes:
@@ -194,6 +196,7 @@ def drawn(strokes: list[NDArray[np.float64]], rng: Rng, pen: float) -> Plane:
 
 
 def written(names: list[str], rng: Rng) -> Plane:
+    """Draw one of the named skeletons with an unsteady pen."""
     wide = rng.uniform(0.55, 1.0)
     strokes = []
     for text in WRITTEN[names[rng.integers(len(names))]]:
@@ -207,11 +210,13 @@ def written(names: list[str], rng: Rng) -> Plane:
 
 
 def scribble(rng: Rng) -> Plane:
+    """Draw a random smooth curve."""
     count = int(rng.integers(7, 22))
     return drawn([smooth(rng.uniform(0, 1, (count, 2)))], rng, float(rng.uniform(0.015, 0.05)))
 
 
 def zigzag(rng: Rng) -> Plane:
+    """Draw a zigzag line."""
     count = int(rng.integers(5, 11))
     x = np.linspace(0, 1, count)
     y = np.where(np.arange(count) % 2, 0.0, rng.uniform(0.4, 1)) + rng.normal(0, 0.05, count)
@@ -221,6 +226,7 @@ def zigzag(rng: Rng) -> Plane:
 
 
 def spiral(rng: Rng) -> Plane:
+    """Draw a spiral."""
     turn = np.linspace(0, 2 * np.pi * rng.uniform(2, 3.5), 60) * rng.choice([-1, 1])
     radius = np.linspace(0.05, 0.5, 60)
     points = 0.5 + np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
@@ -228,7 +234,7 @@ def spiral(rng: Rng) -> Plane:
 
 
 def polygon(rng: Rng) -> Plane:
-    """Triangles, boxes, stars, crosses, arrows."""
+    """Draw a triangle, box, star, cross or arrow."""
     kind = rng.integers(5)
     if kind == 0:
         corners = np.array([[0.5, 0], [1, 1], [0, 1], [0.5, 0]])
@@ -250,7 +256,7 @@ def polygon(rng: Rng) -> Plane:
 
 
 def grid(rng: Rng) -> Plane:
-    """Empty boxes and tables."""
+    """Draw an empty box or table."""
     down, across = (np.linspace(0, 1, int(rng.integers(2, 5))) for _ in range(2))
     strokes = [np.array([[x, 0], [x, 1.0]]) for x in across]
     strokes += [np.array([[0, y], [1.0, y]]) for y in down]
@@ -258,6 +264,7 @@ def grid(rng: Rng) -> Plane:
 
 
 def texture(rng: Rng) -> Plane:
+    """Draw smooth noise or stripes."""
     shape = (CANVAS, CANVAS)
     field = waves(rng, shape, float(rng.uniform(3, 14)))
     if rng.random() < 0.5:
@@ -269,8 +276,8 @@ def texture(rng: Rng) -> Plane:
     return np.asarray(255 * np.clip(0.5 + 4 * (field - level), 0, 1), np.float32)
 
 
-def noise(rng: Rng) -> Grey:
-    """Noise [28,28] that no normalizing could make more or less of."""
+def noise(rng: Rng) -> GrayImage:
+    """Draw noise [28,28], which is not normalized."""
     kind = rng.integers(4)
     if kind == 0:
         pixels = rng.integers(0, 256, (28, 28))
@@ -290,7 +297,8 @@ HALVES = {0: "lrtb", 2: "lrb", 3: "lt", 4: "lt", 5: "ltr", 8: "l", 9: "l"}
 """Halves (left, right, top, bottom) of digits that are no digit, nor look like another's."""
 
 
-def large(digit: Grey) -> Plane:
+def large(digit: GrayImage) -> Plane:
+    """Enlarge a digit's ink to a longer side of `WORK` pixels."""
     left, top, width, height = cv2.boundingRect(digit)
     ink = digit[top : top + height, left : left + width].astype(np.float32)
     scale = WORK / max(height, width)
@@ -298,7 +306,8 @@ def large(digit: Grey) -> Plane:
     return np.asarray(cv2.resize(ink, size, interpolation=cv2.INTER_CUBIC).clip(0, 255), np.float32)
 
 
-def half(digits: Grey, labels: Grey, rng: Rng) -> Plane:
+def half(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
+    """Draw a half of a digit that is no digit by itself."""
     while True:
         at = int(rng.integers(len(digits)))
         sides = HALVES.get(int(labels[at]))
@@ -319,8 +328,8 @@ def half(digits: Grey, labels: Grey, rng: Rng) -> Plane:
     return np.pad(ink, 12)
 
 
-def several(digits: Grey, rng: Rng) -> Plane:
-    """Two or three digits side by side, or one over the other."""
+def several(digits: GrayImage, rng: Rng) -> Plane:
+    """Draw two or three digits side by side, or above each other."""
     count = 2 if rng.random() < 0.75 else 3
     parts = [large(digits[i]) for i in rng.integers(0, len(digits), count)]
     upright = rng.random() < 0.15
@@ -338,7 +347,8 @@ def several(digits: Grey, rng: Rng) -> Plane:
     return np.pad(canvas.T if upright else canvas, 8)
 
 
-def crossed_out(digits: Grey, rng: Rng) -> Plane:
+def crossed_out(digits: GrayImage, rng: Rng) -> Plane:
+    """Draw a digit with a zigzag line over it."""
     ink = np.pad(large(digits[rng.integers(len(digits))]), 16)
     height, width = ink.shape
     layer = np.zeros((height, width), np.uint8)
@@ -351,14 +361,14 @@ def crossed_out(digits: Grey, rng: Rng) -> Plane:
     return np.maximum(ink, layer)
 
 
-def turned(digits: Grey, labels: Grey, rng: Rng) -> Plane:
-    """Digits that lie on their sides and are digits no more."""
+def turned(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
+    """Draw a digit on its side that is no digit there."""
     of_use = np.flatnonzero(np.isin(labels, (3, 4, 5, 8)))
     at = rng.choice(of_use) if len(of_use) else rng.integers(len(digits))
     return np.pad(np.rot90(large(digits[at]), int(rng.choice([1, 3]))), 12)
 
 
-Maker = Callable[[Grey, Grey, Rng], Plane | Grey]
+Maker = Callable[[GrayImage, GrayImage, Rng], Plane | GrayImage]
 
 MADE: dict[str, tuple[float, Maker]] = {
     "printed letters": (0.22, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
@@ -394,40 +404,54 @@ HELD_BACK: dict[str, tuple[float, Maker]] = {
 
 
 def without(letters: str) -> str:
+    """Return `letters` without those that are held back."""
     return "".join(c for c in letters if c not in HELD_BACK_LETTERS)
 
 
 def sample(
-    n: int, rng: Rng, digits: Grey, labels: Grey, *, held_back: bool = False
-) -> tuple[Grey, Grey]:
-    """`n` outliers uint8 [n,28,28] as the model sees them, and the index of each one's kind in
-    `MADE`, or with `held_back` in `HELD_BACK`; `digits` [m,h,w] are what pairs and halves are
-    made of."""
+    n: int, rng: Rng, digits: GrayImage, labels: GrayImage, *, held_back: bool = False
+) -> tuple[GrayImage, GrayImage]:
+    """Make `n` outliers.
+
+    Args:
+        n: Outliers to make.
+        rng: The generator.
+        digits: [m,h,w], from which pairs and halves are made.
+        labels: [m].
+        held_back: Make the kinds of `HELD_BACK` instead of those of `MADE`.
+
+    Returns:
+        The outliers uint8 [n,28,28], normalized, and the index of each kind in its table.
+    """
     table = HELD_BACK if held_back else MADE
     shares = np.array([share for share, _ in table.values()])
     makers = [maker for _, maker in table.values()]
     kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
     outliers = np.empty((n, 28, 28), np.uint8)
     for i, kind in enumerate(kinds):
-        while not wide(outlier := seen(makers[kind](digits, labels, rng))):
+        while not wide(outlier := normalized(makers[kind](digits, labels, rng))):
             pass
         outliers[i] = outlier
     return outliers, kinds
 
 
-def wide(outlier: Grey) -> bool:
-    """Whether it can be told from a 1: of an empty box, normalizing may leave one side."""
+def wide(outlier: GrayImage) -> bool:
+    """Tell whether it is wider than a 1: normalizing may leave one side of an empty box."""
     return min(cv2.boundingRect(outlier)[2:]) > 5
 
 
-def seen(ink: Plane | Grey) -> Grey:
+def normalized(ink: Plane | GrayImage) -> GrayImage:
+    """Return ink [h,w] normalized to [28,28]; ink of that size stays as it is."""
     if ink.shape == (28, 28):
         return np.asarray(ink, np.uint8)
     return normalize(np.rint(ink).clip(0, 255).astype(np.uint8)).digit
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.outliers", description=__doc__)
+    """Run the command."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.corpora.outliers", description=__doc__
+    )
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--count", type=int, default=10_000)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training import data
+from training.corpora import data
 
 
 def arrays(n: int = 60) -> dict[str, NDArray[np.uint8]]:

@@ -1,8 +1,8 @@
-"""What can happen to a 28×28 array on its way: noise, blur, lines, fog, levels, geometry.
+"""Corruptions of 28×28 arrays: noise, blur, lines, fog, levels, geometry.
 
-After MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), and some more of the same families.
-`KINDS` is the table: each takes one image, float32 [28,28] in 0–1, and a generator, draws its
-own severity, and answers a new image of the same shape; `corrupt` clips and rounds.
+Source: MNIST-C (Mu and Gilmer 2019, arXiv 1906.02337), with more of the same families. A function
+of the table `KINDS` takes an image float32 [28,28] in 0–1 and a generator, draws its own severity,
+and returns a new image of the same shape; `corrupt` clips and rounds.
 """
 
 from collections.abc import Callable
@@ -13,38 +13,43 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from training.corpora import Rng
+
 Image = NDArray[np.float32]
-Rng = np.random.Generator
 Kind = Callable[[Image, Rng], Image]
 SIDE = 28
 
 
 def corrupt(image: NDArray[np.uint8], kind: str, rng: Rng) -> NDArray[np.uint8]:
-    """One digit, uint8 [28,28], altered in the way that `kind` names."""
+    """Return a digit uint8 [28,28] altered by the corruption `kind`."""
     altered = KINDS[kind](_floats(image / np.float32(255)), rng)
     return np.asarray(np.rint(np.clip(altered, 0, 1) * 255), np.uint8)
 
 
 def some(images: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
-    """Each of uint8 [n,28,28] in a random way; the kinds are equally likely."""
+    """Return images uint8 [n,28,28], each altered by a random kind; all are equally likely."""
     kinds = rng.choice(list(KINDS), len(images))
     return np.stack([corrupt(image, kind, rng) for image, kind in zip(images, kinds, strict=True)])
 
 
 def gaussian_noise(x: Image, rng: Rng) -> Image:
+    """Add normal noise."""
     return x + rng.normal(0, rng.uniform(0.05, 0.4), x.shape).astype(np.float32)
 
 
 def shot_noise(x: Image, rng: Rng) -> Image:
+    """Draw each pixel from a Poisson distribution, as few photons would."""
     photons = np.exp(rng.uniform(np.log(2), np.log(40)))
     return _floats(rng.poisson(x * photons) / photons)
 
 
 def speckle(x: Image, rng: Rng) -> Image:
+    """Multiply by normal noise."""
     return x * (1 + rng.normal(0, rng.uniform(0.2, 0.8), x.shape)).astype(np.float32)
 
 
 def salt_and_pepper(x: Image, rng: Rng) -> Image:
+    """Set random pixels to black or white."""
     chance = rng.random(x.shape)
     share = rng.uniform(0.03, 0.35)
     x = np.where(chance < share / 2, np.float32(0), x)
@@ -52,10 +57,12 @@ def salt_and_pepper(x: Image, rng: Rng) -> Image:
 
 
 def gaussian_blur(x: Image, rng: Rng) -> Image:
+    """Blur evenly."""
     return _blurred(x, rng.uniform(0.5, 2.0))
 
 
 def motion_blur(x: Image, rng: Rng) -> Image:
+    """Blur along a random direction."""
     length = rng.uniform(2, 9)
     angle = rng.uniform(0, np.pi)
     kernel = np.zeros((11, 11), np.float32)
@@ -65,7 +72,7 @@ def motion_blur(x: Image, rng: Rng) -> Image:
 
 
 def glass_blur(x: Image, rng: Rng) -> Image:
-    """Pixels changed places with near ones, then blurred."""
+    """Exchange pixels with near ones, then blur."""
     reach = int(rng.integers(1, 3))
     rows, columns = np.indices(x.shape)
     down, right = rng.integers(-reach, reach + 1, (2, *x.shape))
@@ -74,6 +81,7 @@ def glass_blur(x: Image, rng: Rng) -> Image:
 
 
 def pixelated(x: Image, rng: Rng) -> Image:
+    """Scale down and up again."""
     side = int(rng.integers(9, 18))
     small = cv2.resize(x, (side, side), interpolation=cv2.INTER_AREA)
     way = int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR]))
@@ -81,6 +89,7 @@ def pixelated(x: Image, rng: Rng) -> Image:
 
 
 def jpeg(x: Image, rng: Rng) -> Image:
+    """Compress as JPEG of low quality."""
     quality = int(rng.integers(5, 40))
     levels = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
     code = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -88,28 +97,33 @@ def jpeg(x: Image, rng: Rng) -> Image:
 
 
 def raised_black(x: Image, rng: Rng) -> Image:
+    """Add a constant level."""
     return x + np.float32(rng.uniform(0.1, 0.6))
 
 
 def low_contrast(x: Image, rng: Rng) -> Image:
+    """Compress the range of levels."""
     gain = rng.uniform(0.15, 0.8)
     return (x * gain + rng.uniform(0, 1 - gain)).astype(np.float32)
 
 
 def gamma(x: Image, rng: Rng) -> Image:
+    """Apply a random gamma curve."""
     return x ** np.float32(np.exp(rng.uniform(-1.2, 1.2)))
 
 
 def two_levels(x: Image, rng: Rng) -> Image:
+    """Cut all levels at a random one."""
     return (x > rng.uniform(0.15, 0.75)).astype(np.float32)
 
 
 def inverted(x: Image, rng: Rng) -> Image:
+    """Exchange black and white."""
     return 1 - x
 
 
 def inverted_bands(x: Image, rng: Rng) -> Image:
-    """Ground and ink change places left and right of the middle, or above and below it."""
+    """Invert bands left and right of the middle, or above and below it."""
     x = x.copy()
     first, last = rng.integers(3, 10, 2)
     bands = x if rng.random() < 0.7 else x.T
@@ -119,6 +133,7 @@ def inverted_bands(x: Image, rng: Rng) -> Image:
 
 
 def fog(x: Image, rng: Rng) -> Image:
+    """Blend with smooth noise of several scales."""
     amount = rng.uniform(0.5, 2.5)
     hills = [_waves(rng, cells) * 0.6**power for power, cells in enumerate((2, 4, 7, 14))]
     cloud = np.sum(hills, axis=0)
@@ -127,7 +142,7 @@ def fog(x: Image, rng: Rng) -> Image:
 
 
 def shade(x: Image, rng: Rng) -> Image:
-    """Light that falls off to one side, on ground and ink alike."""
+    """Brighten towards one side, ground and ink alike."""
     angle = rng.uniform(0, 2 * np.pi)
     rows, columns = np.indices(x.shape) / (SIDE - 1) - 0.5
     slope = rows * np.sin(angle) + columns * np.cos(angle)
@@ -135,17 +150,20 @@ def shade(x: Image, rng: Rng) -> Image:
 
 
 def spatter(x: Image, rng: Rng) -> Image:
+    """Cover small drops with one level."""
     drops = _blurred(rng.normal(0, 1, x.shape).astype(np.float32), rng.uniform(0.7, 1.5))
     wet = drops > np.quantile(drops, 1 - rng.uniform(0.03, 0.15))
     return np.where(wet, np.float32(rng.choice([0.0, rng.uniform(0.5, 1)])), x)
 
 
 def line(x: Image, rng: Rng) -> Image:
+    """Draw a line across."""
     start, end = _across(rng)
     return _with_line(x, [start, end], rng)
 
 
 def zigzag(x: Image, rng: Rng) -> Image:
+    """Draw a zigzag line across."""
     start, end = _across(rng)
     corners = int(rng.integers(4, 12))
     along = np.linspace(0, 1, corners)[:, None]
@@ -155,6 +173,7 @@ def zigzag(x: Image, rng: Rng) -> Image:
 
 
 def dotted_line(x: Image, rng: Rng) -> Image:
+    """Draw a dotted line across."""
     start, end = _across(rng)
     gap = rng.uniform(2, 5)
     dots = np.arange(0, np.hypot(*(end - start)), gap)[:, None] / np.hypot(*(end - start))
@@ -165,7 +184,7 @@ def dotted_line(x: Image, rng: Rng) -> Image:
 
 
 def outlines(x: Image, rng: Rng) -> Image:
-    """Only the edges of the strokes, as an edge detector leaves them."""
+    """Keep the edges of the strokes alone, as an edge detector does."""
     levels = np.rint(np.clip(x, 0, 1) * 255).astype(np.uint8)
     if rng.random() < 0.7:
         low = rng.uniform(50, 120)
@@ -175,18 +194,20 @@ def outlines(x: Image, rng: Rng) -> Image:
 
 
 def thinner(x: Image, rng: Rng) -> Image:
+    """Erode the strokes."""
     kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
     return _mixed(x, cv2.erode(x, kernel), rng)
 
 
 def thicker(x: Image, rng: Rng) -> Image:
+    """Dilate the strokes."""
     side = int(rng.integers(2, 5))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return _mixed(x, cv2.dilate(x, kernel), rng)
 
 
 def gaps(x: Image, rng: Rng) -> Image:
-    """A pen that failed here and there: narrow strips without ink."""
+    """Remove the ink of narrow strips, as a failing pen does."""
     x = x.copy()
     for _ in range(int(rng.integers(1, 4))):
         start, end = _across(rng)
@@ -195,7 +216,7 @@ def gaps(x: Image, rng: Rng) -> Image:
 
 
 def patch(x: Image, rng: Rng) -> Image:
-    """A small square of one grey over it."""
+    """Cover a small square with one level."""
     side = int(rng.integers(3, 8))
     row, column = rng.integers(2, SIDE - 2 - side, 2)
     x = x.copy()
@@ -204,11 +225,13 @@ def patch(x: Image, rng: Rng) -> Image:
 
 
 def turned(x: Image, rng: Rng) -> Image:
+    """Rotate by 8–30°."""
     angle = rng.uniform(8, 30) * rng.choice([-1, 1])
     return _warped(x, cv2.getRotationMatrix2D((13.5, 13.5), angle, 1))
 
 
 def sheared(x: Image, rng: Rng) -> Image:
+    """Shear along one axis."""
     shear = rng.uniform(0.15, 0.5) * rng.choice([-1, 1])
     way = [[1, shear, -13.5 * shear], [0, 1, 0]]
     across = [[1, 0, 0], [shear * 0.7, 1, -9.45 * shear]]
@@ -216,21 +239,24 @@ def sheared(x: Image, rng: Rng) -> Image:
 
 
 def scaled(x: Image, rng: Rng) -> Image:
+    """Scale both axes, each by its own factor."""
     across, down = np.exp(rng.uniform(-0.5, 0.25) + rng.uniform(-0.2, 0.2, 2))
     return _warped(x, np.array([[across, 0, 13.5 * (1 - across)], [0, down, 13.5 * (1 - down)]]))
 
 
 def shifted(x: Image, rng: Rng) -> Image:
+    """Move by up to 5 pixels."""
     right, down = rng.uniform(-5, 5, 2)
     return _warped(x, np.array([[1, 0, right], [0, 1, down]]))
 
 
 def elastic(x: Image, rng: Rng) -> Image:
+    """Displace pixels smoothly, by 0.7–1.6 pixels."""
     return bent(x, rng, rng.uniform(0.7, 1.6))
 
 
 def bent(x: Image, rng: Rng, strength: float) -> Image:
-    """Smooth random displacement by `strength` pixels (Simard, Steinkraus and Platt 2003)."""
+    """Displace pixels smoothly by `strength` pixels (Simard, Steinkraus and Platt 2003)."""
     rows, columns = np.indices(x.shape).astype(np.float32)
     right, down = (_floats(_waves(rng, 5)) * strength for _ in range(2))
     return _floats(cv2.remap(x, columns + right, rows + down, cv2.INTER_LINEAR))

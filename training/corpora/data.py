@@ -1,8 +1,7 @@
-"""MNIST, checked byte for byte before anything is learnt from it.
+"""Data: MNIST, verified byte for byte, whatever its source.
 
-The four arrays are compared with the official files: written back as IDX (big-endian
-header, then the bytes) they must have the SHA-256 of what Yann LeCun published in 1998,
-so that it does not matter which mirror or which container they came from.
+Written as IDX (big-endian header, then the bytes), the four arrays must have the SHA-256 of the
+files that Yann LeCun published in 1998.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ HELD_BACK = 5_000
 
 
 class DataError(Exception):
-    """The data set is missing, truncated, or not what it should be."""
+    """A data set is missing, damaged, or another than expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Digits:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What is learnt from, what choices are made on, and what is opened once at the end."""
+    """Digits to learn from, to choose by, and to test with, once, at the end."""
 
     train: Digits
     validation: Digits
@@ -53,14 +52,14 @@ class Split:
 
 
 def load(path: Path | None = None, *, any_data: bool = False) -> Split:
-    """MNIST from `path` (an .npz with Keras' keys), or from Keras' public address.
+    """Load MNIST, and hold back the last 5,000 training images, or a twelfth of a smaller set.
 
-    The last 5,000 training images, or a twelfth of a smaller set, are held back for
-    validation. `any_data` lets arrays in that are not MNIST, as the tests do; their shapes
-    and types are checked all the same.
+    Args:
+        path: An .npz with Keras' keys; by default it is downloaded from Keras' public address.
+        any_data: Accept arrays that are not MNIST's, as tests do; shapes and types must hold.
 
     Raises:
-        DataError: the file is missing or broken, or its arrays are not the expected ones.
+        DataError: The file is missing or broken, or its arrays are not the expected ones.
     """
     arrays = _read(path if path is not None else _download())
     sha256 = {name: idx_sha256(array) for name, array in arrays.items()}
@@ -81,10 +80,10 @@ def load(path: Path | None = None, *, any_data: bool = False) -> Split:
 
 
 def load_other(path: Path) -> Digits:
-    """Digits of another data set, for measuring only: an .npz with x uint8 [n,h,w] and y [n].
+    """Load digits of another data set, to evaluate on: an .npz with x uint8 [n,h,w] and y [n].
 
     Raises:
-        DataError: the file is missing, broken, or has other arrays.
+        DataError: The file is missing, broken, or has other arrays.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -97,13 +96,13 @@ def load_other(path: Path) -> Digits:
 
 
 def path_from_environment() -> Path | None:
-    """The local copy that `DIGITS_DATA` names, if it is set."""
+    """Return the path that the environment variable DIGITS_DATA names, if any."""
     name = os.environ.get("DIGITS_DATA")
     return Path(name) if name else None
 
 
 def idx_sha256(array: NDArray[np.uint8]) -> str:
-    """SHA-256 of `array` as an IDX file: 0, 0, type 8 (uint8), rank, sizes, then the bytes."""
+    """Return the SHA-256 of `array` as IDX: 0, 0, type 8 (uint8), rank, sizes, then the bytes."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     return hashlib.sha256(header + np.ascontiguousarray(array).tobytes()).hexdigest()
 

@@ -1,7 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
-from training import augment, export
+from training import export
+from training.corpora import augment
 
 IMAGES = export.golden_images()[:20, ..., None] / np.float32(255)
 SEED = tf.constant([1, 2])

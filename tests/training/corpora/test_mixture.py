@@ -4,13 +4,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training import augment, data, export, mixture
+from training import export
+from training.corpora import augment, data, mixture
 
 RNG = np.random.default_rng(0)
 
 
 def some(n: int, level: int) -> data.Digits:
-    """Digits whose grey level says where they come from."""
+    """Digits whose gray level says where they come from."""
     images = np.full((n, 28, 28), level, np.uint8)
     return data.Digits(images, RNG.integers(0, 10, n).astype(np.uint8))
 

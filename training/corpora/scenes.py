@@ -1,13 +1,13 @@
-"""What people send, made from the digits of a data set: photos, scans, forms, canvas drawings.
+"""Scenes: photos, scans, forms and canvas drawings, made from the digits of a data set.
 
-`render(digit, kind, rng)` writes a digit with some pen on some ground, looks at it through some
-camera and returns the bytes of an image file, so that decoding and normalizing are part of what
-is learnt and measured. `KINDS` is the table of kinds; a `Look` says what varies within one.
+`render(digit, kind, rng)` writes a digit with a pen on a ground, photographs it and returns an
+image file, so that decoding and normalizing are part of training and evaluation. `KINDS` is the
+table of kinds; a `Look` has the ranges of a kind's parameters.
 
-    python -m training.scenes --data mnist.npz --split train --count 100000 --seed 1 --out pool.npz
+    python -m training.corpora.scenes --data mnist.npz --count 100000 --seed 1 --out pool.npz
 
-writes a pool: the scenes as `app.normalize` sees them, `digits` uint8 [n,28,28], with `labels`,
-`kinds` (index into `kind_names`), `sources` (index of the digit in its array).
+writes a pool: the scenes normalized, `digits` uint8 [n,28,28], with `labels`, `kinds` (index into
+`kind_names`) and `sources` (index of the digit in its array).
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.vision.decode import decode
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
+from training.corpora import Rng
 
-Grey = NDArray[np.uint8]
 Plane = NDArray[np.floating[Any]]
 Range = tuple[float, float]
-Rng = np.random.Generator
 
 WORK = 64
 """Pixels of a digit's longer side while its strokes are worked out."""
@@ -42,7 +42,7 @@ REACH = 32.0
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What varies within a kind of scene. Ranges are drawn from evenly; shares are of 1."""
+    """The parameters of a kind of scene. Ranges are drawn from evenly; shares are of 1."""
 
     side: Range = (80, 240)
     """Pixels of the frame's shorter side."""
@@ -50,20 +50,20 @@ class Look:
     fill: Range = (0.4, 0.8)
     """The digit's longer side as a share of the frame's shorter one."""
     off_centre: float = 0.5
-    """How far the digit may stray, as a share of the room there is."""
+    """The digit's distance from the middle, as a share of the room around it."""
     pen: Range | None = None
     """Stroke width as a share of the digit's longer side; None: the writer's own, a bit varied."""
     tilt: float = 10.0
     """Degrees, to either side."""
     perspective: float = 0.0
-    """How far the corners move, as a share of the side."""
+    """Distance that the corners move, as a share of the side."""
     paper: Range = (0.8, 1.0)
     ink: Range = (0.05, 0.4)
     """Reflectance of ground and ink; chalk is brighter than its board."""
     tint: float = 0.0
-    """How far the channels' levels differ."""
+    """Difference of the channels' levels."""
     grain: float = 0.0
-    """How much of the stroke the paper's texture keeps free."""
+    """Share of the stroke that the paper's texture keeps free."""
     gaps: float = 0.0
     """Share of a stroke's length that a dry pen leaves out."""
     lines: str = ""
@@ -73,7 +73,7 @@ class Look:
     specks: float = 0.0
     """Mean number of specks of dust."""
     gradient: float = 0.0
-    """How much darker the darkest corner is."""
+    """Darkening of the darkest corner, as a share."""
     shadow: float = 0.0
     """Chance of a shadow's edge across the picture."""
     vignette: float = 0.0
@@ -85,15 +85,23 @@ class Look:
 
 
 def uniform(rng: Rng, bounds: Range) -> float:
+    """Draw a number evenly from `bounds`."""
     return float(rng.uniform(*bounds))
 
 
 # ----------------------------------------------------------------------------- strokes
 
 
-def stroke_distance(digit: Grey, rng: Rng, *, pen: bool) -> Plane:
-    """Signed distance to the edge of the ink, or with `pen` to the middle of the stroke, negated;
-    [WORK+2·MARGIN]² with the digit's longer side WORK pixels long. Positive is inside."""
+def stroke_distance(digit: GrayImage, rng: Rng, *, pen: bool) -> Plane:
+    """Return the signed distance to the edge of the ink; positive is inside.
+
+    The field is [WORK+2·MARGIN]², the digit's longer side `WORK` pixels.
+
+    Args:
+        digit: [h,w], white ink on black.
+        rng: The generator.
+        pen: Return the negated distance to the middle of the stroke instead.
+    """
     ink = digit[box_of(digit > 24)]
     height, width = ink.shape
     scale = WORK / max(height, width)
@@ -113,8 +121,8 @@ def stroke_distance(digit: Grey, rng: Rng, *, pen: bool) -> Plane:
     return np.asarray(cv2.GaussianBlur(inside - outside, (0, 0), 1.0), np.float32)
 
 
-def thin(solid: Grey) -> Grey:
-    """The skeleton of `solid` [h,w], 0 and 1, with an empty border (Zhang and Suen, 1984)."""
+def thin(solid: GrayImage) -> GrayImage:
+    """Return the skeleton of `solid` [h,w], 0 and 1, its border empty (Zhang and Suen 1984)."""
     image = solid.copy()
     inner = image[1:-1, 1:-1]
     height, width = image.shape
@@ -136,7 +144,7 @@ RING = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))
 
 
 def removable(kept: tuple[tuple[int, ...], tuple[int, ...]]) -> NDArray[np.bool_]:
-    """For each of the 256 neighbourhoods, whether its middle may go in this half of a pass."""
+    """Tell for each of 256 neighbourhoods whether this half of a pass removes its middle."""
     around = (np.arange(256)[:, None] >> np.arange(8)) & 1
     count = around.sum(axis=1)
     rises = ((around == 0) & (np.roll(around, -1, axis=1) == 1)).sum(axis=1)
@@ -152,6 +160,7 @@ REMOVABLE = (
 
 
 def box_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns that hold all of `mask` [h,w]."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     return slice(top, top + max(height, 1)), slice(left, left + max(width, 1))
 
@@ -159,7 +168,7 @@ def box_of(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
 def placed(
     distance: Plane, shape: tuple[int, int], longer: float, centre: Range, turn: Range
 ) -> Plane:
-    """`distance` turned by degrees, slanted by a share, and scaled into a frame of `shape`."""
+    """Turn `distance` by degrees, slant it by a share, and scale it into a frame of `shape`."""
     scale = longer / WORK
     angle, slant = np.deg2rad(turn[0]), turn[1]
     rotation = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -171,7 +180,7 @@ def placed(
 
 
 def waves(rng: Rng, shape: tuple[int, int], cells: float) -> Plane:
-    """Smooth noise, about -1 to 1, with `cells` bumps along each side."""
+    """Draw smooth noise, about -1 to 1, with `cells` bumps along each side."""
     grid = rng.standard_normal((int(cells) + 2, int(cells) + 2), dtype=np.float32) * 0.5
     size = max(2, shape[1] // 4), max(2, shape[0] // 4)
     smooth = cv2.resize(grid, size, interpolation=cv2.INTER_CUBIC)
@@ -179,16 +188,17 @@ def waves(rng: Rng, shape: tuple[int, int], cells: float) -> Plane:
 
 
 def coverage(distance: Plane, width: Plane | float, softness: float) -> Plane:
+    """Return in 0–1 how much of each pixel ink covers that reaches `width` beyond the edge."""
     return np.asarray(np.clip(0.5 + (distance + width) / softness, 0, 1), np.float32)
 
 
-# ------------------------------------------------------------------------ what is drawn
+# ----------------------------------------------------------------------------- drawing
 
 
 def written(
-    digit: Grey, look: Look, rng: Rng, shape: tuple[int, int]
+    digit: GrayImage, look: Look, rng: Rng, shape: tuple[int, int]
 ) -> tuple[Plane, Plane, float]:
-    """Coverage by ink and by printed lines, each [h,w] in 0–1; and the digit's longer side."""
+    """Return coverage by ink and by printed lines, each [h,w] in 0–1, and the longer side."""
     height, width = shape
     longer = uniform(rng, look.fill) * min(shape)
     room = (1 - longer / np.array([width, height])) / 2 * look.off_centre
@@ -221,6 +231,7 @@ def written(
 
 
 def edge_centre(rng: Rng, shape: tuple[int, int], longer: float) -> NDArray[np.float64]:
+    """Return a place (x, y) against one side of the frame."""
     height, width = shape
     centre = rng.uniform(0.4, 0.6, 2) * [width, height]
     reach = longer * rng.uniform(0.44, 0.52)
@@ -241,7 +252,7 @@ def neighbours(
     *,
     own: bool,
 ) -> Plane:
-    """Parts of one or two other signs that peek in at the frame's edge."""
+    """Draw parts of one or two other signs at the frame's edge."""
     height, width = shape
     ink = np.zeros(shape, np.float32)
     for side in rng.permutation(4)[: rng.integers(1, 3)]:
@@ -262,7 +273,7 @@ def neighbours(
 
 
 def segment(plane: Plane, start: Range, end: Range, width: float) -> None:
-    """Draws a line of fractional width with soft ends into `plane`."""
+    """Draw a line of fractional width with soft ends into `plane`."""
     shift = 4
     points = [(round(x * 16), round(y * 16)) for x, y in (start, end)]
     layer = np.zeros(plane.shape, np.uint8)
@@ -271,6 +282,7 @@ def segment(plane: Plane, start: Range, end: Range, width: float) -> None:
 
 
 def ruled(rng: Rng, shape: tuple[int, int], longer: float, centre: NDArray[np.float64]) -> Plane:
+    """Draw ruled paper, sometimes with a margin line."""
     plane = np.zeros(shape, np.float32)
     gap = longer * rng.uniform(0.7, 1.6)
     width = max(0.6, longer * rng.uniform(0.008, 0.03))
@@ -286,6 +298,7 @@ def ruled(rng: Rng, shape: tuple[int, int], longer: float, centre: NDArray[np.fl
 
 
 def squared(rng: Rng, shape: tuple[int, int], longer: float, centre: NDArray[np.float64]) -> Plane:
+    """Draw squared paper."""
     plane = np.zeros(shape, np.float32)
     gap = longer * rng.uniform(0.35, 1.2)
     width = max(0.6, longer * rng.uniform(0.006, 0.022))
@@ -310,8 +323,17 @@ def boxed(
     drop: float = 0.0,
     over: float = 0.0,
 ) -> Plane:
-    """A form's box. `near`: half its height in digits; `drop`: chance that a side is missing;
-    `over`: chance that its lines run on to the frame's edge, as in a table."""
+    """Draw a form's box.
+
+    Args:
+        rng: The generator.
+        shape: Height and width of the frame.
+        longer: The digit's longer side.
+        centre: The digit's middle (x, y).
+        near: Half the box's height, in digits.
+        drop: Chance that a side is missing.
+        over: Chance that the lines reach the frame's edge, as in a table.
+    """
     plane = np.zeros(shape, np.float32)
     width = max(1.0, longer * rng.uniform(0.012, 0.06))
     half = longer * rng.uniform(*near, 2)
@@ -344,11 +366,11 @@ LINES: dict[str, Callable[[Rng, tuple[int, int], float, NDArray[np.float64]], Pl
 }
 
 
-# ------------------------------------------------------------------- how it is looked at
+# ----------------------------------------------------------------------- photographing
 
 
-def picture(digit: Grey, look: Look, rng: Rng) -> Grey:
-    """The scene in grey [h,w]."""
+def picture(digit: GrayImage, look: Look, rng: Rng) -> GrayImage:
+    """Return the scene in gray [h,w]."""
     side = uniform(rng, look.side)
     aspect = uniform(rng, look.aspect)
     shape = (
@@ -382,6 +404,7 @@ def picture(digit: Grey, look: Look, rng: Rng) -> Grey:
 
 
 def specked(scene: Plane, look: Look, rng: Rng, longer: float) -> Plane:
+    """Draw specks of dust onto the scene."""
     for _ in range(rng.poisson(look.specks)):
         x, y = rng.uniform(0, 1, 2) * scene.shape[::-1]
         radius = max(0.6, longer * rng.uniform(0.004, 0.02))
@@ -392,6 +415,7 @@ def specked(scene: Plane, look: Look, rng: Rng, longer: float) -> Plane:
 
 
 def tilted(scene: Plane, amount: float, rng: Rng) -> Plane:
+    """Move the scene's corners, as a tilted camera would."""
     height, width = scene.shape
     corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     moved = corners + rng.uniform(-amount, amount, (4, 2)).astype(np.float32) * min(scene.shape)
@@ -403,7 +427,7 @@ def tilted(scene: Plane, amount: float, rng: Rng) -> Plane:
 
 
 def lit(scene: Plane, look: Look, rng: Rng) -> Plane:
-    """`scene` under a lamp to one side, in a shadow, through a cheap lens."""
+    """Light the scene by a lamp to one side, with a shadow, through a cheap lens."""
     height, width = scene.shape
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None]
@@ -423,104 +447,115 @@ def lit(scene: Plane, look: Look, rng: Rng) -> Plane:
     return np.asarray(scene * light, np.float32)
 
 
-# --------------------------------------------------------------------- how it is stored
+# ---------------------------------------------------------------------------- encoding
 
 
-def tinted(grey: Grey, amount: float, rng: Rng) -> Grey:
-    """[h,w,3] in blue, green, red, as OpenCV has them."""
+def tinted(gray: GrayImage, amount: float, rng: Rng) -> GrayImage:
+    """Return a tinted picture [h,w,3] in OpenCV's order: blue, green, red."""
     shares = 1 - np.sort(rng.uniform(0, amount, 3))[::-1] * (rng.random() < 0.8)
     tables = np.rint(np.arange(256)[:, None] * shares).clip(0, 255).astype(np.uint8)
-    return np.asarray(cv2.LUT(cv2.merge([grey] * 3), tables[None]), np.uint8)
+    return np.asarray(cv2.LUT(cv2.merge([gray] * 3), tables[None]), np.uint8)
 
 
-def jpeg(grey: Grey, look: Look, rng: Rng) -> bytes:
+def jpeg(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as JPEG."""
     quality = int(rng.integers(30, 96))
-    pixels = tinted(grey, look.tint, rng) if look.tint else grey
+    pixels = tinted(gray, look.tint, rng) if look.tint else gray
     return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
-def png(grey: Grey, look: Look, rng: Rng) -> bytes:
-    pixels = tinted(grey, look.tint, rng) if look.tint else grey
+def png(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as PNG."""
+    pixels = tinted(gray, look.tint, rng) if look.tint else gray
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def transparent(grey: Grey, look: Look, rng: Rng, *, level: int | None = None) -> bytes:
-    """Ink of one colour on nothing; what colour nothing has is up to the program that saved it."""
+def transparent(gray: GrayImage, look: Look, rng: Rng, *, level: int | None = None) -> bytes:
+    """Encode as a PNG of one colour of ink on transparency, whose hidden colour varies."""
     ink = [level] * 3 if level is not None else rng.integers(0, 256, 3).tolist()
-    rgba = np.empty((*grey.shape, 4), np.uint8)
+    rgba = np.empty((*gray.shape, 4), np.uint8)
     rgba[..., :3] = ink
-    rgba[..., 3] = 255 - grey
+    rgba[..., 3] = 255 - gray
     hidden = int(rng.choice([0, 255]))
-    rgba[grey == 255] = (hidden, hidden, hidden, 0)
+    rgba[gray == 255] = (hidden, hidden, hidden, 0)
     return cv2.imencode(".png", rgba, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
-def coloured(grey: Grey, look: Look, rng: Rng) -> bytes:
-    """Ink of one colour on a ground of another that can be told from it."""
+def coloured(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a PNG of ink of one colour on a ground of a distinct one."""
     while True:
         ground, ink = rng.integers(0, 256, (2, 3))
         if rng.random() < 0.5:
             ground = np.array([255, 255, 255])
         if np.abs(ground - ink).sum() > 200 and np.abs(ground - ink).max() > 110:
             break
-    share = (grey.astype(np.float32) / 255)[..., None]
+    share = (gray.astype(np.float32) / 255)[..., None]
     pixels = np.rint(share * ground + (1 - share) * ink).astype(np.uint8)
     return cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
 
 
 def saved(image: Image.Image, file: str = "PNG", **options: Any) -> bytes:
+    """Encode with Pillow."""
     out = io.BytesIO()
     image.save(out, file, **options)
     return out.getvalue()
 
 
-def one_bit(grey: Grey, look: Look, rng: Rng) -> bytes:
-    image = Image.fromarray(grey).point(lambda level: 255 * (level > 127))
+def one_bit(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a PNG of black and white."""
+    image = Image.fromarray(gray).point(lambda level: 255 * (level > 127))
     return saved(image.convert("1") if rng.random() < 0.7 else image)
 
 
-def sixteen_bit(grey: Grey, look: Look, rng: Rng) -> bytes:
-    deep = grey.astype(np.uint16) * rng.choice(np.array([16, 255, 257], np.uint16))
+def sixteen_bit(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a PNG of 16 bits."""
+    deep = gray.astype(np.uint16) * rng.choice(np.array([16, 255, 257], np.uint16))
     return cv2.imencode(".png", deep)[1].tobytes()
 
 
-def palette(grey: Grey, look: Look, rng: Rng) -> bytes:
-    return saved(Image.fromarray(grey).convert("RGB").quantize(int(rng.integers(2, 32))))
+def palette(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a PNG with a palette."""
+    return saved(Image.fromarray(gray).convert("RGB").quantize(int(rng.integers(2, 32))))
 
 
-def grey_alpha(grey: Grey, look: Look, rng: Rng) -> bytes:
-    opaque = Image.new("L", grey.shape[::-1], 255)
-    return saved(Image.merge("LA", [Image.fromarray(grey), opaque]))
+def gray_alpha(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a PNG of gray and alpha."""
+    opaque = Image.new("L", gray.shape[::-1], 255)
+    return saved(Image.merge("LA", [Image.fromarray(gray), opaque]))
 
 
-def cmyk(grey: Grey, look: Look, rng: Rng) -> bytes:
+def cmyk(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a JPEG in CMYK."""
     quality = int(rng.integers(50, 96))
-    return saved(Image.fromarray(grey).convert("CMYK"), "JPEG", quality=quality)
+    return saved(Image.fromarray(gray).convert("CMYK"), "JPEG", quality=quality)
 
 
-def webp(grey: Grey, look: Look, rng: Rng) -> bytes:
-    image = Image.fromarray(grey).convert("RGB")
+def webp(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as WebP."""
+    image = Image.fromarray(gray).convert("RGB")
     return saved(image, "WEBP", quality=int(rng.integers(40, 96)), method=0)
 
 
-def gif(grey: Grey, look: Look, rng: Rng) -> bytes:
-    return saved(Image.fromarray(grey), "GIF")
+def gif(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as GIF."""
+    return saved(Image.fromarray(gray), "GIF")
 
 
-def bmp(grey: Grey, look: Look, rng: Rng) -> bytes:
-    return saved(Image.fromarray(grey), "BMP")
+def bmp(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as BMP."""
+    return saved(Image.fromarray(gray), "BMP")
 
 
-def odd_mode(grey: Grey, look: Look, rng: Rng) -> bytes:
-    """One of the modes and formats that are rare enough to be forgotten."""
-    odd = (one_bit, sixteen_bit, palette, grey_alpha, cmyk, webp, gif, bmp)
-    return odd[rng.integers(len(odd))](grey, look, rng)
+def odd_mode(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode in one of the rare modes and formats."""
+    odd = (one_bit, sixteen_bit, palette, gray_alpha, cmyk, webp, gif, bmp)
+    return odd[rng.integers(len(odd))](gray, look, rng)
 
 
-def turned(grey: Grey, look: Look, rng: Rng) -> bytes:
-    """A phone held upright, sideways, upside down: EXIF says which."""
+def turned(gray: GrayImage, look: Look, rng: Rng) -> bytes:
+    """Encode as a JPEG whose EXIF orientation undoes its rotation."""
     orientation = int(rng.integers(1, 9))
-    image = Image.fromarray(grey)
+    image = Image.fromarray(gray)
     stored = image if orientation == 1 else image.transpose(STORED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -537,7 +572,7 @@ STORED = {
     8: Image.Transpose.ROTATE_270,
 }
 
-FILES: dict[str, Callable[[Grey, Look, Rng], bytes]] = {
+FILES: dict[str, Callable[[GrayImage, Look, Rng], bytes]] = {
     "jpeg": jpeg,
     "png": png,
     "transparent black": lambda g, k, r: transparent(g, k, r, level=0),
@@ -608,12 +643,12 @@ LOOKS: dict[str, Look] = {
 }
 
 
-def _rendered(look: Look) -> Callable[[Grey, Rng], bytes]:
+def _rendered(look: Look) -> Callable[[GrayImage, Rng], bytes]:
     return lambda digit, rng: FILES[look.file](picture(digit, look, rng), look, rng)
 
 
-def scanned(digit: Grey, rng: Rng) -> bytes:
-    """The data set's own pixels, enlarged, dark on a white page."""
+def scanned(digit: GrayImage, rng: Rng) -> bytes:
+    """Enlarge the data set's own pixels, dark on a white page, and encode them as PNG."""
     factor = int(rng.integers(2, 16))
     kind = int(rng.choice([cv2.INTER_NEAREST, cv2.INTER_LINEAR, cv2.INTER_CUBIC]))
     large = cv2.resize(digit, None, fx=factor, fy=factor, interpolation=kind)
@@ -622,39 +657,56 @@ def scanned(digit: Grey, rng: Rng) -> bytes:
     return png(255 - np.asarray(page, np.uint8), SCAN, rng)
 
 
-KINDS: dict[str, Callable[[Grey, Rng], bytes]] = {
+KINDS: dict[str, Callable[[GrayImage, Rng], bytes]] = {
     name: _rendered(look) for name, look in LOOKS.items()
 } | {"scan": scanned}
 
 
-def render(digit: Grey, kind: str, rng: Rng) -> bytes:
-    """`digit` [h,w], white ink on black, as an image file of the named kind."""
+def render(digit: GrayImage, kind: str, rng: Rng) -> bytes:
+    """Return an image file of the named kind that shows `digit` [h,w], white ink on black."""
     return KINDS[kind](digit, rng)
 
 
-def pool(digits: Grey, labels: Grey, *, count: int, seed: int, first: int = 0) -> Pool:
-    """`count` scenes of `digits` [n,h,w], kinds taken in turn, digits at random, each scene from
-    its own seed, so that parts of a pool may be made apart; sources count from `first`."""
+def pool(digits: GrayImage, labels: GrayImage, *, count: int, seed: int, first: int = 0) -> Pool:
+    """Make a pool of scenes, with kinds in turn and digits at random.
+
+    Each scene has a seed of its own, so that parts of a pool may be made apart.
+
+    Args:
+        digits: [n,h,w], white ink on black.
+        labels: [n].
+        count: Scenes to make.
+        seed: Seed of the pool.
+        first: Index of the first of `digits` in its array, for `Pool.sources`.
+    """
     names = list(KINDS)
-    seen = np.empty((count, 28, 28), np.uint8)
+    normalized = np.empty((count, 28, 28), np.uint8)
     kinds = (np.arange(count) % len(names)).astype(np.uint8)
     sources = np.empty(count, np.int32)
     for i in range(count):
         rng = np.random.default_rng((seed, i))
         source = int(rng.integers(len(digits)))
         file = render(digits[source], names[kinds[i]], rng)
-        seen[i] = normalize(decode(file, max_pixels=2**24).grey).digit
+        normalized[i] = normalize(decode(file).gray).digit
         sources[i] = first + source
-    return Pool(seen, labels[sources - first], kinds, sources, np.array(names))
+    return Pool(normalized, labels[sources - first], kinds, sources, np.array(names))
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Scenes as the model sees them."""
+    """Scenes, normalized.
 
-    digits: Grey
-    labels: Grey
-    kinds: Grey
+    Attributes:
+        digits: uint8 [n,28,28].
+        labels: [n].
+        kinds: [n], index into `kind_names`.
+        sources: [n], index of the digit in its array.
+        kind_names: The names of all kinds.
+    """
+
+    digits: GrayImage
+    labels: GrayImage
+    kinds: GrayImage
     sources: NDArray[np.int32]
     kind_names: NDArray[np.str_]
 
@@ -662,15 +714,16 @@ class Pool:
 SPLITS = {"train": slice(0, 55_000), "report": slice(55_000, 60_000), "usps": slice(None)}
 
 
-def source(path: Path, split: str) -> tuple[Grey, Grey]:
-    """Digits [n,h,w] and labels [n] of one of SPLITS."""
+def source(path: Path, split: str) -> tuple[GrayImage, GrayImage]:
+    """Read the digits [n,h,w] and labels [n] of one of `SPLITS`."""
     x, y = ("x", "y") if split == "usps" else ("x_train", "y_train")
     with np.load(path) as data:
         return data[x][SPLITS[split]], data[y][SPLITS[split]]
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.scenes", description=__doc__)
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m training.corpora.scenes", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz, or USPS digits: x, y")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--count", type=int, default=10_000)
