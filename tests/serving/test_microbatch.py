@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,7 +31,7 @@ class Work:
     lease: Lease = field(default_factory=open_lease)
 
 
-Batch = tuple[str, list[int | Exception]]
+Batch = tuple[str, list[Any]]
 """The thread that has processed a batch, and what was in it."""
 
 

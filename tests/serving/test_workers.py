@@ -168,7 +168,7 @@ def test_an_exception_is_its_batches_and_the_thread_lives_on() -> None:
 
     recorder = Recorder()
 
-    async def scene() -> list[object]:
+    async def scene() -> list[int | BaseException]:
         async with pool() as workers:
             busy = Busy(workers)
             await busy.begin()
