@@ -51,6 +51,8 @@ PREDICT_STATUSES = (200, *sorted({error.status for error in PROBLEMS.values()}))
 """Statuses of `/predict` whose counters are there at 0 before the first of them."""
 CLOSE_SECONDS = 1.0
 """How long worker threads are waited for when everything accepted has been answered."""
+DRAIN_MARGIN_SECONDS = 2.0
+"""From the end of the drain to the end of the process, whatever threads still do."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -116,7 +118,10 @@ async def lifespan(
 ) -> AsyncIterator[dict[str, Services]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     cv2.setNumThreads(1)  # the worker threads are the parallelism
-    drain = Drain(settings.drain_notice_seconds)
+    drain = Drain(
+        settings.drain_notice_seconds,
+        limit_seconds=settings.drain_seconds + DRAIN_MARGIN_SECONDS,
+    )
     with drain.installed():
         registry = ModelRegistry(
             settings.models_dir,
