@@ -7,6 +7,9 @@
 During the notice requests are still taken, for a load balancer needs a moment to look away. Then
 the server's own shutdown answers what was accepted. A second signal ends the process at once, and
 so does the first while it starts: nothing was accepted then, and a model load can't be interrupted.
+
+A worker takes SIGTERM alone, and once: what is sent to the whole process group, by Ctrl+C or by
+systemd, reaches it twice, the second time from its supervisor, which kills it if need be.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
 
 import structlog
@@ -47,6 +51,7 @@ class Drain:
         self.limit_seconds = limit_seconds
         self.began = False
         self.started = False
+        self._is_worker = multiprocessing.parent_process() is not None
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -56,9 +61,7 @@ class Drain:
             return
         self._loop = asyncio.get_running_loop()
         self._servers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
-        if multiprocessing.parent_process():
-            # Ctrl+C reaches a worker from the terminal and, as SIGTERM, from its supervisor: taken
-            # for a second signal, it would cut the drain short.
+        if self._is_worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             yield
@@ -67,9 +70,15 @@ class Drain:
                 signal.signal(number, previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.began and self._is_worker:
+            return
         if self.began or not self.started:
             os._exit(128 + number)
         self.began = True
+        # In an empty context: in the interrupted one, a request's ID may be bound.
+        Context().run(self._begin, number)
+
+    def _begin(self, number: int) -> None:
         log.info("draining", notice_seconds=self.notice_seconds)
         overdue = threading.Timer(self.notice_seconds + self.limit_seconds, _end_overdue)
         overdue.daemon = True

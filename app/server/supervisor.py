@@ -29,8 +29,6 @@ MAX_FAILURES = 3
 """Workers in a row that may end before the first was ready."""
 RETRY_SECONDS = 5.0
 """Pause before a worker is started again that ended before it was ready, beside others that are."""
-FORCE_SECONDS = 2.0
-"""From a second signal to SIGKILL."""
 POLL_SECONDS = 0.1
 STOP_MARGIN_SECONDS = 4.0
 """What a worker gets beyond its drain before it is killed: to close, and to give up by itself."""
@@ -184,6 +182,7 @@ class Workers(Multiprocess):
     def __init__(self, config: Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
         self.failed = False
+        self._is_forced = False
         self._was_ready = False
         self._failures = 0
         self._pulses: dict[Process, Pulse] = {}
@@ -235,20 +234,25 @@ class Workers(Multiprocess):
             "no worker comes to be ready", ended=self._failures, last_exit_code=ended.exitcode
         )
 
+    def handle_term(self) -> None:
+        """Stop; at a second signal, at once."""
+        self._is_forced = self.should_exit.is_set()
+        super().handle_term()
+
+    def handle_int(self) -> None:
+        """Stop; at a second signal, at once."""
+        self._is_forced = self.should_exit.is_set()
+        super().handle_int()
+
     def join_all(self) -> None:
-        """Wait for the workers as long as they may drain; a second signal cuts that short."""
+        """Wait for the workers as long as they may drain, but for a second signal."""
         end = time.monotonic() + self.config.stop_seconds
-        while running := [one for one in self.processes if one.exitcode is None]:
-            if self.signal_queue:
-                self.signal_queue.clear()
-                end = min(end, time.monotonic() + FORCE_SECONDS)
-                for worker in running:
-                    worker.process.terminate()
-            if time.monotonic() > end:
+        while running := [worker for worker in self.processes if worker.exitcode is None]:
+            self.handle_signals()
+            if self._is_forced or time.monotonic() > end:
                 for worker in running:
                     log.error("a worker does not stop and is killed", pid=worker.pid)
-                    worker.process.kill()
-                    worker.process.join()
+                    worker.kill()
             time.sleep(POLL_SECONDS)
 
 
