@@ -6,7 +6,6 @@ Exit status: 0 when told to stop, 2 for settings that are wrong, 3 where no serv
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -42,12 +41,12 @@ def main() -> None:
         log.warning("unknown setting", variable=name)
     try:
         require_avx()
-        with suppress(KeyboardInterrupt):  # uvicorn raises SIGINT again, once it has stopped
-            if not run(config, metrics_folder):
-                raise SystemExit(STARTUP_FAILURE)
+        served = run(config, metrics_folder)
     except StartupError as error:
         log.critical("the server can't start", reason=str(error))
-        raise SystemExit(STARTUP_FAILURE) from None
+        served = False
+    if not served:
+        raise SystemExit(STARTUP_FAILURE)
 
 
 def config_of(settings: Settings, factory: str = f"{__package__}.main:create_app") -> Config:

@@ -132,7 +132,8 @@ def run(
     with sock:
         if config.workers == 1:
             server = Server(config)
-            server.run([sock])
+            with suppress(KeyboardInterrupt):  # raised again by uvicorn once it has stopped
+                server.run([sock])
             return server.started
         workers = Workers(config, [sock])
         with shared():
