@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
 from .api.middleware import read_key_hashes
 from .observe.metrics import FOLDER_VARIABLE
@@ -42,8 +41,6 @@ def read_settings() -> Settings:
             if fault["type"] != "default_factory_not_called"
         ]
         raise StartupError(*lines) from None
-    except SettingsError as error:  # a list that is no JSON
-        raise StartupError(f"{error}.") from None
     if settings.api_keys_file:
         try:
             read_key_hashes(settings.api_keys_file)

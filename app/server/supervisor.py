@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import structlog
 import uvicorn
@@ -69,19 +69,25 @@ class Config(uvicorn.Config):
         """Import and make the application.
 
         Raises:
-            SystemExit: With STARTUP_FAILURE, where a module or a file is missing or broken. Other
-                errors are faults of the program, and keep their traceback.
+            SystemExit: With STARTUP_FAILURE, where a module or a file is missing or broken.
         """
         try:
             super().load()
         except (ImportError, OSError) as error:
-            log.critical("the application can't be loaded", reason=in_one_line(error))
-            raise SystemExit(STARTUP_FAILURE) from None
+            _refuse_to_load(error)
+
+    def load_app(self) -> Any:
+        """Import the application; uvicorn calls it within `load`."""
+        try:
+            return super().load_app()
+        except Exception as error:  # noqa: BLE001 -- modules that do not fit raise anything
+            _refuse_to_load(error)
 
 
-def in_one_line(error: BaseException) -> str:
-    """Return the error's type and the first line of its message."""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+def _refuse_to_load(error: Exception) -> NoReturn:
+    reason = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+    log.critical("the application can't be loaded", reason=reason)
+    raise SystemExit(STARTUP_FAILURE) from None
 
 
 def bind(config: uvicorn.Config) -> socket.socket:
