@@ -118,11 +118,8 @@ async def lifespan(
 ) -> AsyncIterator[dict[str, Services]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     cv2.setNumThreads(1)  # the worker threads are the parallelism
-    drain = Drain(
-        settings.drain_notice_seconds,
-        limit_seconds=settings.drain_seconds + DRAIN_MARGIN_SECONDS,
-    )
-    with drain.installed():
+    limit_seconds = settings.drain_seconds + DRAIN_MARGIN_SECONDS
+    with Drain(settings.drain_notice_seconds, limit_seconds=limit_seconds).installed() as drain:
         registry = ModelRegistry(
             settings.models_dir,
             partial(load, intra_op_threads=settings.intra_op_threads),

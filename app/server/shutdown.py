@@ -54,17 +54,17 @@ class Drain:
         self._is_worker = multiprocessing.parent_process() is not None
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
+    def installed(self) -> Iterator[Drain]:
         """Handle the signals within; outside the main thread, which Python asks for, do nothing."""
         if threading.current_thread() is not threading.main_thread():
-            yield
+            yield self
             return
         self._loop = asyncio.get_running_loop()
         self._servers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         if self._is_worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            yield
+            yield self
         finally:
             for number, previous in self._servers.items():
                 signal.signal(number, previous)

@@ -66,8 +66,7 @@ def application(
 ) -> Starlette:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        drain = Drain(notice, limit_seconds=limit)
-        with drain.installed():
+        with Drain(notice, limit_seconds=limit).installed() as drain:
             started()
             drain.started = True
             yield
