@@ -63,6 +63,7 @@ class Config(uvicorn.Config):
 
     def configure_logging(self) -> None:
         """Set up the log; uvicorn calls it first in each process."""
+        super().configure_logging()  # turns the access log off
         self._configure_logging()
 
     def load(self) -> None:

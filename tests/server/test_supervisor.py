@@ -163,6 +163,17 @@ def test_a_worker_that_dies_is_replaced_as_soon_as_that_goes(tmp_path: Path) -> 
         assert fake.wait() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_requests_have_no_line(tmp_path: Path, workers: int) -> None:
+    with serving(tmp_path, "sound", workers) as fake:
+        before = len(fake.lines)
+        for _ in range(5):
+            assert fake.get("/").status == 200
+        fake.process.terminate()
+        fake.wait()
+        assert not any("HTTP" in line["event"] for line in fake.lines[before:])
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_to_all_processes_lets_accepted_requests_be_answered(
     tmp_path: Path, number: signal.Signals
