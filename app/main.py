@@ -50,6 +50,8 @@ SWITCH_SECONDS = 0.001
 is five times as long, at each of a request's steps."""
 CLOSE_SECONDS = 1.0
 """How long worker threads are waited for when everything accepted has been answered."""
+DRAIN_MARGIN_SECONDS = 2.0
+"""From the end of the drain to the end of the process, whatever threads still do."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -117,8 +119,8 @@ async def lifespan(
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     cv2.setNumThreads(1)  # the worker threads are the parallelism
     sys.setswitchinterval(SWITCH_SECONDS)
-    drain = Drain(settings.drain_notice_seconds)
-    with drain.installed():
+    limit_seconds = settings.drain_seconds + DRAIN_MARGIN_SECONDS
+    with Drain(settings.drain_notice_seconds, limit_seconds=limit_seconds).installed() as drain:
         registry = ModelRegistry(
             settings.models_dir,
             partial(load, intra_op_threads=settings.intra_op_threads),
