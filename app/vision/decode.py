@@ -25,7 +25,6 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from ..errors import BrokenImage, ImageError, NotAnImage
 from . import headers, png
@@ -227,8 +226,16 @@ def _open_jpeg(data: bytes) -> ImageFile:
     return JpegImageFile(io.BytesIO(data))
 
 
-def _open_webp(data: bytes) -> ImageFile:
-    return WebPImageFile(io.BytesIO(data))
+def _open_webp(data: bytes) -> Image.Image:
+    # By OpenCV: Pillow holds the interpreter while it copies all pixels.
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise BrokenImage("The WebP is truncated or damaged.")
+    has_alpha = pixels.shape[2] == 4
+    rgb = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGBA)
+    image = Image.fromarray(rgb, "RGBA" if has_alpha else "RGBX")
+    image.info["exif"] = headers.webp_exif(data)
+    return image
 
 
 def _open_gif(data: bytes) -> ImageFile:

@@ -339,7 +339,6 @@ MISSING, DIFFER, ALTERED = "missing or can't be read", "differ in", "is not the 
         (flip_a_bit("model_card.json"), f"model_card.json {ALTERED}"),
         (flip_a_bit("variables/variables.index"), f"variables/variables.index {ALTERED}"),
     ],
-    ids=str,
 )
 def test_a_folder_that_is_not_its_manifests(
     version: Path, alter: Callable[[Path], object], says: str
@@ -401,7 +400,6 @@ WRONG = np.eye(10, dtype=np.float32)[::-1]
         (golden(digit_score=np.full(10, 0.99)), "does not answer its golden inputs"),
         (golden(digit_score=np.full(10, np.nan)), "does not answer its golden inputs"),
     ],
-    ids=str,
 )
 def test_what_its_manifest_lists_and_is_wrong_all_the_same(
     version: Path, alter: Callable[[Path], object], says: str

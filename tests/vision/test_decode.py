@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from app.errors import BrokenImage, NotAnImage
 from app.vision.decode import FORMATS, Picture, decode, encode_png, probe
-from app.vision.grayscale import MAX_GRAY_PIXELS
+from app.vision.grayscale import MAX_GRAY_PIXELS, to_gray
 from app.vision.png import MAGIC
 
 Pixels = NDArray[np.uint8]
@@ -433,3 +433,21 @@ def test_errors_show_nothing_of_the_input() -> None:
     with pytest.raises(BrokenImage) as failure:
         read(MAGIC + b"secret")
     assert "secret" not in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [
+        ("RGB", {"quality": 80}),
+        ("RGB", {"lossless": True}),
+        ("RGBA", {"quality": 70}),
+        ("RGBA", {"lossless": True, "exact": True}),
+        ("RGB", {"save_all": True, "append_images": [Image.new("RGB", (61, 47))]}),
+    ],
+)
+def test_webp_is_decoded_as_pillow_decodes_it(mode: str, options: dict[str, Any]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (47, 61, len(mode)), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise, mode).save(file, "WEBP", **options)
+    expected = to_gray(Image.open(file))
+    assert (decode(file.getvalue()).gray == expected).all()

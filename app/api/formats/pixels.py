@@ -160,9 +160,9 @@ def _numbers(value: list[Any], index: int) -> NDArray[np.float64]:
         if len(lengths) > 1 or 0 in lengths:
             raise bad
         shape += lengths
-        kinds = set(map(type, chain.from_iterable(rows)))
+        # Row by row: one call for all would hold the interpreter for as long as it takes.
+        kinds = {kind for row in rows for kind in set(map(type, row))}
         if kinds <= {int, float}:
-            # Row by row: one call for all would hold the interpreter for as long as it takes.
             return np.array([np.array(row, np.float64) for row in rows]).reshape(shape)
         if kinds != {list}:
             raise bad
