@@ -92,8 +92,8 @@ def test_a_newer_version_goes_live_while_serving(stand_in: Path, tmp_path: Path)
         assert response.json()["model"] == {"name": "digits", "version": "2"}
         assert response.json()["predictions"][0]["label"] == 7
         metrics = client.get("/metrics").text
-        assert 'digits_reloads_total{succeeded="true"} 1.0' in metrics
-        assert "digits_model_version 2.0" in metrics
+        assert 'digits_reloads_total{outcome="succeeded"} 1.0' in metrics
+        assert 'digits_model_info{name="digits",version="2"} 1.0' in metrics
 
 
 @pytest.mark.parametrize("inline_cost", [0, 2**18], ids=["in threads", "on the loop"])
