@@ -104,7 +104,9 @@ def test_a_form_may_end_without_a_line_break() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"x--xx", b"\r\n--x", b"\n--xx\r\n", b"\r\n\r\n", b"x\r\n", b"\r\n", b"\0"], ids=repr
+    "content",
+    [b"x--xx", b"\r\n--x", b"\n--xx\r\n", b"\r\n\r\n", b"x\r\n", b"\r\n", b"\0"],
+    ids=repr,
 )
 def test_a_file_may_hold_what_looks_like_a_form(content: bytes) -> None:
     parts = [("name=file; filename=a", content), ("name=file; filename=b", FILE)]
@@ -167,15 +169,15 @@ def test_a_boundary_may_be_long() -> None:
     assert files_in(body, boundary) == [FILE]
 
 
-@pytest.mark.parametrize("name", ["image", "files", "photo", "upload[]", "images[3]", "Picture1", "FILE"])
+@pytest.mark.parametrize(
+    "name", ["image", "files", "photo", "upload[]", "images[3]", "Picture1", "FILE"]
+)
 def test_a_file_in_a_familiar_field_is_told_its_name(name: str) -> None:
     with pytest.raises(UnknownField, match=re.escape(f"in the field `{name}`. Name the field")):
         files_in(form((f'name="{name}"; filename="7.png"', FILE)))
 
 
-@pytest.mark.parametrize(
-    "name", ["secret", "file\0", "file[x]", "file[99999]", "", "fil\xe9"]
-)
+@pytest.mark.parametrize("name", ["secret", "file\0", "file[x]", "file[99999]", "", "fil\xe9"])
 def test_the_name_of_another_field_is_not_repeated(name: str) -> None:
     with pytest.raises(UnknownField) as raised:
         files_in(form((f'name="{name}"; filename="7.png"', FILE)))
@@ -242,7 +244,9 @@ def forms(draw: st.DrawFn) -> bytes:
     """A form's body as clients write them, with the boundary `xx`."""
     padding = draw(st.sampled_from([b"", b" ", b"\t "]))
     body = draw(st.sampled_from([b"", b"\r\n", b"preamble\r\n"]))
-    for content in draw(st.lists(contents.filter(lambda data: b"\r\n--xx" not in b"\r\n" + data))):
+    for content in draw(
+        st.lists(contents.filter(lambda data: not re.search(rb"(^|[\r\n])--xx", data)))
+    ):
         name = draw(names)
         file_name = "" if name == "note" else '; filename="a"'
         lines = [
@@ -266,21 +270,8 @@ def by_the_standard_library(body: bytes) -> list[bytes]:
 
 @settings(max_examples=50, deadline=None)
 @given(forms())
-def test_a_form_has_the_files_that_were_written(body: bytes) -> None:
-    try:
-        files = parse(body, {b"boundary": b"xx"}, 1000)
-    except EmptyBatch:
-        files = []
-    written = re.findall(rb'filename="a".*?\r\n\r\n(.*?)\r\n--xx', body, re.DOTALL)
-    assert files == written
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.from_regex(rb"[^\r\n]*", fullmatch=True)))
-def test_a_form_has_the_files_that_the_standard_library_finds(words: list[bytes]) -> None:
-    body = form(*[('name="file"; filename="a"', b"<%s>" % word) for word in words])
-    if words:
-        assert parse(body, {b"boundary": b"xx"}, 100) == by_the_standard_library(body)
+def test_a_form_has_the_files_that_the_standard_library_finds(body: bytes) -> None:
+    assert parse(body, {b"boundary": b"xx"}, 1000) == by_the_standard_library(body)
 
 
 @settings(max_examples=50, deadline=None)
