@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import tracemalloc
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from app.api.formats.pixels import MAX_LISTS, MAX_NUMBERS, MAX_STRINGS, parse, w
 from app.errors import (
     BadPixels,
     BodyTooLarge,
-    DigitsError,
     MalformedBody,
+    PayloadError,
     TooManyImages,
 )
 from tests.conftest import png, spoken
@@ -198,7 +199,7 @@ def test_what_is_no_image_is_refused(document: Any, detail: str) -> None:
 
 @pytest.mark.parametrize("text", [b"true", b"false", b"[[true]]", b'"\\u0061"'])
 def test_words_elsewhere_do_not_change_how_numbers_are_read(text: bytes) -> None:
-    with pytest.raises(BadPixels, match="no object|other keys"):
+    with pytest.raises(BadPixels, match=r"no object|other keys"):
         images_in(b'{"image": [[3]], "other": %s}' % text)
     assert images_in(b'{"images": [[[3]], [[1, 0]]]}') == [[[3]], [[255, 0]]]
 
@@ -334,10 +335,8 @@ json_values = st.recursive(
 @settings(max_examples=50, deadline=None)
 @given(st.sampled_from(["image", "images"]), json_values)
 def test_any_document_has_images_or_a_problem(key: str, value: object) -> None:
-    try:
+    with suppress(PayloadError):
         images_in({key: value}, 100)
-    except DigitsError as error:
-        assert error.status in {400, 422}  # noqa: PT017
 
 
 @settings(max_examples=50, deadline=None)
@@ -348,7 +347,5 @@ def test_a_damaged_document_has_images_or_a_problem(
     body = json.dumps({"image": image.tolist()}).encode()
     at = data.draw(st.integers(0, len(body)))
     odd = data.draw(st.sampled_from([b"%c" % byte for byte in b'[]{}, 0913-.e"tx\n\xff']))
-    try:
+    with suppress(PayloadError):
         assert images_in(body[:at] + odd + body[at + data.draw(st.integers(0, 2)) :])
-    except DigitsError as error:
-        assert error.status in {400, 422}  # noqa: PT017
