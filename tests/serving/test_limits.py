@@ -205,6 +205,26 @@ def test_each_that_waits_is_passed_anew() -> None:
     asyncio.run(scene())
 
 
+def test_the_next_who_waits_is_passed_anew() -> None:
+    async def scene() -> None:
+        budget = Budget(10)
+        assert budget.try_acquire(3)
+        first, second = waiting(budget, 8), waiting(budget, 10)
+        await settle()
+        while budget.try_acquire(1):
+            budget.release(1)
+        budget.release(3)
+        await settle()
+        assert first.done()
+        assert not second.done()
+        assert budget.try_acquire(1)
+        budget.release(9)
+        await settle()
+        assert second.done()
+
+    asyncio.run(scene())
+
+
 def test_who_waits_in_vain_is_told_so_and_holds_nothing() -> None:
     async def scene() -> None:
         budget = Budget(10)
@@ -457,6 +477,21 @@ def test_working_memory_takes_the_place_of_that_of_the_step_before() -> None:
         assert limits.working.held == MIB
         lease.release()
         assert limits.working.held == 0
+
+    asyncio.run(scene())
+
+
+def test_who_gets_no_more_has_given_back_what_it_had() -> None:
+    async def scene() -> None:
+        limits = admission()
+        other, lease = open_lease(limits), open_lease(limits, seconds=0)
+        await other.charge_working(6 * MIB)
+        await lease.charge_working(10 * MIB)
+        with pytest.raises(QueueFull):
+            await lease.charge_working(11 * MIB)
+        assert lease.working == 0
+        lease.release()
+        assert limits.working.held == 6 * MIB
 
     asyncio.run(scene())
 

@@ -455,6 +455,18 @@ def test_which_image_is_named_does_not_depend_on_the_other_requests() -> None:
         assert "Image 0" in str(outcome)
 
 
+def test_what_was_read_of_a_request_that_fails_later_is_not_classified() -> None:
+    sizes: list[int] = []
+    predictor = serving(classifier(), on_batch=lambda images, seconds: sizes.append(images))
+    fails = predictor.prepare([page(500, 500), page(500, 500), BROKEN], open_lease())
+    assert fails.cost > PART_COST  # its first image is normalized before its last is decoded
+    good = predictor.prepare([spoken(3), spoken(4)], open_lease(), normalize=False)
+    failure, predictions = predictor.predict([fails, good])
+    assert isinstance(failure, BrokenImage)
+    assert [prediction.label for prediction in one(predictions)] == [3, 4]
+    assert sizes == [2]
+
+
 def test_several_threads_may_predict_at_once() -> None:
     predictor = serving(classifier())
     meeting = threading.Barrier(4)
