@@ -190,6 +190,7 @@ def settings(stand_in_models: Path) -> Settings:
         max_images=8,
         max_waiting_images=12,
         max_body_bytes=200_000,
+        max_json_bytes=100_000,
         body_budget_bytes=400_000,
         max_pixels=40_000,
     )

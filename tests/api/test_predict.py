@@ -12,6 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from app.serving.batcher import Images, Rows
+from app.serving.state import State
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
@@ -19,8 +21,6 @@ from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
 from app.errors import PROBLEMS_BY_SLUG
-from app.serving.batcher import Images, Rows
-from app.serving.state import State
 from tests.conftest import png, spoken
 
 AS_IS = "/predict?normalize=false"
