@@ -193,6 +193,7 @@ def settings(stand_in_models: Path) -> Settings:
         max_json_bytes=100_000,
         body_budget_bytes=400_000,
         max_pixels=40_000,
+        inline_cost_pixels=20_000,
     )
 
 

@@ -15,7 +15,7 @@ def test_a_problem_document() -> None:
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert "retry-after" not in response.headers
-    assert json.loads(response.body) == {
+    assert json.loads(bytes(response.body)) == {
         "type": "/problems/broken-image",
         "title": BrokenImage.title,
         "status": 422,
@@ -29,7 +29,7 @@ def test_what_may_be_tried_again_says_when() -> None:
 
 
 def test_without_a_detail_it_says_the_remedy() -> None:
-    assert json.loads(problem_response(QueueFull(), "x").body)["detail"] == QueueFull.remedy
+    assert json.loads(bytes(problem_response(QueueFull(), "x").body))["detail"] == QueueFull.remedy
 
 
 def test_a_refusal_of_the_server_is_a_problem_too() -> None:
