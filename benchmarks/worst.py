@@ -134,14 +134,14 @@ def hairline_page() -> bytes:
 
 def floats(size: int) -> Body:
     """Return one image of fractions."""
-    side = int((size / 5) ** 0.5)
+    side = int((size / 5 - 3) ** 0.5 - 0.2)  # side × (5 side + 2) bytes, and 14 around them
     row = b"[" + b",".join([b"0.25"] * side) + b"]"
     return Body(b'{"image":[' + b",".join([row] * side) + b"]}", bodies.JSON)
 
 
 def one_number_rows(size: int) -> Body:
     """Return one image of rows with a number each: a list for every four bytes."""
-    return Body(b'{"image":[' + b",".join([b"[0]"] * (size // 4)) + b"]}", bodies.JSON)
+    return Body(b'{"image":[' + b",".join([b"[0]"] * (size // 4 - 4)) + b"]}", bodies.JSON)
 
 
 def deep_lists(size: int) -> Body:

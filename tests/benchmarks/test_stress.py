@@ -46,9 +46,11 @@ def stalling() -> Iterator[int]:
     with Threads(("127.0.0.1", 0), Turn) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield server.server_address[1]
-        server.shutdown()
-        thread.join()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def test_a_stall_is_the_worst_latency(monkeypatch: pytest.MonkeyPatch) -> None:
