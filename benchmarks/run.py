@@ -113,12 +113,20 @@ class Run:
     def __init__(
         self, plan: Plan, digits: Digits, records: Records, *, cores: int, save: Callable[[], None]
     ) -> None:
-        """Measure on top of the records of earlier runs."""
+        """Measure on top of the records of earlier runs.
+
+        Args:
+            plan: What to measure.
+            digits: From which the pictures are drawn.
+            records: Receives the measurements.
+            cores: Processes and threads of the floors.
+            save: Called after each measurement.
+        """
         self.plan = plan
         self.records = records
         self.cores = cores
         self.save = save
-        self.name = time.strftime("%Y-%m-%dT%H:%M:%S")
+        self.name = time.strftime("%Y-%m-%d %H:%M:%S")
         self.pictures = Pictures(digits, plan.seed)
         self.first_file = mix.encode(digits.images[0], ".png")
 
@@ -199,7 +207,7 @@ class Run:
         with ExitStack() as stack:
             floors = []
             if "png-28" in self.plan.parts:
-                floors.append(stack.enter_context(servers.floor(self.first_file)))
+                floors.append(stack.enter_context(servers.floor(self.first_file, self.cores)))
                 self.records.drop("png-28", {"http-floor"})
             self._bare: Bare | None = None
             if "json-64" in self.plan.parts:
