@@ -36,7 +36,7 @@ def full(records: Records) -> str:
         "Each kind alone": kinds(records),
         f"Latency at {HALF}": steady(records),
         "Time by step": steps(records),
-        "Worst legal requests": worst(records),
+        "Worst requests": worst(records),
         "The service alone": alone(records),
         "Not measured": notes(records),
     }
@@ -159,14 +159,14 @@ def steps(records: Records) -> str:
 
 
 def worst(records: Records) -> str:
-    """Return the worst `/healthz` for each worst request, and how the requests were answered."""
+    """Return the worst `/healthz` under each worst request and flood, and their answers."""
     rows = []
-    for record in records.of_case(DIGITS, "worst"):
+    for record in [*records.of_case(DIGITS, "worst"), *records.of_case(DIGITS, "flood")]:
         figures = record.figures
         rows.append(
             [
                 record.load,
-                f"{figures['body_bytes']:,.0f}",
+                f"{figures['body_bytes']:,.0f}" if "body_bytes" in figures else "",
                 f"{figures['health_worst_ms']:.1f} ms",
                 f"{figures['health_before_ms']:.1f} ms",
                 _statuses(record),
@@ -189,7 +189,9 @@ def alone(records: Records) -> str:
     for record in records.of(DIGITS, "memory"):
         peak, after = record.figures["peak_gigabytes"], record.figures["after_gigabytes"]
         rest = record.figures["rest_seconds"]
-        rows.append(["two workers under the worst requests, anonymous memory", f"{peak:.2f} GB"])
+        rows.append(
+            ["two workers under all of these, anonymous memory at its peak", f"{peak:.2f} GB"]
+        )
         rows.append([f"… {rest:.0f} s after", f"{after:.2f} GB"])
     for record in records.of(DIGITS, "overload"):
         figures = record.figures

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import cast
@@ -39,6 +39,10 @@ class Outcome:
 
     figures: Figures
     statuses: dict[str, int]
+
+    def record(self) -> Figures:
+        """Return both as figures."""
+        return self.figures | {f"status_{name}": float(n) for name, n in self.statuses.items()}
 
 
 class MemorySampler:
@@ -136,25 +140,28 @@ def _probe(port: int) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
-def measure(server: Server, body: Body, probes: Probes, count: int) -> Outcome:
-    """Send a body on `count` connections at once and return the worst `/healthz` meanwhile.
+def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
+    """Send requests and return the worst `/healthz` meanwhile.
+
+    Args:
+        probes: Ask for it.
+        send: Sends all requests and returns how many of their answers had which status.
 
     Returns:
-        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest),
-        `body_bytes`, `seconds` until the last answer; and the statuses of the answers.
+        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest) and
+        `seconds` until the last answer; and the statuses of the answers.
     """
     probes.report()
     time.sleep(QUIET_SECONDS)
     before = probes.report()
     began = time.perf_counter()
-    statuses = send_together(server.port, server.path, body, count)
+    statuses = send()
     seconds = time.perf_counter() - began
     during = probes.report()
     figures = {
         "health_worst_ms": during["worst_ms"],
         "health_p50_ms": during["p50_ms"],
         "health_before_ms": before["worst_ms"],
-        "body_bytes": float(len(body.data)),
         "seconds": seconds,
     }
     return Outcome(figures, dict(statuses))
