@@ -17,12 +17,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
 
 from benchmarks import processes, worst
 from benchmarks.bodies import Body
 from benchmarks.servers import Server
-from benchmarks.worst import Make, MakeJson, WorstCase
+from benchmarks.worst import WorstCase
 from benchmarks.wrk import Figures
 
 ANSWER_SECONDS = 60
@@ -168,15 +167,13 @@ def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
 
 
 def make_body(server: Server, case: WorstCase) -> Body:
-    """Return the body of a case; of JSON the largest that the server takes."""
-    if not case.is_json_of_size:
-        return cast("Make", case.make)()
+    """Return the largest body of a case that the server takes."""
 
     def status_of(body: Body) -> int:
         (status,) = send_together(server.port, server.path, body, 1)
         return int(status) if status.isdigit() else 0
 
-    return worst.at_the_cap(cast("MakeJson", case.make), status_of)
+    return worst.largest_legal(case, status_of)
 
 
 def send_together(port: int, target: str, body: Body, count: int) -> Counter[str]:
