@@ -26,8 +26,9 @@ MAX_IMAGES = 256
 FORM_SIDE = 170
 """Side of a canvas of noise of which `MAX_IMAGES` fill a body of 32 MiB."""
 PARTS = 1_000
-NESTING = 24
-JSON_BYTES = tuple(2**power for power in range(23, 15, -1))
+NESTING = 5
+"""Lists of length 1 around a number: the service looks through six axes of an image."""
+JSON_BYTES = tuple(2**power for power in range(23, 14, -1))
 """Sizes of JSON bodies to try, the largest first."""
 SIDES = (SIDE, 6000, 5000, 4000)
 CHUNKS = (100_000, 10_000, 1_000, 100)
