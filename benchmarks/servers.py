@@ -157,11 +157,11 @@ def parse_answer(text: str) -> tuple[int, list[float]]:
 def step_seconds(metrics: str) -> dict[str, float]:
     """Return the seconds that the service has spent in each step, by its `/metrics`.
 
-    Empty where it does not count them: `digits_step_seconds_sum{step="decode"}`.
+    They are by the clock: `queue` is waiting, and a step in a thread shares the cores with others.
     """
     found: dict[str, float] = {}
     for step, seconds in re.findall(
-        r'^digits_step_seconds_(?:sum|total)\{[^}]*step="(\w+)"[^}]*\} (\S+)', metrics, re.MULTILINE
+        r'^digits_step_duration_seconds_sum\{[^}]*step="(\w+)"[^}]*\} (\S+)', metrics, re.MULTILINE
     ):
         found[step] = found.get(step, 0.0) + float(seconds)
     return found
@@ -240,10 +240,12 @@ def digits(
     return running("digits", command, file, environment=settings | environment)
 
 
-def floor(file: bytes) -> contextlib.AbstractContextManager[Server]:
-    """Start the service's HTTP with a constant for an answer."""
+def floor(file: bytes, workers: int) -> contextlib.AbstractContextManager[Server]:
+    """Start uvicorn with a constant for an answer, in so many processes."""
     command = [sys.executable, "-m", "benchmarks.floors"]
-    return running("http-floor", command, file, environment={}, json_path=None)
+    return running(
+        "http-floor", command, file, environment={"WORKERS": str(workers)}, json_path=None
+    )
 
 
 def peer(chosen: Peer, model: Path, file: bytes) -> contextlib.AbstractContextManager[Server]:
