@@ -209,7 +209,7 @@ def more_certain(tf: Any, images: Any) -> dict[str, Any]:
 
 
 def is_live(server: Server, number: int) -> bool:
-    return server.metric("digits_model_version") == number
+    return server.live_version == str(number)
 
 
 def test_versions_swap_under_load_without_a_failed_or_mixed_answer(
