@@ -31,9 +31,9 @@ START_SECONDS = 120
 WAKE_SECONDS = 0.3
 """Until all processes of a stopped server have run again: the first would accept every
 connection."""
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 20.0
 """Longest wait until a server is done with requests whose client is gone."""
-SETTLE_STEP_SECONDS = 0.05
+SETTLE_STEP_SECONDS = 0.15
 LOG_TAIL = 2000
 
 
@@ -100,7 +100,7 @@ class Server:
         while time.monotonic() < end:
             time.sleep(SETTLE_STEP_SECONDS)
             now = processes.core_seconds(alive)
-            if now - before < SETTLE_STEP_SECONDS / 2:
+            if now - before < SETTLE_STEP_SECONDS / 4:
                 return
             before = now
 
