@@ -107,7 +107,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         rounds=options.rounds or (1 if quick else 3),
         seconds=options.seconds or (2 if quick else 3),
         worst_cases=options.worst or every_case,
-        rest_seconds=10 if quick else 60,
         overload_seconds=15 if quick else 60,
     )
 
