@@ -15,19 +15,14 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
-from starlette.staticfiles import StaticFiles
 
 from .api import openapi
 from .api.formats import parse_all
-from .api.middleware import (
-    ApiKeyMiddleware,
-    SecurityHeadersMiddleware,
-    TelemetryMiddleware,
-    read_key_hashes,
-)
+from .api.middleware import ApiKeyMiddleware, TelemetryMiddleware, read_key_hashes
+from .api.pages import WEB, PageFiles, pages
 from .api.predict import PredictEndpoint
 from .api.problems import handle_error
-from .api.routes import WEB, routes
+from .api.routes import routes
 from .api.services import Services
 from .errors import PROBLEMS, DigitsError, ModelError
 from .inference.classifier import Rejection
@@ -55,6 +50,8 @@ SWITCH_SECONDS = 0.001
 is five times as long, at each of a request's steps."""
 CLOSE_SECONDS = 1.0
 """How long worker threads are waited for when everything accepted has been answered."""
+DRAIN_MARGIN_SECONDS = 2.0
+"""From the end of the drain to the end of the process, whatever threads still do."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -74,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=VERSION,
         description=DESCRIPTION,
         lifespan=partial(lifespan, settings=settings, metrics=metrics),
+        docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
@@ -93,7 +91,8 @@ def add_routes(app: FastAPI) -> None:
         for path in (predict.path, predict.path + "/")
     ]
     app.include_router(routes)
-    app.mount("/web", StaticFiles(directory=WEB))
+    app.include_router(pages)
+    app.mount("/web", PageFiles(directory=WEB))
 
 
 def add_middleware(
@@ -111,7 +110,6 @@ def add_middleware(
             expose_headers=("X-Request-ID", "Retry-After"),
         )
     app.add_middleware(TelemetryMiddleware, metrics=metrics, log_requests=settings.log_requests)
-    app.add_middleware(SecurityHeadersMiddleware)
 
 
 @asynccontextmanager
@@ -121,8 +119,8 @@ async def lifespan(
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     cv2.setNumThreads(1)  # the worker threads are the parallelism
     sys.setswitchinterval(SWITCH_SECONDS)
-    drain = Drain(settings.drain_notice_seconds)
-    with drain.installed():
+    limit_seconds = settings.drain_seconds + DRAIN_MARGIN_SECONDS
+    with Drain(settings.drain_notice_seconds, limit_seconds=limit_seconds).installed() as drain:
         registry = ModelRegistry(
             settings.models_dir,
             partial(load, intra_op_threads=settings.intra_op_threads),

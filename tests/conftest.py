@@ -183,18 +183,17 @@ def stand_in(stand_in_models: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def settings(stand_in_models: Path) -> Settings:
-    """One inference thread, so that a test can occupy it; limits small enough to run into."""
+    """One worker thread, so that a test can occupy it; limits small enough to run into."""
     return Settings(
         models_dir=stand_in_models,
-        inference_threads=1,
-        decode_threads=1,
-        max_batch=4,
+        worker_threads=1,
         max_images=8,
         max_waiting_images=12,
         max_body_bytes=200_000,
-        max_held_bytes=400_000,
+        max_json_bytes=100_000,
+        body_budget_bytes=400_000,
         max_pixels=40_000,
-        retry_after_seconds=3,
+        inline_cost_pixels=20_000,
     )
 
 

@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import re
 
-import orjson
 import pytest
 
 from app import errors
 from app.errors import (
-    INTERNAL_ERROR,
-    OUTSIDE,
     PROBLEMS,
-    PROBLEMS_BY_SLUG,
-    BrokenImage,
+    ClientGone,
     DigitsError,
     ImageError,
+    InternalError,
     ModelError,
-    Problem,
-    problem_for,
-    problem_json,
+    QueueFull,
+    Unavailable,
 )
 
 
@@ -26,23 +22,28 @@ def leaves(kind: type[DigitsError]) -> list[type[DigitsError]]:
     return [leaf for one in below for leaf in leaves(one)] if below else [kind]
 
 
-@pytest.mark.parametrize("kind", leaves(DigitsError), ids=lambda kind: kind.__name__)
+LEAVES: list[type[DigitsError]] = [*leaves(DigitsError), InternalError]
+
+
+@pytest.mark.parametrize("kind", LEAVES, ids=lambda kind: kind.__name__)
 def test_every_error_has_its_problem(kind: type[DigitsError]) -> None:
-    expected = INTERNAL_ERROR if kind is ModelError else PROBLEMS[kind]
-    assert problem_for(kind("…")) is expected
+    expected = InternalError if kind is ModelError else kind
+    assert PROBLEMS[kind.slug] is expected
+    assert kind.status == expected.status
 
 
 def test_the_tree_in_the_docstring_is_the_tree() -> None:
     drawn = dict(re.findall(r"── (\w+) +(\d{3})", errors.__doc__ or ""))
-    assert drawn == {kind.__name__: str(problem.status) for kind, problem in PROBLEMS.items()}
+    assert drawn == {kind.__name__: str(kind.status) for kind in LEAVES}
 
 
-def test_what_is_not_ours_is_an_internal_error() -> None:
-    assert problem_for(ZeroDivisionError()) is INTERNAL_ERROR
+def test_slugs_name_one_problem_each() -> None:
+    assert set(PROBLEMS.values()) == set(LEAVES) - {ModelError}
+    assert all(kind.slug == slug for slug, kind in PROBLEMS.items())
 
 
-@pytest.mark.parametrize("problem", PROBLEMS_BY_SLUG.values(), ids=lambda problem: problem.slug)
-def test_problems_explain_themselves(problem: Problem) -> None:
+@pytest.mark.parametrize("problem", PROBLEMS.values(), ids=list(PROBLEMS))
+def test_problems_explain_themselves(problem: type[DigitsError]) -> None:
     assert 400 <= problem.status < 600
     assert re.fullmatch(r"[a-z]+(-[a-z]+)*", problem.slug)
     assert problem.title
@@ -50,19 +51,19 @@ def test_problems_explain_themselves(problem: Problem) -> None:
     assert problem.remedy.endswith(".")
 
 
-def test_slugs_name_one_problem_each() -> None:
-    assert len(PROBLEMS_BY_SLUG) == len(PROBLEMS) + len(OUTSIDE)
+def test_without_a_text_the_detail_is_the_remedy() -> None:
+    assert QueueFull().detail == QueueFull.remedy
+    assert QueueFull("Come back later.").detail == "Come back later."
 
 
-def test_problem_json() -> None:
-    problem = PROBLEMS[BrokenImage]
-    assert orjson.loads(problem_json(problem, "Image 3: damaged.", request_id="r-1")) == {
-        "type": "/problems/broken-image",
-        "title": problem.title,
-        "status": 422,
-        "detail": "Image 3: damaged.",
-        "request_id": "r-1",
-    }
+def test_only_what_may_succeed_again_says_when() -> None:
+    assert {kind.status for kind in leaves(Unavailable)} == {503}
+    assert all((kind.status == 503) == issubclass(kind, Unavailable) for kind in LEAVES)
+    assert QueueFull().retry_after_seconds >= 1
+
+
+def test_a_client_that_is_gone_is_an_error_of_the_client() -> None:
+    assert ClientGone.status == 499
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,13 @@ def test_an_image_error_names_its_image(index: int | None, text: str) -> None:
     error = ImageError("Damaged.")
     error.index = index
     assert str(error) == text
+
+
+@pytest.mark.parametrize("kind", leaves(ImageError), ids=lambda kind: kind.__name__)
+def test_an_image_error_without_a_text_names_its_image_and_the_remedy(
+    kind: type[ImageError],
+) -> None:
+    error = kind()
+    assert error.detail == kind.remedy
+    error.index = 3
+    assert error.detail == f"Image 3: {kind.remedy}"

@@ -15,29 +15,55 @@ from tests.conftest import export_stand_in, png, spoken
 PNG = {"content-type": "image/png"}
 
 
-def inference_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name.startswith("inference-")}
+def worker_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("worker-")}
 
 
 def test_nothing_is_loaded_before_the_start(tmp_path: Path) -> None:
-    before = inference_threads()
+    before = worker_threads()
     app = create_app(Settings(models_dir=tmp_path / "nowhere"))
-    assert inference_threads() == before
+    assert worker_threads() == before
     assert app.openapi()["info"]["title"] == "Digits"
 
 
 def test_what_is_built_is_taken_down(stand_in_models: Path) -> None:
-    before = inference_threads()
-    app = create_app(Settings(models_dir=stand_in_models, inference_threads=2, max_batch=2))
+    before = worker_threads()
+    app = create_app(Settings(models_dir=stand_in_models, worker_threads=2))
     with capture_logs() as lines, TestClient(app) as client:
-        state = client.app_state["digits"]
-        assert len(inference_threads() - before) == 2
-        assert state.drain.started
-        assert client.get("/healthz").status_code == 200
-    assert inference_threads() == before
+        services = client.app_state["services"]
+        assert len(worker_threads() - before) == 2
+        assert services.health.unready_reason() is None
+        assert client.get("/readyz").status_code == 200
+    assert worker_threads() == before
     with pytest.raises(Draining):
-        state.batcher.reserve(1)
+        services.admission.open_lease(0)
     assert {"event": "ready", "log_level": "info", "model": "digits", "version": "1"} in lines
+
+
+def test_the_parts_have_the_limits_of_the_settings(stand_in_models: Path) -> None:
+    settings = Settings(
+        models_dir=stand_in_models,
+        max_images=2,
+        max_waiting_images=3,
+        max_body_bytes=30,
+        body_budget_bytes=50,
+        working_budget_bytes=60,
+        inline_cost_pixels=70,
+        batch_cost_pixels=80,
+        thread_batch_cost_pixels=90,
+    )
+    with TestClient(create_app(settings)) as client:
+        services = client.app_state["services"]
+        metrics = client.get("/metrics").text
+    assert services.settings is settings
+    admission = services.admission
+    assert (admission.images.limit, admission.bodies.limit, admission.working.limit) == (3, 50, 60)
+    for batcher in (services.parser, services.predictions):
+        assert (batcher.inline_cost, batcher.batch_cost) == (70, 80)
+        assert batcher._workers.max_batch_cost == 90
+    assert "digits_waiting_images_limit 3.0" in metrics
+    assert "digits_body_bytes_limit 50.0" in metrics
+    assert "digits_working_bytes_limit 60.0" in metrics
 
 
 def test_no_start_without_a_model_that_may_be_served(tmp_path: Path) -> None:
@@ -57,7 +83,7 @@ def test_a_pinned_version_is_the_one_that_is_served(stand_in_models: Path) -> No
 
 def test_a_newer_version_goes_live_while_serving(stand_in: Path, tmp_path: Path) -> None:
     (tmp_path / "1").symlink_to(stand_in)
-    settings = Settings(models_dir=tmp_path, max_batch=2, reload_seconds=0.01)
+    settings = Settings(models_dir=tmp_path, reload_seconds=0.01)
     with TestClient(create_app(settings)) as client:
         export_stand_in(tmp_path / "new").rename(tmp_path / "2")
         while client.get("/healthz").json()["model"]["version"] != "2":
@@ -66,5 +92,22 @@ def test_a_newer_version_goes_live_while_serving(stand_in: Path, tmp_path: Path)
         assert response.json()["model"] == {"name": "digits", "version": "2"}
         assert response.json()["predictions"][0]["label"] == 7
         metrics = client.get("/metrics").text
-        assert 'digits_reloads_total{succeeded="true"} 1.0' in metrics
-        assert "digits_model_version 2.0" in metrics
+        assert 'digits_reloads_total{outcome="succeeded"} 1.0' in metrics
+        assert 'digits_model_info{name="digits",version="2"} 1.0' in metrics
+
+
+@pytest.mark.parametrize("inline_cost", [0, 2**18], ids=["in threads", "on the loop"])
+def test_a_request_leaves_nothing_held(stand_in_models: Path, inline_cost: int) -> None:
+    settings = Settings(models_dir=stand_in_models, inline_cost_pixels=inline_cost)
+    with TestClient(create_app(settings)) as client:
+        admission = client.app_state["services"].admission
+        for content, kind in (
+            (png(spoken(7)), "image/png"),
+            (b'{"image":%s}' % str(spoken(7).tolist()).encode(), "application/json"),
+            (b"text", "image/png"),
+            (b"{", "application/json"),
+            (png(spoken(7))[:-20], "image/png"),
+        ):
+            client.post("/predict?normalize=false", content=content, headers={"content-type": kind})
+            held = (admission.images.held, admission.bodies.held, admission.working.held)
+            assert held == (0, 0, 0)

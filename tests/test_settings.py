@@ -8,7 +8,16 @@ import pytest
 from pydantic import ValidationError
 
 from app import settings
-from app.settings import Settings, available_bytes, available_cores, threads_per_worker
+from app.settings import (
+    IDLE_WORKER_BYTES,
+    MIB,
+    Settings,
+    available_bytes,
+    available_cores,
+    threads_per_worker,
+    unknown_settings,
+    working_budget,
+)
 
 
 def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,7 +26,8 @@ def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPa
     settings = Settings()
     assert settings == Settings.model_validate(settings.model_dump())
     assert settings.max_images <= settings.max_waiting_images
-    assert settings.max_body_bytes <= settings.max_held_bytes
+    assert settings.max_body_bytes < settings.body_budget_bytes
+    assert settings.inline_cost_pixels <= settings.batch_cost_pixels
 
 
 @pytest.mark.parametrize(
@@ -30,6 +40,16 @@ def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPa
         ("DIGITS_DEADLINE_SECONDS", "0.5", "deadline_seconds", 0.5),
         ("DIGITS_LOG_JSON", "true", "log_json", True),
         ("DIGITS_CORS_ORIGINS", '["https://a.example"]', "cors_origins", ("https://a.example",)),
+        (
+            "DIGITS_CORS_ORIGINS",
+            "https://a.example, *,",
+            "cors_origins",
+            ("https://a.example", "*"),
+        ),
+        ("DIGITS_CORS_ORIGINS", "", "cors_origins", ()),
+        ("DIGITS_PORT", "", "port", 8000),
+        ("DIGITS_API_KEYS_FILE", "/keys", "api_keys_file", Path("/keys")),
+        ("DIGITS_WORKING_BUDGET_BYTES", "5", "working_budget_bytes", 5),
     ],
 )
 def test_environment(
@@ -50,17 +70,31 @@ def test_environment(
         {"deadline_seconds": 0},
         {"deadline_seconds": "soon"},
         {"drain_notice_seconds": -1},
-        {"inline_image_bytes": -1},
+        {"inline_cost_pixels": -1},
+        {"worker_threads": 0},
+        {"working_budget_bytes": 0},
         {"no_such_setting": 1},
         {"max_images": 513},
         {"max_waiting_images": 255},
         {"max_body_bytes": 2**30},
+        {"max_body_bytes": 75, "body_budget_bytes": 99},
+        {"cors_origins": 7},
     ],
     ids=str,
 )
 def test_what_makes_no_sense_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Settings(**values)
+
+
+def test_the_largest_body_fits_beside_what_is_kept_for_small_ones() -> None:
+    settings = Settings(max_body_bytes=75, body_budget_bytes=100)
+    assert settings.max_body_bytes == 75
+
+
+def test_a_variable_that_is_no_setting_is_found() -> None:
+    environment = {"DIGITS_PORT": "1", "DIGITS_PROT": "1", "DIGITS_MAX_BATCH": "1", "PATH": ""}
+    assert unknown_settings(environment) == ["DIGITS_MAX_BATCH", "DIGITS_PROT"]
 
 
 def test_settings_do_not_change() -> None:
@@ -116,3 +150,26 @@ def test_workers_and_threads_share_the_cores_and_the_memory(
     monkeypatch.setattr(settings, "available_bytes", lambda: memory)
     assert settings.fitting_workers() == workers
     assert threads_per_worker({"workers": workers}) == threads
+
+
+@pytest.mark.parametrize(("threads", "cost"), [(1, 2**18), (2, 2**13), (8, 2**13)])
+def test_with_a_core_for_both_the_loop_does_more_itself(threads: int, cost: int) -> None:
+    assert Settings(worker_threads=threads).inline_cost_pixels == cost
+
+
+@pytest.mark.parametrize(
+    ("memory", "workers", "budget"),
+    [
+        (IDLE_WORKER_BYTES, 1, 64 * MIB),
+        (IDLE_WORKER_BYTES + 400 * MIB, 1, 200 * MIB),
+        (2 * IDLE_WORKER_BYTES + 400 * MIB, 2, 100 * MIB),
+        (2**34, 1, 384 * MIB),
+    ],
+    ids=["none left", "half of what is left", "of a worker's share", "enough"],
+)
+def test_the_working_budget_is_by_the_memory(
+    monkeypatch: pytest.MonkeyPatch, memory: int, workers: int, budget: int
+) -> None:
+    monkeypatch.setattr(settings, "available_bytes", lambda: memory)
+    assert working_budget({"workers": workers}) == budget
+    assert Settings(workers=workers).working_budget_bytes == budget

@@ -1,4 +1,4 @@
-"""ASGI middleware: request IDs and figures, API keys, headers for browsers.
+"""ASGI middleware: request IDs and figures, API keys.
 
 `main.create_app` says in which order they stand. CORS is Starlette's own.
 """
@@ -29,14 +29,11 @@ LOCKED_PATHS = ("/predict", "/read")
 
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
-PAGE_POLICY = (
-    b"default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; "
-    b"form-action 'none'; frame-ancestors 'none'"
-)
-
 
 class TelemetryMiddleware:
     """Gives every request its ID, counts and times it, and logs what failed in the service.
+
+    It is the outermost, so that every response has the headers that all have.
 
     The ID is the client's `X-Request-ID` where that is sane, else a new one; it is in
     `scope["state"]["request_id"]`, in every log line and in the response.
@@ -68,7 +65,7 @@ class TelemetryMiddleware:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], NOSNIFF, (b"x-request-id", request_id)]
             else:
                 sent_bytes += len(message.get("body", b""))
             await send(message)
@@ -171,27 +168,3 @@ def read_key_hashes(file: Path) -> frozenset[str]:
     if not hashes:
         raise ValueError(f"{file} holds no hash, so that no request would be let in.")
     return frozenset(hashes)
-
-
-class SecurityHeadersMiddleware:
-    """Tells browsers to take content types as they are and, on pages, to run only their scripts."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message["headers"], NOSNIFF]
-                if Headers(raw=headers).get("content-type", "").startswith("text/html"):
-                    headers.append((b"content-security-policy", PAGE_POLICY))
-                    headers.append((b"referrer-policy", b"no-referrer"))
-                message["headers"] = headers
-            await send(message)
-
-        await self.app(scope, receive, send_with_headers)

@@ -115,8 +115,6 @@ def document(app: FastAPI, *, locked: bool) -> dict[str, Any]:
             [(model, "validation") for model in models], ref_template=REFERENCE
         )
         made["components"]["schemas"].update(extra["$defs"])
-        for operations in made["paths"].values():
-            operations.pop("head", None)  # as GET, and no operation of its own
         made["paths"] = {"/predict": {"post": predict_operation()}, **made["paths"]}
         if locked:
             _add_keys(made)

@@ -1,33 +1,21 @@
-"""The routes beside `/predict`: health, metrics, the model's card, problems, pages."""
+"""The routes beside `/predict`: health, metrics, the model's card, problems."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import FileResponse, PlainTextResponse
-from fastapi.routing import APIRoute
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 
 from ..errors import PROBLEMS
 from . import schemas
+from .head import GetRoute
 from .openapi import problem_responses
 from .problems import describe_problem
 from .response import encode
 from .services import Services, services_of
-
-WEB = Path(__file__).parents[1] / "web"
-
-
-class GetRoute(APIRoute):
-    """A route that answers HEAD as GET (RFC 9110, section 9.3.2); the server drops the content."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.methods = {*(self.methods or ()), "HEAD"}
-
 
 routes = APIRouter(route_class=GetRoute)
 
@@ -81,12 +69,6 @@ async def livez() -> Response:
     """200 whenever the event loop turns."""
     content = {"status": "ok", "model": None, "detail": None}
     return Response(encode(content), media_type="application/json")
-
-
-@routes.get("/", include_in_schema=False)
-async def page() -> FileResponse:
-    """The page on which people draw and see the answer."""
-    return FileResponse(WEB / "index.html")
 
 
 @routes.get("/model", operation_id="model", tags=["model"], summary="The live model's card")

@@ -191,11 +191,19 @@ def _import_without_collector() -> None:
 
     The import creates 400,000 objects that stay. Scanning them takes a sixth of the import's time,
     and later 0.1 s for each full collection, while requests wait.
+
+    Raises:
+        ModelError: TensorFlow is missing, or does not fit the other packages.
     """
     gc.disable()
     try:
         importlib.import_module("tensorflow")
         gc.freeze()
+    except Exception as error:  # of a version that does not fit: AttributeError, TypeError, …
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelError(
+            f"TensorFlow can't be imported ({type(error).__name__}: {reason})."
+        ) from error
     finally:
         gc.enable()
 

@@ -6,6 +6,7 @@ formatter. TensorFlow's libraries write to the descriptor itself; `native_lines`
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import re
@@ -23,8 +24,9 @@ from ..errors import ClientGone
 
 log = structlog.get_logger()
 
-CLIENT_ERRORS = (ConnectionError, ClientDisconnect, ClientGone)
-"""What is raised where a client has closed its connection."""
+CLIENT_ERRORS = (ConnectionError, ClientDisconnect, ClientGone, asyncio.CancelledError)
+"""What is raised where a client has closed its connection, or has not read its answer by the end of
+the drain."""
 
 NATIVE_LINE = re.compile(r"(?:([IWEF])\d{4} \S+ +\d+ \S+\] |(INFO|WARNING|ERROR): )(?P<text>.*)")
 """A line of TensorFlow's (absl's form) or of TensorFlow Lite's."""

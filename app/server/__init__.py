@@ -1,0 +1,1 @@
+"""HTTP/1.1 on sockets: the protocol and its limits, the listener, the drain, the supervisor."""

@@ -1,10 +1,10 @@
-"""A listening socket from which a worker accepts a portion at a time.
+"""The listening socket: accepts connections in small portions, so that workers share them fairly.
 
-libuv accepts as long as there is something to accept. Of connections that were opened at once, the
-worker that woke first could have all, and the others nothing to do for as long as they lasted. And
-where every request brings a connection of its own, each was read by itself: twice the work.
+libuv accepts all that wait. Of connections opened at once, the worker that wakes first could get
+all, and the others none for as long as these last. Where each request brings its own connection,
+each would be read in an event-loop iteration of its own, which takes twice the work.
 
-    readable ──▶ a portion accepted ──▶ the rest of the span, for other workers ──▶ readable …
+    readable ──▶ accept a portion ──▶ pause to the end of the window ──▶ readable …
 """
 
 from __future__ import annotations
@@ -20,20 +20,30 @@ import uvloop
 
 log = structlog.get_logger()
 
-SPAN_SECONDS = 0.001
-LEAST, MOST = 2, 8
-"""Connections in a span. The portion is one more than were accepted in the span before, so that a
-worker that wakes late finds some left: of four it still got two, and of 64 some 30. With 16 at most
-it could get as few as 5; with 4 at most, clients that connect for every request got half as many
-answers."""
-REST_SECONDS = 0.005
-"""After so long without a connection the portion is the least again."""
+WINDOW_SECONDS = 0.001
+"""Length of a window, in which a worker accepts one portion."""
+MIN_PORTION, MAX_PORTION = 2, 8
+"""Connections accepted in a window: one more than in the window before, within these bounds, so
+that a worker that wakes late gets a share: of 4 connections 2, of 64 some 30. With at most 16 it
+could get 5 of 64; with at most 4, clients that connect for each request had half as many answers.
+"""
+IDLE_SECONDS = 0.005
+"""Time without a connection after which the portion is the least again."""
 RETRY_SECONDS = 1.0
-"""Until it is tried again where the process has no descriptor or memory left, as asyncio does."""
+"""Pause where the process has no descriptor or memory left, as asyncio makes it."""
 
 
 class Listener:
-    """Accepts until it is closed. What it accepted goes on."""
+    """Accept connections until closed; those accepted by then go on.
+
+    Args:
+        loop: The event loop.
+        protocol_factory: Makes a connection's protocol.
+        sock: Bound and listening; other processes may listen at it, too.
+
+    Attributes:
+        sockets: The socket, as asyncio's servers have it.
+    """
 
     def __init__(
         self,
@@ -41,25 +51,26 @@ class Listener:
         protocol_factory: Callable[[], BaseProtocol],
         sock: socket.socket,
     ) -> None:
-        """`sock` is bound and listening; others may listen at it, too."""
         self.sockets = [sock]
         self._loop = loop
         self._protocol_factory = protocol_factory
         self._socket = sock
         self._timer: asyncio.TimerHandle | None = None
-        self._span_ends = 0.0
-        self._portion = self._taken = 0  # in the span
+        self._window_ends = 0.0
+        self._portion = self._accepted = 0  # in the window
         self._opening: set[asyncio.Task[Any]] = set()
         sock.setblocking(False)
         self._watch()
 
     def close(self) -> None:
+        """Accept no more."""
         self._loop.remove_reader(self._socket)
         if self._timer:
             self._timer.cancel()
         self._socket.close()
 
     async def wait_closed(self) -> None:
+        """Wait for the protocols of the last connections accepted."""
         if self._opening:
             await asyncio.wait(self._opening)
 
@@ -72,16 +83,18 @@ class Listener:
 
     def _on_readable(self) -> None:
         now = self._loop.time()
-        if now >= self._span_ends:
-            rested = now >= self._span_ends + REST_SECONDS
-            self._portion = LEAST if rested else min(max(LEAST, self._taken + 1), MOST)
-            self._taken = 0
-            self._span_ends = now + SPAN_SECONDS
-        self._taken += self._accept(self._portion - self._taken)
-        if self._taken == self._portion:
-            self._pause(SPAN_SECONDS)
+        if now >= self._window_ends:
+            was_idle = now >= self._window_ends + IDLE_SECONDS
+            wanted = 0 if was_idle else self._accepted + 1
+            self._portion = min(max(MIN_PORTION, wanted), MAX_PORTION)
+            self._accepted = 0
+            self._window_ends = now + WINDOW_SECONDS
+        self._accepted += self._accept(self._portion - self._accepted)
+        if self._accepted == self._portion:
+            self._pause(WINDOW_SECONDS)
 
     def _accept(self, count: int) -> int:
+        """Accept up to `count` connections; return how many there were."""
         for accepted in range(count):
             try:
                 connection, _ = self._socket.accept()
@@ -99,11 +112,19 @@ class Listener:
         opening = self._loop.connect_accepted_socket(self._protocol_factory, connection)
         task = self._loop.create_task(opening)
         self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        task.add_done_callback(self._opened)
+
+    def _opened(self, task: asyncio.Task[Any]) -> None:
+        self._opening.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, OSError):  # the client has gone
+            log.info("client left", reason=type(error).__name__)
+        elif error:
+            log.error("a connection can't be opened", exc_info=error)
 
 
 class Loop(uvloop.Loop):
-    """uvloop's event loop, whose servers are Listeners."""
+    """uvloop's event loop, whose servers are `Listener`s."""
 
     async def create_server(  # type: ignore[override]
         self,
@@ -115,7 +136,11 @@ class Loop(uvloop.Loop):
         backlog: int = 100,
         ssl: None = None,
     ) -> Listener:
-        """Listens at `sock`, or at one address. Raises OSError where it is another's."""
+        """Listen at `sock`, or at the address.
+
+        Raises:
+            OSError: The address is another process's.
+        """
         if sock is None:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             sock = socket.create_server((host, port), family=family)

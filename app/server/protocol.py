@@ -167,6 +167,7 @@ class HttpProtocol(HttpToolsProtocol):
     # The connection
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a new connection."""
         super().connection_made(
             ResponseTransport(transport, self.loop, lambda: self.stage is Stage.BODY)
         )
@@ -174,6 +175,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.clock.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a closed connection; what runs for it learns that the client has gone."""
         self.clock.discard(self)
         self.pipeline.clear()
         self._unparsed, self._offset = b"", 0
@@ -198,6 +200,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Receiving
 
     def data_received(self, data: bytes) -> None:
+        """Parse what the client has sent."""
         if self.stage in OVER or self.transport.is_closing():
             return
         self._received_at = time.monotonic()
@@ -274,12 +277,14 @@ class HttpProtocol(HttpToolsProtocol):
     # The parser's callbacks
 
     def on_message_begin(self) -> None:
+        """A request begins."""
         self._enter(Stage.HEAD)
         self._head_bytes = self._field_bytes = 0
         super().on_message_begin()
         self.scope["state"]["received_at"] = self._received_at
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, or a trailer behind a chunked body."""
         self._field_bytes += len(name) + len(value)
         if self.stage is Stage.HEAD:
             super().on_header(name, value)
@@ -287,6 +292,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._limit_head(self._field_bytes)
 
     def on_headers_complete(self) -> None:
+        """The head is whole: have the request answered, unless it asks for another protocol."""
         self._limit_head(len(self.url) + self._field_bytes)
         if self.parser.should_upgrade():
             self._declines_upgrade = True
@@ -297,10 +303,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._rate_since = self.since
 
     def on_body(self, body: bytes) -> None:
+        """A part of the body."""
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        """The request is whole."""
         if self._declines_upgrade:
             return
         super().on_message_complete()
@@ -313,6 +321,7 @@ class HttpProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
+        """The answer is whole: go on with the request that waits, or refuse."""
         self.server_state.total_requests += 1
         if self.transport.is_closing():
             return
@@ -378,6 +387,7 @@ class HttpProtocol(HttpToolsProtocol):
     # Refusing
 
     def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
         self._refuse(BadRequest)
 
     def _refuse(self, problem: type[DigitsError]) -> None:

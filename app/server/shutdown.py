@@ -1,18 +1,27 @@
-"""Leaving without losing anyone: what the process does between SIGTERM and its exit.
+"""Shutdown: what a process does between SIGTERM and its exit.
 
-First it says so: `/readyz` turns 503 while requests are still taken, for a load balancer needs a
-moment to look away. Then the server's own shutdown begins: no new connections, and what was
-accepted is answered. A second signal ends that at once, and so does the first during start-up.
+    SIGTERM ──▶ notice ──▶ drain ──────▶ exit
+                /readyz     no new        at the limit at the latest,
+                says 503    connections   whatever threads still do
+
+During the notice requests are still taken, for a load balancer needs a moment to look away. Then
+the server's own shutdown answers what was accepted. A second signal ends the process at once, and
+so does the first while it starts: nothing was accepted then, and a model load can't be interrupted.
+
+A worker takes SIGTERM alone, and once: what is sent to the whole process group, by Ctrl+C or by
+systemd, reaches it twice, the second time from its supervisor, which kills it if need be.
 """
 
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from types import FrameType
 
 import structlog
@@ -20,40 +29,60 @@ import structlog
 log = structlog.get_logger()
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+OVERDUE = 1
+"""Exit status of a process that had to be ended at the limit."""
 
 
 class Drain:
-    """Stands before the server's signal handlers; `began` is what readiness asks."""
+    """The process's signal handlers, in front of the server's.
 
-    def __init__(self, notice_seconds: float) -> None:
+    Args:
+        notice_seconds: From the first signal until the server's shutdown begins.
+        limit_seconds: From there to the end of the process. A thread that is stuck in a call of C
+            would keep the interpreter for ever: it can't be ended, and is waited for at the exit.
+
+    Attributes:
+        began: Whether the process is about to stop; `/readyz` says so.
+        started: Whether requests have come to be accepted; the application sets it.
+    """
+
+    def __init__(self, notice_seconds: float, *, limit_seconds: float = 60.0) -> None:
         self.notice_seconds = notice_seconds
+        self.limit_seconds = limit_seconds
         self.began = False
         self.started = False
+        self._is_worker = multiprocessing.parent_process() is not None
 
     @contextmanager
-    def installed(self) -> Iterator[None]:
-        """Take the signals over, where this thread may; the server's handlers come afterwards."""
+    def installed(self) -> Iterator[Drain]:
+        """Handle the signals within; outside the main thread, which Python asks for, do nothing."""
         if threading.current_thread() is not threading.main_thread():
-            yield
+            yield self
             return
         self._loop = asyncio.get_running_loop()
         self._servers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
+        if self._is_worker:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            yield
+            yield self
         finally:
             for number, previous in self._servers.items():
                 signal.signal(number, previous)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.started:
-            os._exit(128 + number)  # nothing was accepted, and a model load can't be interrupted
-        if self.began:
-            # uvicorn's handler takes one SIGINT as "stop" and another as "now".
-            self._pass_on(signal.SIGINT)
-            self._pass_on(signal.SIGINT)
+        if self.began and self._is_worker:
             return
+        if self.began or not self.started:
+            os._exit(128 + number)
         self.began = True
+        # In an empty context: in the interrupted one, a request's ID may be bound.
+        Context().run(self._begin, number)
+
+    def _begin(self, number: int) -> None:
         log.info("draining", notice_seconds=self.notice_seconds)
+        overdue = threading.Timer(self.notice_seconds + self.limit_seconds, _end_overdue)
+        overdue.daemon = True
+        overdue.start()
         self._loop.call_soon_threadsafe(
             self._loop.call_later, self.notice_seconds, self._pass_on, number
         )
@@ -62,3 +91,8 @@ class Drain:
         previous = self._servers[signal.Signals(number)]
         if callable(previous):
             previous(number, None)
+
+
+def _end_overdue() -> None:
+    log.critical("the drain is over, but threads are not; the process ends without them")
+    os._exit(OVERDUE)

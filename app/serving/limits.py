@@ -29,21 +29,25 @@ RESERVED_SHARE = 0.25
 """Share of the budget for bodies that large bodies leave free. Without it, eight uploads that never
 end would keep every small request out."""
 
+Waiter = tuple[int, int, asyncio.Future[None]]
+"""The amount, the reserve to be left free, and where it is awaited."""
+
 
 class Budget:
     """A number of units, bytes or images, of which at most `limit` are held at once.
 
-    Used on one event loop. Waiters are served in the order in which they came.
+    Used on one event loop. Waiters are served in the order in which they came, but those that must
+    leave a reserve free hold up nobody who need not: the reserve is there for these.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
-        self._waiters: deque[tuple[int, int, asyncio.Future[None]]] = deque()
+        self._waiters: tuple[deque[Waiter], deque[Waiter]] = (deque(), deque())
 
     def try_acquire(self, amount: int, *, reserve: int = 0) -> bool:
-        """Take `amount` if that leaves `reserve` free and nobody waits for as much."""
-        if self.held + amount + reserve > self.limit or (self._waiters and reserve):
+        """Take `amount` if that leaves `reserve` free; with a reserve, only if nobody waits."""
+        if self.held + amount + reserve > self.limit or (reserve and any(self._waiters)):
             return False
         self.held += amount
         return True
@@ -58,7 +62,8 @@ class Budget:
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (amount, reserve, granted)
-        self._waiters.append(waiter)
+        waiters = self._waiters[reserve > 0]
+        waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
                 await granted
@@ -67,7 +72,7 @@ class Budget:
                 self.release(amount)
             else:
                 with suppress(ValueError):  # `_grant` has passed it over
-                    self._waiters.remove(waiter)
+                    waiters.remove(waiter)
                 self._grant()
             if isinstance(error, TimeoutError):
                 raise QueueFull("The memory for requests is in use; try again shortly.") from None
@@ -79,14 +84,15 @@ class Budget:
         self._grant()
 
     def _grant(self) -> None:
-        while self._waiters:
-            wanted, reserve, granted = self._waiters[0]
-            if self.held + wanted + reserve > self.limit:
-                return
-            self._waiters.popleft()
-            if not granted.done():
-                self.held += wanted
-                granted.set_result(None)
+        for waiters in self._waiters:
+            while waiters:
+                wanted, reserve, granted = waiters[0]
+                if self.held + wanted + reserve > self.limit:
+                    break
+                waiters.popleft()
+                if not granted.done():
+                    self.held += wanted
+                    granted.set_result(None)
 
 
 class Admission:

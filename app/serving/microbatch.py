@@ -66,6 +66,8 @@ class MicroBatcher(Generic[Item, Result]):
         batch = self._take()
         if self._waiting:
             self._schedule()
+        if not batch:  # all were cancelled
+            return
         items = [item for item, _ in batch]
         outcomes: Sequence[Result | Exception]
         try:
@@ -80,7 +82,7 @@ class MicroBatcher(Generic[Item, Result]):
         room = self.batch_cost
         while self._waiting and (not batch or self._waiting[0][1] <= room):
             item, cost, future = self._waiting.popleft()
-            room -= cost
             if not future.done():
                 batch.append((item, future))
+                room -= cost
         return batch

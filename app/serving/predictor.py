@@ -199,10 +199,10 @@ def _normalize_all(
             for request, index in part
         ]
         decoded = perf_counter()
-        for (request, index), picture in zip(part, pictures, strict=True):
+        for (request, _), picture in zip(part, pictures, strict=True):
             if picture is None:
                 continue
-            digit = _attempt(failures, request, _normalize, requests[request], index, picture)
+            digit = _attempt(failures, request, _normalize, requests[request], picture)
             if digit is not None:
                 normalized[request].append(digit)
         decode_seconds += decoded - began
@@ -242,18 +242,26 @@ def _attempt(
 def _decode(request: PredictRequest, index: int) -> Picture:
     request.lease.check()
     image = request.images[index]
-    if not isinstance(image, bytes):
-        return Picture(image, 1.0)
     try:
-        return decode(image, request.headers[index])
+        picture = (
+            decode(image, request.headers[index])
+            if isinstance(image, bytes)
+            else Picture(image, 1.0)
+        )
     except ImageError as error:
         error.index = index
         raise
+    if not request.normalize and picture.gray.shape != (SIDE, SIDE):
+        height, width = picture.gray.shape
+        raise BadPixels(
+            f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
+        )
+    return picture
 
 
-def _normalize(request: PredictRequest, index: int, picture: Picture) -> Normalized:
+def _normalize(request: PredictRequest, picture: Picture) -> Normalized:
     if not request.normalize:
-        return _as_it_is(index, picture.gray)
+        return _as_it_is(picture.gray)
     normalized = normalize(picture.gray)
     if picture.scale == 1 or normalized.box is None:
         return normalized
@@ -261,12 +269,7 @@ def _normalize(request: PredictRequest, index: int, picture: Picture) -> Normali
     return normalized._replace(box=(left, top, right, bottom))
 
 
-def _as_it_is(index: int, gray: GrayImage) -> Normalized:
-    if gray.shape != (SIDE, SIDE):
-        height, width = gray.shape
-        raise BadPixels(
-            f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
-        )
+def _as_it_is(gray: GrayImage) -> Normalized:
     box = None if gray.min() == gray.max() else (0, 0, SIDE, SIDE)
     return Normalized(gray, inverted=False, box=box, warnings=())
 
@@ -280,6 +283,8 @@ def _classify(classifier: Classifier, digits: list[GrayImage]) -> Iterator[Score
     if not digits:
         return iter(())
     scores = classifier(np.array(digits))
+    if len(scores) != len(digits):
+        raise ModelError(f"The model has scored {len(scores)} images of {len(digits)}.")
     return zip(scores[:, :10], scores.tolist(), strict=True)
 
 

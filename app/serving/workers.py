@@ -78,8 +78,14 @@ class WorkerPool:
     def submit(
         self, process: Process[Item, Result], item: Item, cost: int
     ) -> asyncio.Future[Result]:
-        """Queue `item`; the future gets its result. The lease is held until a thread is done."""
+        """Queue `item`; the future gets its result, or is cancelled when the pool is closed.
+
+        The lease is held until a thread is done.
+        """
         future: asyncio.Future[Result] = self._loop.create_future()
+        if self._closed:
+            future.cancel()
+            return future
         item.lease.hold()
         with self._changed:
             self._queue.append(Entry(process, item, cost, future))
@@ -155,7 +161,9 @@ def resolve(future: asyncio.Future[Any], outcome: Any) -> None:
     """Give `future` its outcome, unless nobody waits for it any more."""
     if future.done():
         return
-    if isinstance(outcome, Exception):
+    if isinstance(outcome, StopIteration):  # which a future refuses
+        future.set_exception(RuntimeError("The work ended with a StopIteration."))
+    elif isinstance(outcome, Exception):
         future.set_exception(outcome)
     else:
         future.set_result(outcome)

@@ -1,61 +1,95 @@
+"""`POST /predict` and the routes beside it, in process, with the stand-in for the model."""
+
 from __future__ import annotations
 
 import base64
 import json
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 from structlog.testing import capture_logs
 
-from app.errors import PROBLEMS_BY_SLUG
-from app.serving.batcher import Images, Rows
-from app.serving.state import State
+from app.api.services import Services
+from app.errors import PROBLEMS
+from app.serving.limits import Lease
+from app.serving.workers import WorkerPool
 from tests.conftest import png, spoken
 
 AS_IS = "/predict?normalize=false"
 PNG = {"content-type": "image/png"}
+GOOD = png(spoken(7))
+WIDE = png(np.zeros((200, 201), np.uint8))
+LARGE = png(np.random.default_rng(0).integers(0, 255, (150, 150), np.uint8))
+"""Too much for the event loop: a worker thread reads it."""
 
 
-def state(client: TestClient) -> State:
+def services(client: TestClient) -> Services:
     """What the lifespan built."""
-    here = client.app_state["digits"]
-    assert isinstance(here, State)
-    return here
+    built = client.app_state["services"]
+    assert isinstance(built, Services)
+    return built
+
+
+class Occupant:
+    """An item of work that keeps the one worker thread busy until it is told to end."""
+
+    def __init__(self, lease: Lease) -> None:
+        self.lease = lease
+        self.began, self.over = threading.Event(), threading.Event()
+
+
+def occupy(items: Sequence[Occupant]) -> list[None]:
+    for item in items:
+        item.began.set()
+        item.over.wait()
+    return [None] * len(items)
 
 
 @contextmanager
 def occupied(client: TestClient) -> Iterator[None]:
-    """The one inference thread is kept busy by a model call that does not return before the end."""
-    began, over = threading.Event(), threading.Event()
+    """The one worker thread is busy until the end."""
+    built = services(client)
+    pool = built.predictions._workers
+    assert isinstance(pool, WorkerPool)
+    lease = built.admission.open_lease(time.monotonic() + 600)
 
-    def busy(images: Images) -> Rows:
-        began.set()
-        over.wait()
-        return np.zeros((len(images), 11), np.float32)
-
-    async def occupy() -> None:
-        with state(client).batcher.reserve(1) as job:
-            await job.run(busy, np.zeros((1, 28, 28), np.uint8))
+    async def submit() -> Occupant:
+        occupant = Occupant(lease)
+        pool.submit(occupy, occupant, 1)
+        return occupant
 
     assert client.portal
-    occupant = client.portal.start_task_soon(occupy)
-    began.wait()
+    occupant = client.portal.call(submit)
+    occupant.began.wait()
     try:
         yield
     finally:
-        over.set()
-        occupant.result()
+        occupant.over.set()
+
+
+@contextmanager
+def held(client: TestClient, *, images: int = 0, body: int = 0) -> Iterator[None]:
+    """Another request's share of the limits."""
+    lease = services(client).admission.open_lease(time.monotonic() + 600)
+    with lease:
+        lease.charge_images(images)
+        lease.charge_chunk(body)
+        yield
 
 
 def labels(response: Any) -> list[int | None]:
@@ -71,7 +105,7 @@ def problem(response: Any, status: int, slug: str) -> str:
     assert (response.status_code, document["type"]) == (status, f"/problems/{slug}")
     assert response.headers["content-type"] == "application/problem+json"
     assert document["status"] == status
-    assert document["title"] == PROBLEMS_BY_SLUG[slug].title
+    assert document["title"] == PROBLEMS[slug].title
     assert document["request_id"] == response.headers["x-request-id"]
     assert document.keys() == {"type", "title", "status", "detail", "request_id"}
     return str(document["detail"])
@@ -166,18 +200,18 @@ def test_seen_as_it_is(client: TestClient) -> None:
     assert (digit == image).all()
 
 
-GOOD = png(spoken(7))
-WIDE = png(np.zeros((200, 201), np.uint8))
-
-
 @pytest.mark.parametrize(
     ("request_", "status", "slug"),
     [
         ({"content": b"{", "headers": {"content-type": "application/json"}}, 400, "malformed-body"),
         ({"content": bytes(200_001), "headers": PNG}, 413, "body-too-large"),
         ({"content": iter([bytes(100_000)] * 3), "headers": PNG}, 413, "body-too-large"),
-        ({"content": GOOD}, 415, "unsupported-content-type"),
-        ({"data": {"file": "x"}}, 415, "unsupported-content-type"),
+        (
+            {"content": GOOD, "headers": {"content-type": "video/mp4"}},
+            415,
+            "unsupported-content-type",
+        ),
+        ({"data": {"file": "x"}}, 422, "bad-pixels"),
         (
             {"content": GOOD, "headers": PNG | {"content-encoding": "gzip"}},
             415,
@@ -187,10 +221,12 @@ WIDE = png(np.zeros((200, 201), np.uint8))
         ({"content": GOOD[:-20], "headers": PNG}, 422, "broken-image"),
         ({"content": WIDE, "headers": PNG}, 422, "image-too-large"),
         ({"content": b"", "headers": PNG}, 422, "empty-batch"),
-        ({"files": {"picture": GOOD}}, 422, "empty-batch"),
+        ({"files": {"picture": GOOD}}, 422, "unknown-field"),
         ({"files": [("file", GOOD)] * 9}, 422, "too-many-images"),
         ({"json": {"image": [[256]]}}, 422, "bad-pixels"),
         ({"json": {"image": [[0, 1]]}}, 422, "bad-pixels"),
+        ({"json": {"image": [[0] * 200] * 201}, "params": {}}, 422, "image-too-large"),
+        ({"json": {"image": [[100] * 100] * 250}}, 413, "body-too-large"),
         (
             {"content": b'{"image": [[NaN]]}', "headers": {"content-type": "application/json"}},
             422,
@@ -201,7 +237,7 @@ WIDE = png(np.zeros((200, 201), np.uint8))
         "not JSON",
         "too many bytes",
         "too many bytes in chunks",
-        "no content type",
+        "another content type",
         "urlencoded",
         "compressed",
         "no image",
@@ -212,6 +248,8 @@ WIDE = png(np.zeros((200, 201), np.uint8))
         "too many images",
         "out of range",
         "not 28×28",
+        "an array of too many pixels",
+        "too much JSON",
         "not a number",
     ],
 )
@@ -220,8 +258,8 @@ def test_bad_input(client: TestClient, request_: dict[str, Any], status: int, sl
     response = client.post(AS_IS, **request_)
     assert problem(response, status, slug)
     assert "retry-after" not in response.headers
-    assert state(client).batcher.reserved == 0
-    assert state(client).intake.held_bytes == 0
+    admission = services(client).admission
+    assert (admission.images.held, admission.bodies.held, admission.working.held) == (0, 0, 0)
     assert client.post(AS_IS, content=GOOD, headers=PNG).content == before
 
 
@@ -230,23 +268,11 @@ def test_a_bad_image_of_several_is_named(client: TestClient) -> None:
     assert problem(client.post(AS_IS, files=files), 415, "not-an-image").startswith("Image 1: ")
 
 
-@pytest.mark.parametrize(
-    ("query", "headers", "name"),
-    [
-        ("normalize=perhaps", {}, "normalize"),
-        ("include=everything", {}, "include"),
-        ("include=seen&include=x", {}, "include"),
-        ("", {"X-Deadline-Seconds": "0"}, "x-deadline-seconds"),
-        ("", {"X-Deadline-Seconds": "-1"}, "x-deadline-seconds"),
-        ("", {"X-Deadline-Seconds": "soon"}, "x-deadline-seconds"),
-        ("", {"X-Deadline-Seconds": "nan"}, "x-deadline-seconds"),
-    ],
-)
-def test_bad_parameters_are_named_and_not_repeated(
-    client: TestClient, query: str, headers: dict[str, str], name: str
-) -> None:
-    response = client.post(f"/predict?{query}", content=GOOD, headers=PNG | headers)
-    assert problem(response, 422, "bad-parameter") == f"Not acceptable: {name}."
+def test_bad_parameters_are_refused(client: TestClient) -> None:
+    detail = problem(client.post("/predict?x=1", content=GOOD, headers=PNG), 422, "bad-parameter")
+    assert "normalize and include" in detail
+    headers = PNG | {"X-Deadline-Seconds": "soon"}
+    problem(client.post("/predict", content=GOOD, headers=headers), 422, "bad-parameter")
 
 
 def test_a_failure_inside_is_ours(client: TestClient) -> None:
@@ -264,38 +290,53 @@ def test_figures_that_are_not_finite_are_a_failure(client: TestClient) -> None:
 
 
 def test_too_many_images_wait(client: TestClient) -> None:
-    with occupied(client), state(client).batcher.reserve(11):
+    with held(client, images=12):
         response = client.post(AS_IS, content=GOOD, headers=PNG)
         problem(response, 503, "queue-full")
-        assert response.headers["retry-after"] == "3"
+        assert response.headers["retry-after"] == "1"
         assert client.get("/healthz").status_code == 200
         assert "digits_waiting_images 12.0" in client.get("/metrics").text
     assert labels(client.post(AS_IS, content=GOOD, headers=PNG)) == [7]
 
 
-def test_a_full_queue_refuses_before_anything_is_looked_at(client: TestClient) -> None:
-    with occupied(client), state(client).batcher.reserve(11):
-        with capture_logs() as lines:
-            problem(client.post("/predict?normalize=perhaps", headers=PNG), 503, "queue-full")
-        assert lines == []
-    problem(client.post("/predict?normalize=perhaps", headers=PNG), 422, "bad-parameter")
+def test_a_batch_that_does_not_fit_beside_those_that_wait(client: TestClient) -> None:
+    with held(client, images=11):
+        files = [("file", GOOD)] * 2
+        problem(client.post(AS_IS, files=files), 503, "queue-full")
+        assert labels(client.post(AS_IS, content=GOOD, headers=PNG)) == [7]
 
 
 def test_too_many_bytes_are_held(client: TestClient) -> None:
-    with state(client).intake.open() as other:
-        other.grow(399_990)
-        response = client.post(AS_IS, content=GOOD, headers=PNG)
+    with held(client, body=300_000), held(client, body=99_990):
+        headers = PNG | {"X-Deadline-Seconds": "0.05"}
+        response = client.post(AS_IS, content=GOOD, headers=headers)
         problem(response, 503, "queue-full")
-        assert response.headers["retry-after"] == "3"
-        assert "digits_held_bytes 399990.0" in client.get("/metrics").text
+        assert "digits_body_bytes 399990.0" in client.get("/metrics").text
 
 
 def test_the_deadline_passes_while_the_request_waits(client: TestClient) -> None:
     with occupied(client):
-        response = client.post(AS_IS, content=GOOD, headers=PNG | {"X-Deadline-Seconds": "0.01"})
+        headers = PNG | {"X-Deadline-Seconds": "0.05"}
+        response = client.post("/predict", content=LARGE, headers=headers)
         problem(response, 504, "deadline-exceeded")
-        assert state(client).batcher.reserved == 1
-    assert state(client).batcher.reserved == 0
+        assert services(client).admission.images.held == 1  # until a thread has seen it
+    assert labels(client.post(AS_IS, content=GOOD, headers=PNG)) == [7]
+
+
+def test_a_deadline_has_passed_before_anything_is_parsed(client: TestClient) -> None:
+    headers = PNG | {"X-Deadline-Seconds": "1e-9"}
+    problem(client.post(AS_IS, content=b"no image", headers=headers), 504, "deadline-exceeded")
+
+
+def test_nothing_is_admitted_while_the_process_stops(client: TestClient) -> None:
+    admission = services(client).admission
+    admission.close()
+    try:
+        response = client.post(AS_IS, content=GOOD, headers=PNG)
+    finally:
+        admission.closed = False
+    problem(response, 503, "draining")
+    assert response.headers["retry-after"] == "1"
 
 
 def test_a_deadline_does_not_stop_what_has_begun(client: TestClient) -> None:
@@ -322,7 +363,7 @@ def call(client: TestClient, app: FastAPI, body: bytes, *rest: Message) -> Futur
             "raw_path": b"/predict",
             "root_path": "",
             "scheme": "http",
-            "query_string": b"normalize=false",
+            "query_string": b"",
             "headers": [(b"content-type", b"image/png")],
             "client": ("test", 1),
             "server": ("test", 80),
@@ -335,19 +376,26 @@ def call(client: TestClient, app: FastAPI, body: bytes, *rest: Message) -> Futur
     return client.portal.start_task_soon(run)
 
 
-def test_what_nobody_waits_for_is_not_computed(client: TestClient, app: FastAPI) -> None:
-    with occupied(client):
-        done = call(
-            client,
-            app,
-            GOOD,
-            {"type": "http.request", "body": b""},
-            {"type": "http.disconnect"},
-        )
-        start, body = done.result()
+def test_what_nobody_waits_for_is_given_up(client: TestClient, app: FastAPI) -> None:
+    with occupied(client), capture_logs() as lines:
+        start, body = call(client, app, LARGE, {"type": "http.disconnect"}).result()
         assert start["status"] == 499
         assert json.loads(body["body"])["type"] == "/problems/client-gone"
-        assert state(client).batcher.reserved == 1
+    assert [line for line in lines if line["log_level"] in ("error", "critical")] == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(0, len(GOOD)), max_size=5))
+def test_a_body_in_pieces_is_the_same_body(client: TestClient, cuts: list[int]) -> None:
+    edges = [0, *sorted(cuts), len(GOOD)]
+    pieces = [GOOD[start:end] for start, end in pairwise(edges)]
+    response = client.post(AS_IS, content=iter(pieces), headers=PNG)
+    assert labels(response) == [7]
+
+
+def test_a_path_with_a_slash_is_the_same(client: TestClient) -> None:
+    response = client.post("/predict/?normalize=false", content=GOOD, headers=PNG)
+    assert labels(response) == [7]
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/livez"])
@@ -365,21 +413,29 @@ def test_health_does_not_wait_behind_predictions(client: TestClient) -> None:
 
 
 def test_health_says_that_a_newer_version_was_rejected(client: TestClient) -> None:
-    state(client).versions.rejected = "Version 2: golden.npz is not the listed file."
+    services(client).registry.rejected = "Version 2: golden.npz is not the listed file."
     assert "golden.npz" in client.get("/healthz").json()["detail"]
     assert client.get("/healthz").status_code == 200
-    state(client).versions.rejected = None
+    services(client).registry.rejected = None
 
 
 def test_not_ready_while_draining(client: TestClient) -> None:
-    state(client).drain.began = True
+    drain = services(client).health._drain
+    drain.began = True  # type: ignore[misc]
     response = client.get("/readyz")
     assert response.status_code == 503
     assert response.json()["status"] == "unavailable"
     assert "stop" in response.json()["detail"]
     assert client.get("/healthz").status_code == 200
-    state(client).drain.began = False
+    drain.began = False  # type: ignore[misc]
     assert client.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/livez", "/metrics", "/model", "/", "/docs", "/redoc"]
+)
+def test_head_is_answered_as_get(client: TestClient, path: str) -> None:
+    assert client.head(path).status_code == client.get(path).status_code == 200
 
 
 def test_the_card(client: TestClient) -> None:
@@ -400,23 +456,24 @@ def test_metrics_count_what_was_answered(client: TestClient) -> None:
     client.post(AS_IS, json={"images": [spoken(1).tolist(), np.zeros((28, 28)).tolist()]})
     client.post(AS_IS, content=b"text", headers=PNG)
     after = figures()
+    count = "digits_http_request_duration_seconds_count"
     for name in [
-        'digits_requests_total{route="/predict",status="200"}',
-        'digits_requests_total{route="/predict",status="415"}',
-        'digits_predictions_total{outcome="accepted",version="1"}',
-        'digits_predictions_total{outcome="blank",version="1"}',
+        count + '{method="POST",route="/predict",status="200"}',
+        count + '{method="POST",route="/predict",status="415"}',
+        'digits_predictions_total{label="1",version="1"}',
+        'digits_predictions_total{label="none",version="1"}',
+        'digits_rejections_total{reason="blank"}',
         "digits_batch_images_sum",
     ]:
-        assert after[name] - before.get(name, 0) == 1
-    assert after["digits_model_version"] == 1
+        assert after[name] - before.get(name, 0) == 1, name
     assert after["digits_waiting_images"] == 0
 
 
-@pytest.mark.parametrize("slug", PROBLEMS_BY_SLUG)
+@pytest.mark.parametrize("slug", PROBLEMS)
 def test_problems_are_documented_at_their_address(client: TestClient, slug: str) -> None:
     response = client.get(f"/problems/{slug}")
     assert response.status_code == 200
-    known = PROBLEMS_BY_SLUG[slug]
+    known = PROBLEMS[slug]
     assert response.json()["remedy"] == known.remedy
     assert response.json()["status"] == known.status
 
@@ -447,8 +504,18 @@ def test_the_page(client: TestClient) -> None:
     assert "<canvas" in response.text
 
 
-def test_the_page_loads_nothing_that_is_not_there(client: TestClient) -> None:
-    named = re.findall(r'(?:src|href)="(web/[^"]+)"', client.get("/").text)
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc"])
+def test_pages_run_only_what_they_brought(client: TestClient, path: str) -> None:
+    shown = client.get(path)
+    assert "default-src 'self'" in shown.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in shown.headers["content-security-policy"]
+    assert shown.headers["referrer-policy"] == "no-referrer"
+    assert shown.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/redoc"])
+def test_pages_load_nothing_that_is_not_there(client: TestClient, path: str) -> None:
+    named = re.findall(r'(?:src|href)="(?:\./)?(web/[^"]+)"', client.get(path).text)
     assert len(named) >= 2
-    for path in named:
-        assert client.get(f"/{path}").status_code == 200
+    for name in named:
+        assert client.get(f"/{name}").status_code == 200

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from app.settings import Settings
+from app.settings import Settings, unknown_settings
 from tests.conftest import ROOT
 from tests.faults.server import Server
 
@@ -24,6 +24,7 @@ EXAMPLES = re.findall(r"```sh\n(curl .*?)\n```\n+```json\n(.*?)\n```", README, r
 FIGURE = 0.05
 """A probability may differ by so much from the one that is shown, and a box by so many pixels."""
 PIXELS = 2
+OF_TRAINING = {"DIGITS_DATA", "DIGITS_USPS"}
 
 
 def differences(shown: Any, real: Any, where: str = "") -> Iterator[str]:
@@ -98,6 +99,12 @@ def shown_default(field: Any) -> str:
 
 def test_the_table_is_that_of_the_settings() -> None:
     assert settings_table() in OPERATIONS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_that_are_named_exist(page: Path) -> None:
+    named = {*re.findall(r"DIGITS_[A-Z_]+[A-Z]", page.read_text("utf-8"))} - OF_TRAINING
+    assert unknown_settings(dict.fromkeys(named, "")) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

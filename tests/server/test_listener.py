@@ -13,7 +13,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.server import listener
-from app.server.listener import LEAST, MOST, REST_SECONDS, SPAN_SECONDS, Listener, Loop
+from app.server.listener import (
+    IDLE_SECONDS,
+    MAX_PORTION,
+    MIN_PORTION,
+    WINDOW_SECONDS,
+    Listener,
+    Loop,
+)
 
 SECONDS = 10
 """How long a test waits for what would otherwise hang."""
@@ -70,7 +77,7 @@ def listening() -> Iterator[socket.socket]:
 
 def test_who_shares_a_socket_shares_what_comes_at_once(listening: socket.socket) -> None:
     made: list[Echo] = []
-    count = 2 * LEAST + 1
+    count = 2 * MIN_PORTION + 1
 
     async def share(loop: Loop) -> None:
         both = [
@@ -86,12 +93,12 @@ def test_who_shares_a_socket_shares_what_comes_at_once(listening: socket.socket)
     with clients(count, listening):
         run(share)
     names = [one.name for one in made]
-    assert sorted(map(names.count, ("one", "other"))) == [LEAST, LEAST + 1]
+    assert sorted(map(names.count, ("one", "other"))) == [MIN_PORTION, MIN_PORTION + 1]
 
 
 def test_a_lone_one_accepts_all_and_what_it_accepted_outlives_it(listening: socket.socket) -> None:
     made: list[Echo] = []
-    count = 5 * MOST
+    count = 5 * MAX_PORTION
     address = listening.getsockname()
 
     async def accept(loop: Loop) -> None:
@@ -135,9 +142,9 @@ def test_portions_grow_while_there_are_more(listening: socket.socket) -> None:
         on_readable()
         return crowd.accepted - before
 
-    grown = [portion(2 * SPAN_SECONDS) for _ in range(LEAST, MOST + 3)]
-    assert grown == [*range(LEAST, MOST + 1), MOST, MOST]
-    assert portion(REST_SECONDS + 2 * SPAN_SECONDS) == LEAST
+    grown = [portion(2 * WINDOW_SECONDS) for _ in range(MIN_PORTION, MAX_PORTION + 3)]
+    assert grown == [*range(MIN_PORTION, MAX_PORTION + 1), MAX_PORTION, MAX_PORTION]
+    assert portion(IDLE_SECONDS + 2 * WINDOW_SECONDS) == MIN_PORTION
     one.close()
 
 

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from unittest.mock import Mock
 
 import pytest
+import structlog
+from structlog.testing import LogCapture
 
 from app.server.shutdown import SIGNALS, Drain
 from tests.conftest import ROOT
@@ -35,8 +38,7 @@ def test_the_first_signal_gives_notice_and_is_passed_on_later(
     heard: list[int], number: signal.Signals
 ) -> None:
     async def run() -> None:
-        drain = Drain(notice_seconds=0.05)
-        with drain.installed():
+        with Drain(notice_seconds=0.05).installed() as drain:
             drain.started = True
             signal.raise_signal(number)
             assert drain.began
@@ -47,17 +49,22 @@ def test_the_first_signal_gives_notice_and_is_passed_on_later(
     assert heard == [number]
 
 
-def test_a_second_signal_is_passed_on_at_once_as_one_that_forces(heard: list[int]) -> None:
-    async def run() -> None:
-        drain = Drain(notice_seconds=3600)
-        with drain.installed():
-            drain.started = True
-            signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
-            await until(heard, 2)
+def test_the_line_names_no_request(heard: list[int]) -> None:
+    lines = LogCapture()
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, lines])
 
-    asyncio.run(run())
-    assert heard == [signal.SIGINT, signal.SIGINT]
+    async def run() -> None:
+        with Drain(notice_seconds=3600).installed() as drain:
+            drain.started = True
+            with structlog.contextvars.bound_contextvars(request_id="of-a-stranger"):
+                signal.raise_signal(signal.SIGTERM)
+
+    before = structlog.get_config()
+    try:
+        asyncio.run(run())
+    finally:
+        structlog.configure(**before)
+    assert lines.entries == [{"event": "draining", "notice_seconds": 3600, "log_level": "info"}]
 
 
 def test_the_servers_handlers_come_back(heard: list[int]) -> None:
@@ -83,16 +90,48 @@ def test_a_server_in_another_thread_keeps_its_signals(heard: list[int]) -> None:
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-def test_during_start_up_the_first_signal_ends_the_process() -> None:
-    program = """
+PROGRAM = """
 import asyncio, signal
 from app.server.shutdown import Drain
 
 async def run():
-    with Drain(3600).installed():
-        signal.raise_signal(signal.SIGTERM)
+    drain = Drain(3600)
+    with drain.installed():
+        drain.started = {started}
+        for _ in range({signals}):
+            signal.raise_signal(signal.SIGTERM)
+        print("alive", flush=True)
 
 asyncio.run(run())
 """
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False)
-    assert ended.returncode == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("started", "signals", "status"),
+    [(False, 1, 128 + signal.SIGTERM), (True, 1, 0), (True, 2, 128 + signal.SIGTERM)],
+    ids=["during start-up", "first", "second"],
+)
+def test_which_signal_ends_the_process_at_once(started: bool, signals: int, status: int) -> None:
+    program = PROGRAM.format(started=started, signals=signals)
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == status
+    assert ("alive" in ended.stdout) == (status == 0)
+
+
+def test_a_worker_takes_sigterm_once_and_leaves_sigint_to_its_supervisor(
+    heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("multiprocessing.parent_process", Mock)
+
+    async def run() -> None:
+        with Drain(notice_seconds=0).installed() as drain:
+            drain.started = True
+            signal.raise_signal(signal.SIGINT)
+            assert not drain.began
+            for _ in range(3):
+                signal.raise_signal(signal.SIGTERM)
+            await until(heard, 1)
+
+    asyncio.run(run())
+    assert heard == [signal.SIGTERM]

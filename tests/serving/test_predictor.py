@@ -1,307 +1,526 @@
 from __future__ import annotations
 
-import asyncio
+import math
 import threading
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
-from app.api.payload import RawImage
-from app.errors import BadPixels, BrokenImage, DeadlineExceeded, ImageError, NotAnImage
-from app.inference.loading import Classifier, Thresholds
-from app.inference.registry import Versions
-from app.serving.batcher import Batcher
-from app.serving.predictor import Asked, Reading, Recognizer
-from app.settings import Settings
-from tests.conftest import Image, no_rows, png, spoken
+from app.errors import (
+    BadPixels,
+    BrokenImage,
+    ClientGone,
+    DeadlineExceeded,
+    DigitsError,
+    ImageError,
+    ImageTooLarge,
+    ModelError,
+    NotAnImage,
+    NotReady,
+)
+from app.inference.classifier import Classifier, Rejection, Thresholds
+from app.inference.registry import ModelRegistry
+from app.serving.limits import Admission, Lease
+from app.serving.predictor import (
+    IMAGE_COST,
+    PART_COST,
+    Prediction,
+    Predictions,
+    Predictor,
+    PredictRequest,
+    RawImage,
+    StepSeconds,
+)
+from app.vision.decode import ImageHeader, Picture, decode, probe
+from app.vision.normalize import normalize
+from tests.conftest import Image, png, spoken
 
-
-def speaking(version: str) -> Classifier:
-    """The stand-in of conftest.py, without TensorFlow."""
-
-    def compute(images: Image) -> NDArray[np.float32]:
-        row = images[:, 0].astype(np.float32)
-        weights = row[:, :10] + 1e-6
-        return np.column_stack((weights / weights.sum(axis=1, keepdims=True), row[:, 10] / 255))
-
-    return Classifier("digits", version, {}, Thresholds(0.5, 0.5), compute, lone_seconds=0.0001)
-
-
-@asynccontextmanager
-async def recognizer(models: Path, **options: Any) -> AsyncIterator[Recognizer]:
-    (models / "1").mkdir(exist_ok=True)
-    settings = Settings(models_dir=models, decode_threads=1, **options)
-    versions = Versions(models, lambda folder: speaking(folder.name))
-    await versions.start()
-    batcher = Batcher(threads=1, max_batch=4, max_images=9)
-    made = Recognizer(versions, batcher, settings)
-    yield made
-    assert batcher.reserved == 0
-    await batcher.close()
-    await made.close()
+MAX_PIXELS = 1_000_000
 
 
-def read(models: Path, images: Sequence[RawImage], *, as_is: bool, **options: Any) -> list[Reading]:
-    async def scene() -> list[Reading]:
-        async with recognizer(models, **options) as reader:
-            with reader.batcher.reserve(len(images)) as job:
-                classifier, readings = await reader.read(Asked(images, as_is), job)
-            assert classifier.version == "1"
-            return readings
-
-    return asyncio.run(scene())
+def compute(images: Image) -> NDArray[np.float32]:
+    """The stand-in of conftest.py, without TensorFlow; what is written has its part, too."""
+    row = images[:, 0].astype(np.float32)
+    weights = row[:, :10] + images[:, 4:24:2].mean(axis=2) / 1000 + 1e-6
+    return np.column_stack((weights / weights.sum(axis=1, keepdims=True), row[:, 10] / 255))
 
 
-INLINE = [pytest.param(0, id="in a thread"), pytest.param(10**6, id="inline")]
+def classifier(
+    version: str = "1", run: Callable[[Image], NDArray[np.float32]] = compute
+) -> Classifier:
+    return Classifier("digits", version, {}, Thresholds(0.5, 0.5), run)
 
 
-@pytest.mark.parametrize("inline_image_bytes", INLINE)
+def serving(live: Classifier | None, **options: object) -> Predictor:
+    registry = ModelRegistry(Path("nowhere"), lambda folder: classifier())
+    registry._live = live
+    return Predictor(registry, max_pixels=MAX_PIXELS, **options)  # type: ignore[arg-type]
+
+
+def open_lease(deadline: float = math.inf) -> Lease:
+    return Lease(Admission(max_waiting_images=1, body_bytes=1, working_bytes=1), deadline)
+
+
+def one(outcome: Predictions | Exception) -> list[Prediction]:
+    assert isinstance(outcome, Predictions), outcome
+    return outcome.items
+
+
+def predict(
+    images: Sequence[RawImage], *, normalize: bool = True, predictor: Predictor | None = None
+) -> list[Prediction]:
+    """The predictions for a request of its own; raises what it fails with."""
+    predictor = predictor or serving(classifier())
+    (outcome,) = predictor.predict([predictor.prepare(images, open_lease(), normalize=normalize)])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome.items
+
+
+def jpeg(image: Image, quality: int = 90) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+@cache
+def page(height: int, width: int) -> Image:
+    """A stroke, dark on light."""
+    image = np.full((height, width), 255, np.uint8)
+    start, end = (width // 2, height // 5), (width // 2, height * 4 // 5)
+    cv2.line(image, start, end, 0, max(1, width // 12))
+    return image
+
+
+def with_broken_pixels(file: bytes) -> bytes:
+    """A PNG whose header is right, and whose pixels are not."""
+    at = file.index(b"IDAT") + 8
+    return file[:at] + bytes([file[at] ^ 0xFF]) + file[at + 1 :]
+
+
+BLANK = np.zeros((28, 28), np.uint8)
+GOOD = png(spoken(1))
+BROKEN = with_broken_pixels(png(page(40, 30)))
+
+
+# What is answered
+
+
 @pytest.mark.parametrize("encoded", [False, True], ids=["pixels", "png"])
-def test_readings_are_in_the_order_of_the_images(
-    tmp_path: Path, encoded: bool, inline_image_bytes: int
-) -> None:
-    blank = np.zeros((28, 28), np.uint8)
-    images = [blank, spoken(3), spoken(1), blank, spoken(4), spoken(1), spoken(5), spoken(9)]
+def test_predictions_are_in_the_order_of_the_images(encoded: bool) -> None:
+    images = [BLANK, spoken(3), spoken(1), BLANK, spoken(4), spoken(1), spoken(5), spoken(9)]
     sent = [png(image) for image in images] if encoded else images
-    readings = read(tmp_path, sent, as_is=True, inline_image_bytes=inline_image_bytes)
-    assert [reading.label for reading in readings] == [None, 3, 1, None, 4, 1, 5, 9]
-    for reading, image in zip(readings, images, strict=True):
-        assert (reading.seen.digit == image).all()
-        assert reading.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    predictions = predict(sent, normalize=False)
+    assert [prediction.label for prediction in predictions] == [None, 3, 1, None, 4, 1, 5, 9]
+    for prediction, image in zip(predictions, images, strict=True):
+        assert (prediction.normalized.digit == image).all()
+        assert prediction.probabilities.sum() == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize(
     ("share", "score", "rejected"),
     [
         (0.9, 1.0, None),
-        (0.9, 0.4, "not_a_digit"),
-        (0.3, 1.0, "uncertain"),
-        (0.3, 0.4, "not_a_digit"),
+        (0.9, 0.4, Rejection.NOT_A_DIGIT),
+        (0.3, 1.0, Rejection.UNCERTAIN),
+        (0.3, 0.4, Rejection.NOT_A_DIGIT),
     ],
 )
-def test_what_to_think_of_the_answer(
-    tmp_path: Path, share: float, score: float, rejected: str | None
-) -> None:
-    (reading,) = read(tmp_path, [spoken(6, share=share, score=score)], as_is=True)
-    assert reading.label == 6
-    assert reading.confidence == pytest.approx(share, abs=0.02)
-    assert reading.confidence == reading.probabilities[6]
-    assert reading.rejected == rejected
+def test_what_is_rejected(share: float, score: float, rejected: Rejection | None) -> None:
+    (prediction,) = predict([spoken(6, share=share, score=score)], normalize=False)
+    assert prediction.label == 6
+    assert prediction.confidence == pytest.approx(share, abs=0.02)
+    assert prediction.confidence == prediction.probabilities[6]
+    assert prediction.rejected is rejected
 
 
 @pytest.mark.parametrize("level", [0, 7, 255])
-@pytest.mark.parametrize("as_is", [False, True], ids=["normalized", "as it is"])
-def test_a_blank_is_not_asked_about(tmp_path: Path, level: int, as_is: bool) -> None:
-    (reading,) = read(tmp_path, [np.full((28, 28), level, np.uint8)], as_is=as_is)
-    assert reading.label is None
-    assert reading.rejected == "blank"
-    assert reading.confidence == pytest.approx(0.1)
-    assert reading.probabilities.tolist() == pytest.approx([0.1] * 10)
+@pytest.mark.parametrize("normalize", [False, True])
+def test_the_model_is_not_asked_about_a_blank(level: int, normalize: bool) -> None:
+    def no_call(images: Image) -> NDArray[np.float32]:
+        raise AssertionError
+
+    predictor = serving(classifier(run=no_call))
+    blank = np.full((28, 28), level, np.uint8)
+    (prediction,) = predict([blank], normalize=normalize, predictor=predictor)
+    assert prediction.label is None
+    assert prediction.rejected is Rejection.BLANK
+    assert prediction.confidence == pytest.approx(0.1)
+    assert prediction.probabilities.tolist() == pytest.approx([0.1] * 10)
 
 
-def test_normalizing_says_what_it_did(tmp_path: Path) -> None:
-    page = np.full((100, 60), 255, np.uint8)
-    cv2.line(page, (30, 20), (30, 79), 0, 5)
-    (reading,) = read(tmp_path, [page], as_is=False)
-    assert reading.seen.inverted
-    assert reading.seen.box is not None
-    assert np.abs(np.subtract(reading.seen.box, (28, 20, 33, 80))).max() <= 3
+def test_what_normalizing_has_found() -> None:
+    image = page(100, 60)
+    (prediction,) = predict([image])
+    expected = normalize(image)
+    assert (prediction.normalized.digit == expected.digit).all()
+    assert prediction.normalized[1:] == expected[1:]
+    assert prediction.normalized.inverted
 
 
-def test_a_box_is_in_the_pixels_of_the_upright_original(tmp_path: Path) -> None:
-    page = np.full((2000, 2400), 255, np.uint8)
-    cv2.line(page, (1600, 400), (1600, 1599), 0, 100)
-    jpeg = cv2.imencode(".jpg", page)[1].tobytes()
-    (reading,) = read(tmp_path, [jpeg], as_is=False)
-    assert reading.seen.box is not None
-    assert np.abs(np.subtract(reading.seen.box, (1550, 350, 1650, 1650))).max() <= 40
+def test_a_box_is_in_the_pixels_of_the_upright_original() -> None:
+    image = np.full((900, 1000), 255, np.uint8)
+    cv2.line(image, (600, 200), (600, 699), 0, 50)
+    (prediction,) = predict([jpeg(image)])
+    assert prediction.normalized.box is not None
+    assert np.abs(np.subtract(prediction.normalized.box, (575, 175, 625, 725))).max() <= 20
 
 
-GOOD = png(spoken(1))
+@pytest.mark.parametrize("file", [png(page(28, 29)), jpeg(page(28, 29)), page(28, 29)], ids=type)
+def test_as_it_is_an_image_is_28_by_28(file: RawImage) -> None:
+    with pytest.raises(BadPixels, match=r"Image 1: .*28×28, not 29×28"):
+        predict([spoken(1), file], normalize=False)
 
 
-@pytest.mark.parametrize("inline_image_bytes", INLINE)
+# What it costs
+
+
+def test_nothing_is_decoded_before_it_is_charged() -> None:
+    file, array = png(page(300, 200)), page(100, 80)
+    request = serving(None).prepare([file, array, BROKEN], open_lease())
+    declared = [probe(file), None, probe(BROKEN)]
+    assert request.headers == declared
+    costs = [probe(file).cost, array.size, probe(BROKEN).cost]
+    assert request.cost == sum(costs) + 3 * IMAGE_COST
+    assert request.working_bytes == probe(file).decoded_bytes
+
+
+def test_as_it_is_an_array_costs_nothing_but_its_part_of_the_batch() -> None:
+    request = serving(None).prepare([BLANK] * 3, open_lease(), normalize=False)
+    assert request.cost == 3 * IMAGE_COST
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_an_image_has_no_more_pixels_than_are_allowed(encoded: bool) -> None:
+    image = np.zeros((1000, 1000), np.uint8)
+    larger = np.zeros((1001, 1000), np.uint8)
+    sent: list[RawImage] = [png(image), png(larger)] if encoded else [image, larger]
+    serving(None).prepare(sent[:1], open_lease())
+    with pytest.raises(ImageTooLarge, match="Image 1: 1000 × 1001 pixels") as refused:
+        serving(None).prepare(sent, open_lease())
+    assert refused.value.index == 1
+
+
+# What goes wrong
+
+
 @pytest.mark.parametrize(
-    ("images", "error", "says"),
+    ("images", "error", "index"),
     [
-        ([GOOD, b"text"], NotAnImage, "Image 1: "),
-        ([GOOD, GOOD, GOOD[:60]], BrokenImage, "Image 2: "),
-        ([png(np.zeros((28, 29), np.uint8))], BadPixels, "Image 0: .* 29×28"),
-        ([spoken(1), np.zeros((1, 1), np.uint8)], BadPixels, "Image 1: .* 1×1"),
+        ([GOOD, b"text"], NotAnImage, 1),
+        ([GOOD, GOOD, GOOD[:20]], BrokenImage, 2),
+        ([GOOD, BROKEN, GOOD], BrokenImage, 1),
+        ([BROKEN, b""], NotAnImage, 1),
+        ([BLANK, jpeg(page(40, 30))[:-200]], BrokenImage, 1),
     ],
-    ids=["no image", "truncated", "shape of a file", "shape of an array"],
+    ids=["no image", "no header", "broken pixels", "header before pixels", "truncated"],
 )
-def test_a_bad_image_is_named(
-    tmp_path: Path,
-    images: list[RawImage],
-    error: type[ImageError],
-    says: str,
-    inline_image_bytes: int,
+def test_an_image_that_fails_is_named(
+    images: list[RawImage], error: type[ImageError], index: int
 ) -> None:
-    with pytest.raises(error, match=says):
-        read(tmp_path, images, as_is=True, inline_image_bytes=inline_image_bytes)
+    with pytest.raises(error, match=f"Image {index}: ") as failed:
+        predict(images)
+    assert failed.value.index == index
 
 
-@pytest.mark.parametrize("inline_image_bytes", INLINE)
-def test_an_abandoned_job_is_neither_decoded_nor_answered(
-    tmp_path: Path, inline_image_bytes: int
-) -> None:
-    async def scene() -> None:
-        async with recognizer(tmp_path, inline_image_bytes=inline_image_bytes) as reader:
-            with reader.batcher.reserve(2) as job:
-                job.abandon(DeadlineExceeded("too late"))
-                with pytest.raises(DeadlineExceeded, match="too late"):
-                    await reader.read(Asked([b"would not decode", spoken(1)], True), job)
-
-    asyncio.run(scene())
+def test_a_broken_image_costs_its_own_request_only() -> None:
+    predictor = serving(classifier())
+    batch: list[list[RawImage]] = [[spoken(3), GOOD], [GOOD, BROKEN, GOOD], [BLANK], [spoken(4)]]
+    requests = [predictor.prepare(images, open_lease(), normalize=True) for images in batch]
+    outcomes = predictor.predict(requests)
+    assert [type(outcome) for outcome in outcomes] == [
+        Predictions, BrokenImage, Predictions, Predictions
+    ]  # fmt: skip
+    assert [len(one(outcomes[index])) for index in (0, 2, 3)] == [2, 1, 1]
+    assert str(outcomes[1]).startswith("Image 1: ")
 
 
-def test_a_job_abandoned_while_it_is_decoded(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with recognizer(tmp_path, inline_image_bytes=0) as reader:
-            busy = threading.Event()
-            held = asyncio.create_task(reader._pool.run(busy.wait, 1))
-            with reader.batcher.reserve(1) as job:
-                reading = asyncio.create_task(reader.read(Asked([spoken(1)], True), job))
-                await asyncio.sleep(0)
-                job.abandon(DeadlineExceeded("too late"))
-                busy.set()
-                with pytest.raises(DeadlineExceeded):
-                    await reading
-            await held
+def decoding(monkeypatch: pytest.MonkeyPatch, after_first: Callable[[], object]) -> list[bytes]:
+    """The files that are decoded; after the first one, something happens."""
+    decoded: list[bytes] = []
 
-    asyncio.run(scene())
+    def decode_and_note(data: bytes, header: ImageHeader) -> Picture:
+        picture = decode(data, header)
+        if not decoded:
+            after_first()
+        decoded.append(data)
+        return picture
+
+    monkeypatch.setattr("app.serving.predictor.decode", decode_and_note)
+    return decoded
 
 
-def test_of_an_abandoned_job_not_even_mnists_digits_are_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[int] = []
-    monkeypatch.setattr(
-        "app.serving.predictor.digits_among", lambda images: told.append(len(images))
+def test_a_deadline_that_passes_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = open_lease(time.monotonic() + 60)
+
+    def pass_deadline() -> None:
+        lease.deadline = time.monotonic() - 1
+
+    decoded = decoding(monkeypatch, pass_deadline)
+    predictor = serving(classifier())
+    outcomes = predictor.predict(
+        [predictor.prepare([GOOD] * 3, lease), predictor.prepare([GOOD] * 2, open_lease())]
     )
-
-    async def scene() -> None:
-        async with recognizer(tmp_path, inline_image_bytes=0) as reader:
-            with reader.batcher.reserve(1) as job:
-                job.abandon(DeadlineExceeded("too late"))
-                with pytest.raises(DeadlineExceeded):
-                    await reader.read(Asked([png(spoken(1))], False), job)
-
-    asyncio.run(scene())
-    assert told == []
+    assert isinstance(outcomes[0], DeadlineExceeded)
+    assert len(one(outcomes[1])) == 2
+    assert len(decoded) == 1 + 2
 
 
-FORM = [GOOD, png(spoken(2)), GOOD]
+def test_a_client_that_goes_between_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = open_lease()
+    decoded = decoding(monkeypatch, lambda: lease.revoke(ClientGone()))
+    predictor = serving(classifier())
+    outcomes = predictor.predict(
+        [predictor.prepare([GOOD, spoken(1)], lease), predictor.prepare([GOOD], open_lease())]
+    )
+    assert isinstance(outcomes[0], ClientGone)
+    assert len(one(outcomes[1])) == 1
+    assert len(decoded) == 1 + 1
+
+
+@pytest.mark.parametrize("image", [GOOD, spoken(1)], ids=["png", "pixels"])
+def test_what_nobody_waits_for_is_not_read(image: RawImage) -> None:
+    lease = open_lease(time.monotonic() - 1)
+    sizes: list[int] = []
+    predictor = serving(classifier(), on_batch=lambda images, seconds: sizes.append(images))
+    (outcome,) = predictor.predict([predictor.prepare([image], lease)])
+    assert isinstance(outcome, DeadlineExceeded)
+    assert sizes == [0]
+
+
+def test_when_the_model_fails_all_fail_with_it_but_what_failed_before() -> None:
+    def fail(images: Image) -> NDArray[np.float32]:
+        raise ValueError("secret")
+
+    sizes: list[int] = []
+    predictor = serving(
+        classifier("7", fail), on_batch=lambda images, seconds: sizes.append(images)
+    )
+    gone = open_lease()
+    gone.revoke(ClientGone())
+    requests = [
+        predictor.prepare(images, lease)
+        for images, lease in (
+            ([spoken(1)], open_lease()),
+            ([GOOD, BROKEN], open_lease()),
+            ([spoken(2)] * 2, open_lease()),
+            ([spoken(2)], gone),
+        )
+    ]
+    with capture_logs() as lines:
+        outcomes = predictor.predict(requests)
+    assert [type(outcome) for outcome in outcomes] == [
+        ModelError, BrokenImage, ModelError, ClientGone
+    ]  # fmt: skip
+    assert "secret" not in str(outcomes[0])
+    assert outcomes[0] is not outcomes[2]
+    (line,) = lines
+    assert (line["event"], line["log_level"], line["version"]) == ("the model failed", "error", "7")
+    assert line["exc_info"]
+    assert sizes == []
 
 
 @pytest.mark.parametrize(
-    ("asked", "seconds", "bytes_", "is_little"),
+    "scores",
     [
-        (Asked(FORM, True), 0.00031, 10**6, True),
-        (Asked(FORM, True), 0.00029, 10**6, False),
-        (Asked(FORM, True), 1.0, sum(map(len, FORM)), True),
-        (Asked(FORM, True), 1.0, sum(map(len, FORM)) - 1, False),
-        (Asked([spoken(1)], False), 1.0, 12, True),
-        (Asked([spoken(1)], False), 1.0, 11, False),
-        (Asked([spoken(1)], True), 1.0, 0, True),
-        (Asked([spoken(1)], True), 0.0, 0, False),
+        np.full((2, 11), np.nan, np.float32),
+        np.zeros((1, 11), np.float32),
+        np.zeros((3, 11), np.float32),
     ],
-    ids=[
-        "soon computed", "too long in the model", "soon decoded", "too long to decode",
-        "few numbers", "too many numbers", "nothing to normalize", "never",
-    ],
-)  # fmt: skip
-def test_what_is_little(
-    tmp_path: Path, asked: Asked, seconds: float, bytes_: int, is_little: bool
-) -> None:
-    async def scene() -> None:
-        options = {"inline_call_seconds": seconds, "inline_image_bytes": bytes_}
-        async with recognizer(tmp_path, **options) as reader:
-            assert reader.is_little(asked) == is_little
-
-    asyncio.run(scene())
+    ids=["not finite", "too few", "too many"],
+)
+def test_scores_that_can_not_be_those_of_the_images(scores: NDArray[np.float32]) -> None:
+    predictor = serving(classifier(run=lambda images: scores))
+    requests = [predictor.prepare([spoken(1)], open_lease(), normalize=False) for _ in range(2)]
+    with capture_logs() as lines:
+        outcomes = predictor.predict(requests)
+    assert [type(outcome) for outcome in outcomes] == [ModelError, ModelError]
+    assert len(lines) == 1
 
 
-def test_requests_are_read_together_and_fail_alone(tmp_path: Path) -> None:
-    line = np.zeros((60, 40), np.uint8)
-    cv2.line(line, (20, 10), (20, 50), 255, 4)
-    requests = [
-        Asked([png(spoken(3)), np.zeros((28, 28), np.uint8), spoken(1)], True),
-        Asked([GOOD, b"text"], True),
-        Asked([spoken(4), np.zeros((2, 1), np.uint8)], True),
-        Asked([line, png(line)], False),
-        Asked([np.zeros((9, 9), np.uint8)], False),
+def test_without_a_model_it_is_not_ready() -> None:
+    with pytest.raises(NotReady):
+        serving(None).predict([])
+
+
+# Together
+
+
+def tree(outcome: Predictions | Exception) -> object:
+    """What there is to an outcome, to compare."""
+    if isinstance(outcome, Exception):
+        return type(outcome), str(outcome)
+    return [
+        (
+            found.label,
+            float(found.confidence),
+            found.probabilities.tolist(),
+            found.rejected,
+            found.normalized.digit.tolist(),
+            found.normalized[1:],
+        )
+        for found in outcome.items
     ]
 
-    async def scene() -> None:
-        async with recognizer(tmp_path) as reader:
-            classifier, found = reader.read_together(requests)
-            assert classifier.version == "1"
-            for asked, outcome in zip(requests, found, strict=True):
-                with reader.batcher.reserve(len(asked.images)) as job:
-                    if isinstance(outcome, Exception):
-                        with pytest.raises(type(outcome), match=str(outcome)):
-                            await reader.read(asked, job)
-                        continue
-                    _, alone = await reader.read(asked, job)
-                    assert [one.label for one in outcome] == [one.label for one in alone]
-                    assert [one.seen.box for one in outcome] == [one.seen.box for one in alone]
-            assert [type(outcome).__name__ for outcome in found] == [
-                "list", "NotAnImage", "BadPixels", "list", "list"
-            ]  # fmt: skip
 
-    asyncio.run(scene())
-
-
-def test_a_call_that_fails_fails_all_that_were_in_it(tmp_path: Path) -> None:
-    def fails(images: Image) -> NDArray[np.float32]:
-        raise ValueError
-
-    async def scene() -> None:
-        async with recognizer(tmp_path) as reader:
-            image = spoken(1)
-            reader.versions._live = replace(reader.versions.live, compute=fails)
-            _, found = reader.read_together([Asked([image], True), Asked([b""], True)])
-            assert [type(outcome).__name__ for outcome in found] == ["ValueError", "ValueError"]
-
-    asyncio.run(scene())
-
-
-def test_an_answer_that_is_missing_fails_its_asker_alone(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with recognizer(tmp_path) as reader:
-            blank = np.zeros((28, 28), np.uint8)
-            reader.versions._live = replace(reader.versions.live, compute=no_rows)
-            _, found = reader.read_together([Asked([spoken(1)], True), Asked([blank], True)])
-            assert [type(outcome).__name__ for outcome in found] == ["StopIteration", "list"]
-
-    asyncio.run(scene())
+ROOM = np.random.default_rng(5).integers(0, 256, (400, 500), np.uint8)
+IMAGES: list[RawImage] = [
+    spoken(3),
+    spoken(8, share=0.3),
+    page(28, 28),
+    BLANK,
+    page(50, 40),
+    np.full((1, 1), 9, np.uint8),
+    page(700, 900),
+    GOOD,
+    png(spoken(5)),
+    png(page(28, 28)),
+    png(BLANK),
+    png(page(60, 50)),
+    png(page(500, 600)),
+    png(np.stack([page(40, 40)] * 3, axis=2)),
+    png(ROOM),
+    jpeg(page(28, 28)),
+    jpeg(page(80, 60)),
+    jpeg(page(900, 1000)),
+    BROKEN,
+    with_broken_pixels(GOOD),
+    with_broken_pixels(png(page(500, 600))),
+    jpeg(page(80, 60))[:-150],
+    GOOD[:20],
+    b"text",
+]
+LEASES: list[Callable[[], Lease]] = [
+    open_lease,
+    open_lease,
+    open_lease,
+    lambda: open_lease(0.0),
+]
+Asked = tuple[list[RawImage], bool, Callable[[], Lease]]
+REQUESTS = st.tuples(
+    st.lists(st.sampled_from(IMAGES), min_size=1, max_size=5),
+    st.booleans(),
+    st.sampled_from(LEASES),
+)
 
 
-def test_every_answer_is_of_one_version(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with recognizer(tmp_path, inline_image_bytes=0) as reader:
-            busy = threading.Event()
-            held = asyncio.create_task(reader._pool.run(busy.wait, 1))
-            with reader.batcher.reserve(1) as job:
-                reading = asyncio.create_task(reader.read(Asked([spoken(1)], True), job))
-                await asyncio.sleep(0)
-                (tmp_path / "2").mkdir()
-                await reader.versions.refresh()
-                busy.set()
-                classifier, _ = await reading
-            await held
-            assert classifier.version == "1"
-            with reader.batcher.reserve(1) as job:
-                classifier, _ = await reader.read(Asked([spoken(1)], True), job)
-            assert classifier.version == "2"
+def prepared(predictor: Predictor, asked: Asked) -> PredictRequest | ImageError:
+    images, normalized, lease = asked
+    try:
+        return predictor.prepare(images, lease(), normalize=normalized)
+    except ImageError as error:
+        return error
 
-    asyncio.run(scene())
+
+@given(batch=st.lists(REQUESTS, max_size=6))
+@hypothesis_settings(max_examples=50, deadline=None)
+def test_requests_are_read_together_as_each_is_alone(batch: list[Asked]) -> None:
+    predictor = serving(classifier())
+    alone = [prepared(predictor, asked) for asked in batch]
+    together = [prepared(predictor, asked) for asked in batch]
+    expected = [
+        tree(predictor.predict([request])[0])
+        for request in alone
+        if isinstance(request, PredictRequest)
+    ]
+    outcomes = predictor.predict(
+        [request for request in together if isinstance(request, PredictRequest)]
+    )
+    assert [tree(outcome) for outcome in outcomes] == expected
+
+
+def test_which_image_is_named_does_not_depend_on_the_other_requests() -> None:
+    """The first of the images that fails, be it by its shape or its pixels."""
+    predictor = serving(classifier())
+    images = [png(page(28, 29)), with_broken_pixels(GOOD)]
+    large = predictor.prepare([page(500, 500)], open_lease())
+    small = predictor.prepare(images, open_lease(), normalize=False)
+    assert large.cost < PART_COST < large.cost + small.cost
+    for batch in ([small], [large, small], [small, large]):
+        request = batch.index(small)
+        outcome = predictor.predict(batch)[request]
+        assert isinstance(outcome, BadPixels)
+        assert "Image 0" in str(outcome)
+
+
+def test_several_threads_may_predict_at_once() -> None:
+    predictor = serving(classifier())
+    meeting = threading.Barrier(4)
+
+    def run(label: int) -> list[int | None]:
+        meeting.wait(60)
+        predictions = predict([spoken(label)] * 20, normalize=False, predictor=predictor)
+        return [prediction.label for prediction in predictions]
+
+    with ThreadPoolExecutor(4) as threads:
+        assert [*threads.map(run, range(4))] == [[label] * 20 for label in range(4)]
+
+
+def test_every_answer_of_a_batch_is_of_the_version_that_was_live_when_it_began() -> None:
+    predictor = serving(None)
+    newer = classifier("2")
+
+    def swap(images: Image) -> NDArray[np.float32]:
+        predictor._registry._live = newer
+        return compute(images)
+
+    older = classifier("1", swap)
+    predictor._registry._live = older
+    requests = [predictor.prepare([spoken(1)], open_lease(), normalize=False) for _ in range(2)]
+    for expected in (older, newer):
+        for outcome in predictor.predict(requests):
+            assert isinstance(outcome, Predictions)
+            assert outcome.classifier is expected
+
+
+def test_thresholds_are_those_of_the_version() -> None:
+    strict = replace(classifier(), thresholds=Thresholds(0.5, 0.95))
+    (prediction,) = predict([spoken(6)], normalize=False, predictor=serving(strict))
+    assert prediction.rejected is Rejection.UNCERTAIN
+
+
+def test_each_batch_is_told_once() -> None:
+    told: list[tuple[int, StepSeconds]] = []
+    predictor = serving(
+        classifier(), on_batch=lambda images, seconds: told.append((images, seconds))
+    )
+    batch: list[list[RawImage]] = [[GOOD, BLANK], [GOOD], [BROKEN]]
+    predictor.predict([predictor.prepare(images, open_lease()) for images in batch])
+    ((images, seconds),) = told
+    assert images == 2
+    assert len(seconds.queue) == 3
+    assert min(*seconds.queue, *seconds[1:]) >= 0
+
+
+def test_a_failure_of_another_kind_is_its_requests_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(gray: Image) -> object:
+        if gray.shape == (60, 50):
+            raise MemoryError
+        return normalize(gray)
+
+    monkeypatch.setattr("app.serving.predictor.normalize", fail)
+    predictor = serving(classifier())
+    outcomes = predictor.predict(
+        [predictor.prepare([image], open_lease()) for image in (page(60, 50), page(50, 40))]
+    )
+    assert isinstance(outcomes[0], MemoryError)
+    assert len(one(outcomes[1])) == 1
+
+
+def test_an_error_that_is_named_says_so_once() -> None:
+    predictor = serving(classifier())
+    request = predictor.prepare([GOOD, BROKEN], open_lease())
+    first, again = (predictor.predict([request])[0] for _ in range(2))
+    assert isinstance(first, DigitsError)
+    assert str(first) == str(again)
+    assert str(first).count("Image 1") == 1

@@ -7,7 +7,7 @@ import base64
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from tests.conftest import EXAMPLES, png
 
@@ -73,13 +73,12 @@ def test_several_files_are_read_one_after_the_other(page: Page) -> None:
 
 def test_of_several_files_each_that_fails_is_named(page: Page) -> None:
     five = (EXAMPLES / "five.png").read_bytes()
-    page.locator("#file").set_input_files(
-        [
-            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"},
-            {"name": "five.png", "mimeType": "image/png", "buffer": five},
-            {"name": "torn.png", "mimeType": "image/png", "buffer": five[:60]},
-        ]
-    )
+    files: list[FilePayload] = [
+        {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"hello"},
+        {"name": "five.png", "mimeType": "image/png", "buffer": five},
+        {"name": "torn.png", "mimeType": "image/png", "buffer": five[:60]},
+    ]
+    page.locator("#file").set_input_files(files)
     expect(page.locator("#history .badge")).to_have_text(["!", "5", "!"])
     expect(page.locator("#refused li")).to_have_count(2)
     expect(page.locator("#refused")).to_contain_text("notes.txt: Not an image")

@@ -33,7 +33,7 @@ def test_only_the_last_dozen_is_kept_and_it_outlives_a_reload(page: Page) -> Non
 
 
 @pytest.mark.parametrize("reloads", [False, True])
-def test_an_entry_brings_drawing_and_answer_back(page: Page, reloads: bool) -> None:  # noqa: FBT001
+def test_an_entry_brings_drawing_and_answer_back(page: Page, reloads: bool) -> None:
     draw(page, SEVEN)
     settle(page, "accepted")
     page.keyboard.press("Escape")

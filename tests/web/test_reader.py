@@ -1,4 +1,4 @@
-"""What a server, a proxy or the network may do instead of answering, and what the page then does."""
+"""What the page does where a server, a proxy or the network does not answer."""
 
 from __future__ import annotations
 
@@ -112,7 +112,8 @@ def test_a_failure_of_the_server_can_be_tried_again(page: Page) -> None:
 def test_no_answer_in_time_is_said_and_can_be_tried_again(browser: Browser, address: str) -> None:
     with opened(browser, "about:blank") as page:
         page.add_init_script(
-            "const after = AbortSignal.timeout; AbortSignal.timeout = () => after.call(AbortSignal, 300);"
+            "const after = AbortSignal.timeout;"
+            "AbortSignal.timeout = () => after.call(AbortSignal, 300);"
         )
         page.goto(address)
         held: list[Route] = []

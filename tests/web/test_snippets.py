@@ -58,7 +58,7 @@ def test_a_drawing_is_in_the_request(
 def test_a_file_is_named_in_the_request(
     browser: Browser, address: str, language: str, tmp_path: Path
 ) -> None:
-    name = "it's my \"seven\"; 1.jpg"
+    name = 'it\'s my "seven"; 1.jpg'
     shutil.copy(EXAMPLES / "seven.jpg", tmp_path / name)
     with opened(browser, address, permissions=["clipboard-read", "clipboard-write"]) as page:
         page.locator("#file").set_input_files(tmp_path / name)

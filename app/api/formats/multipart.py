@@ -104,8 +104,9 @@ def parse_urlencoded(
 
 
 def _unknown(name: bytes) -> UnknownField:
-    field = f"`{name.decode()}`" if FAMILIAR_FIELD.fullmatch(name) else "another name"
-    return UnknownField(f"A file came in the field {field}. Name the field `file`.")
+    is_familiar = FAMILIAR_FIELD.fullmatch(name)
+    field = f"the field `{name.decode()}`" if is_familiar else "a field of another name"
+    return UnknownField(f"A file came in {field}. Name the field `file`.")
 
 
 def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, slice]]:

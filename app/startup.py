@@ -1,0 +1,92 @@
+"""What has to hold before a server starts, and a line that says what to do where it does not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from .api.middleware import read_key_hashes
+from .observe.metrics import FOLDER_VARIABLE
+from .settings import PREFIX, Settings
+
+CPUINFO = Path("/proc/cpuinfo")
+X86 = ("x86_64", "AMD64")
+
+
+class StartupError(Exception):
+    """The server can't be started; each argument is a line for the operator."""
+
+
+def read_settings() -> Settings:
+    """Read the settings from the environment.
+
+    Raises:
+        StartupError: With a line for each variable that is wrong.
+    """
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors()
+            # Such a default hangs on another value, which is wrong itself.
+            if fault["type"] != "default_factory_not_called"
+        ]
+        raise StartupError(*lines) from None
+    if settings.api_keys_file:
+        try:
+            read_key_hashes(settings.api_keys_file)
+        except ValueError as error:
+            raise StartupError(f"{PREFIX}API_KEYS_FILE: {error}") from None
+    return settings
+
+
+def require_avx(cpuinfo: Path = CPUINFO) -> None:
+    """Raise StartupError where TensorFlow would die of SIGILL as soon as it is imported."""
+    if sys.platform != "linux" or platform.machine() not in X86:
+        return
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:  # not told
+        return
+    flags = next((line.split() for line in lines if line.startswith("flags")), None)
+    if flags is not None and "avx" not in flags:
+        raise StartupError(
+            "This processor, or the virtual machine's, has no AVX, without which TensorFlow does "
+            "not run. Choose another machine, or a CPU model that passes AVX on."
+        )
+
+
+@contextmanager
+def metrics_folder() -> Iterator[Path]:
+    """Have a folder where the workers' figures meet, and remove it in the end.
+
+    A folder that the environment names is the operator's, and stays.
+
+    Raises:
+        StartupError: There is no folder for temporary files that can be written to.
+    """
+    if named := os.environ.get(FOLDER_VARIABLE):
+        yield Path(named)
+        return
+    try:
+        folder = tempfile.mkdtemp(prefix="digits-metrics-")
+    except OSError as error:
+        raise StartupError(
+            f"Several workers want a folder for temporary files: {error.strerror}. Make /tmp "
+            "writable, set TMPDIR, or DIGITS_WORKERS=1."
+        ) from None
+    os.environ[FOLDER_VARIABLE] = folder
+    try:
+        yield Path(folder)
+    finally:
+        del os.environ[FOLDER_VARIABLE]
+        shutil.rmtree(folder, ignore_errors=True)
