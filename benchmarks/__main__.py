@@ -83,7 +83,7 @@ def _parse() -> argparse.Namespace:
                         help=", ".join(worst_names))  # fmt: skip
     parser.add_argument("--rounds", type=int, help="of what compares servers; default: 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 3")
-    quick = f"3 minutes: a round, {' and '.join(QUICK_PEERS)}, no curves"
+    quick = f"5 minutes: a round, {' and '.join(QUICK_PEERS)}, no curves"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, help="keep every figure in this file")
     published = "write the figures into docs/benchmark.md, docs/benchmark.png and README.md"
@@ -107,7 +107,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         rounds=options.rounds or (1 if quick else 3),
         seconds=options.seconds or (2 if quick else 3),
         worst_cases=options.worst or every_case,
-        rest_seconds=10 if quick else 60,
         overload_seconds=15 if quick else 60,
     )
 

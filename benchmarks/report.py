@@ -188,11 +188,10 @@ def alone(records: Records) -> str:
                 rows.append([f"{what}, {name}", _number(value, unit)])
     for record in records.of(DIGITS, "memory"):
         peak, after = record.figures["peak_gigabytes"], record.figures["after_gigabytes"]
-        rest = record.figures["rest_seconds"]
         rows.append(
             ["two workers under all of these, anonymous memory at its peak", f"{peak:.2f} GB"]
         )
-        rows.append([f"… {rest:.0f} s after", f"{after:.2f} GB"])
+        rows.append(["… a minute after", f"{after:.2f} GB"])
     for record in records.of(DIGITS, "overload"):
         figures = record.figures
         rows += [
@@ -233,7 +232,7 @@ def _figure(records: Records, server: str, case: str, load: int | str, figure: s
     found = records.of(server, case, load)
     if value is None and found:
         failed, answered = (sum(r.figures[f] for r in found) for f in ("failed", "requests"))
-        return f"{failed / max(1.0, failed + answered):.0%} failed"
+        return f"{failed / (failed + answered):.0%} failed" if failed + answered else "no answer"
     suffix = "" if figure == RATE else SUFFIX[figure]
     ratio = None if server == DIGITS else records.ratio(case, load, figure, to=server)
     return _number(value, suffix) + ("" if ratio is None else f" ({_number(ratio)})")

@@ -31,9 +31,9 @@ START_SECONDS = 120
 WAKE_SECONDS = 0.3
 """Until all processes of a stopped server have run again: the first would accept every
 connection."""
-SETTLE_SECONDS = 10.0
+SETTLE_SECONDS = 20.0
 """Longest wait until a server is done with requests whose client is gone."""
-SETTLE_STEP_SECONDS = 0.05
+SETTLE_STEP_SECONDS = 0.1
 LOG_TAIL = 2000
 
 
@@ -94,14 +94,13 @@ class Server:
             processes.send(signal.SIGSTOP, self.processes)
 
     def settle(self) -> None:
-        """Wait until it computes little."""
-        end, alive = time.monotonic() + SETTLE_SECONDS, self.processes
+        """Wait until it computes little, twice in a row: others may have had the cores once."""
+        end, alive, quiet = time.monotonic() + SETTLE_SECONDS, self.processes, 0
         before = processes.core_seconds(alive)
-        while time.monotonic() < end:
+        while quiet < 2 and time.monotonic() < end:
             time.sleep(SETTLE_STEP_SECONDS)
             now = processes.core_seconds(alive)
-            if now - before < SETTLE_STEP_SECONDS / 2:
-                return
+            quiet = quiet + 1 if now - before < SETTLE_STEP_SECONDS / 4 else 0
             before = now
 
     def ask(self, file: bytes) -> tuple[int, list[float]]:

@@ -30,6 +30,7 @@ ACCEPT_SECONDS = 10
 QUIET_SECONDS = 0.3
 """Between the end of a case and the next, and before the first, in which the probe sees rest."""
 SAMPLE_SECONDS = 0.05
+REST_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +210,10 @@ def _send_one(port: int, request: bytes, statuses: Counter[str]) -> None:
     statuses[status] += 1
 
 
-def memory_figures(sampler: MemorySampler, rest_seconds: float) -> Figures:
-    """Wait, and return the peak so far and the rest that is left, GiB."""
-    time.sleep(rest_seconds)
+def memory_figures(sampler: MemorySampler) -> Figures:
+    """Wait a minute, and return the peak so far and the rest that is left, GiB."""
+    time.sleep(REST_SECONDS)
     return {
         "peak_gigabytes": sampler.peak_megabytes / 1024,
         "after_gigabytes": sampler.megabytes() / 1024,
-        "rest_seconds": rest_seconds,
     }
