@@ -28,6 +28,9 @@ SMALL_BODY_BYTES = 256 * 1024
 RESERVED_SHARE = 0.25
 """Share of the budget for bodies that large bodies leave free. Without it, eight uploads that never
 end would keep every small request out."""
+PASSING_SHARE = 4
+"""Of its limit, how much of a budget may go to others before the first who waits has his turn. With
+none, every drawing would wait for a large photo's memory; without end, the photo for ever."""
 
 Waiter = tuple[int, int, asyncio.Future[None]]
 """The amount, the reserve to be left free, and where it is awaited."""
@@ -37,18 +40,25 @@ class Budget:
     """A number of units, bytes or images, of which at most `limit` are held at once.
 
     Used on one event loop. Waiters are served in the order in which they came, but those that must
-    leave a reserve free hold up nobody who need not: the reserve is there for these.
+    leave a reserve free hold up nobody who need not: the reserve is there for these. What fits need
+    not wait behind what does not, up to PASSING_SHARE.
     """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.held = 0
         self._waiters: tuple[deque[Waiter], deque[Waiter]] = (deque(), deque())
+        """Those without a reserve, and those with one."""
+        self._passed = 0
 
     def try_acquire(self, amount: int, *, reserve: int = 0) -> bool:
         """Take `amount` if that leaves `reserve` free; with a reserve, only if nobody waits."""
         if self.held + amount + reserve > self.limit or (reserve and any(self._waiters)):
             return False
+        if self._waiters[0]:
+            if self._passed + amount > PASSING_SHARE * self.limit:
+                return False
+            self._passed += amount
         self.held += amount
         return True
 
@@ -63,6 +73,8 @@ class Budget:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = (amount, reserve, granted)
         waiters = self._waiters[reserve > 0]
+        if not self._waiters[0]:
+            self._passed = 0
         waiters.append(waiter)
         try:
             async with asyncio.timeout(seconds):
@@ -90,6 +102,7 @@ class Budget:
                 if self.held + wanted + reserve > self.limit:
                     break
                 waiters.popleft()
+                self._passed = 0
                 if not granted.done():
                     self.held += wanted
                     granted.set_result(None)

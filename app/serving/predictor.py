@@ -170,8 +170,13 @@ class Predictor:
         began = perf_counter()
         try:
             scores = _classify(classifier, digits)
-        except Exception:  # a model raises anything
-            log.exception("the model failed", version=classifier.version)
+        except Exception as error:  # a model raises anything
+            # What Digits itself has found wrong needs no traceback.
+            is_unexpected = not isinstance(error, ModelError)
+            version, reason = classifier.version, str(error)
+            log.exception(
+                "the model failed", version=version, reason=reason, exc_info=is_unexpected
+            )
             return [
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))

@@ -215,14 +215,14 @@ UNTURNED = {
 }
 
 
-def turned(orientation: int) -> bytes:
+def turned(orientation: int, kind: str = "PNG", **options: Any) -> bytes:
     """The seven as a camera held another way stores it."""
     page = Image.fromarray(drawing())
     if orientation in UNTURNED:
         page = page.transpose(UNTURNED[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return saved(page, exif=exif)
+    return saved(page.convert("RGB"), kind, exif=exif, **options)
 
 
 LOOPING_EXIF = b"II*\0\x08\0\0\0" + b"\xff\xff" + b"\x13\x01\x03\0\x01\0\0\0\x08\0\0\0" * 4000
@@ -292,6 +292,8 @@ SAME: list[tuple[str, Callable[[], bytes]]] = [
     ("transparent in gray", lambda: on_nothing(255, "LA")),
     ("transparent index", indexed_on_nothing),
     *((f"exif {turn}", lambda turn=turn: turned(turn)) for turn in range(1, 10)),
+    ("webp turned", lambda: turned(6, "WEBP", lossless=True)),
+    ("tiff turned", lambda: turned(6, "TIFF")),
     ("zip behind", lambda: seven() + b"PK\x03\x04" + bytes(10_000)),
     ("zTXt bomb before", lambda: with_chunk(b"zTXt", b"a\0\0" + BOMB)),
     ("zTXt bomb after", lambda: with_chunk(b"zTXt", b"a\0\0" + BOMB, before=b"IEND")),

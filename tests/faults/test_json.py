@@ -81,7 +81,7 @@ CASES: list[tuple[str, bytes, str]] = [
     ("another name besides", b'{"image":[[1,2]],"%s":1}' % ECHO.encode(), "bad-pixels"),
     ("another name", b'{"%s":[[1,2]]}' % ECHO.encode(), "bad-pixels"),
     ("rows alone", b"[[1,2]]", "bad-pixels"),
-    ("number alone", b"7", "malformed-body"),
+    ("number alone", b"7", "bad-pixels"),
     ("text alone", b'"7"', "bad-pixels"),
     ("empty object", b"{}", "bad-pixels"),
     ("images not a list", b'{"images":7}', "bad-pixels"),

@@ -1,22 +1,28 @@
-"""More work than there is time for: refusals, deadlines, clients that go.
+"""More work than there is time or room for: refusals, deadlines, clients that go.
 
 The model waits at a gate that the test opens, so that nothing here depends on how long work takes.
 """
 
 from __future__ import annotations
 
+import socket
+import struct
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import png, spoken
 from tests.faults.conftest import Gate, gated
 from tests.faults.server import (
+    GOLDEN,
     Reply,
     Server,
+    assert_unharmed,
     file_part,
     multipart,
     read_reply,
@@ -26,6 +32,8 @@ from tests.faults.server import (
 )
 
 MAX_WAITING_IMAGES = 40
+LARGE_BODY_BYTES = 600_000
+"""Two of them have no room at once, nor has one beside another what is kept for small bodies."""
 JOB = 16
 """Images of a request; two of them leave room for half of one."""
 
@@ -38,6 +46,9 @@ def server(gated_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "inline_cost_pixels": 0,  # the event loop must not wait at the gate
         "max_images": JOB,
         "max_waiting_images": MAX_WAITING_IMAGES,
+        "max_body_bytes": LARGE_BODY_BYTES,
+        "body_budget_bytes": 1_000_000,
+        "working_budget_bytes": 16 * 2**20,
     }
     with serving(gated_models, log_file, **settings) as server:
         yield server
@@ -128,3 +139,71 @@ def test_a_refused_connection_can_be_used_again(server: Server, gate: Gate) -> N
         assert read_reply(connection).problem == "queue-full"
         connection.sendall(request("GET", "/livez"))
         assert read_reply(connection).status == 200
+
+
+def upload(**headers: str) -> tuple[bytes, bytes]:
+    """A large request, and the rest of its body that it is right with."""
+    body = GOLDEN + bytes(LARGE_BODY_BYTES - len(GOLDEN))
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    whole = request("POST", "/predict?normalize=false", {"content-type": "image/png"} | named, body)
+    return whole[:-1000], whole[-1000:]
+
+
+@contextmanager
+def unfinished(server: Server) -> Iterator[socket.socket]:
+    """An upload that takes its room and does not end."""
+    begin, _ = upload()
+    with server.connect() as connection:
+        connection.sendall(begin)
+        wait_until(lambda: server.metric("digits_body_bytes") == LARGE_BODY_BYTES)
+        yield connection
+    wait_until(lambda: server.metric("digits_body_bytes") == 0)
+
+
+def test_small_requests_find_room_beside_uploads_that_do_not_end(server: Server) -> None:
+    with unfinished(server):
+        for _ in range(20):
+            assert server.predict(GOLDEN, query="?normalize=false").status == 200
+
+
+def test_an_upload_without_room_waits_within_its_deadline(server: Server) -> None:
+    with unfinished(server):
+        refusal = server.exchange(*upload(x_deadline_seconds="0.2"))
+        assert refusal.problem == "queue-full"
+        assert refusal.status == 503
+        assert refusal.headers["retry-after"] == "1"
+
+
+def test_an_upload_that_waits_has_its_turn_when_there_is_room(server: Server) -> None:
+    with server.connect() as second, unfinished(server) as first:
+        for segment in upload():
+            second.sendall(segment)
+        first.sendall(upload()[1])
+        assert read_reply(first).status == 200
+        assert read_reply(second).status == 200
+
+
+def test_who_goes_away_while_waiting_for_room_leaves_none_taken(server: Server) -> None:
+    with unfinished(server) as first:
+        with server.connect() as gone:
+            gone.sendall(upload()[0])
+        first.sendall(upload()[1])
+        assert read_reply(first).status == 200
+    assert server.exchange(*upload()).status == 200
+
+
+def test_an_image_that_needs_more_memory_than_there_is_is_not_decoded(server: Server) -> None:
+    file = bytearray(png(np.zeros((10, 10), np.uint8)))
+    file[16:24] = struct.pack(">II", 5000, 5000)
+    file[29:33] = struct.pack(">I", zlib.crc32(file[12:29]))
+    refusal = server.predict(bytes(file))
+    assert refusal.problem == "image-too-large"
+    assert refusal.status == 422
+    assert "16 MiB" in refusal.json["detail"]
+    assert server.metric("digits_working_bytes") == 0
+
+
+def test_afterwards_nothing_is_held(server: Server) -> None:
+    assert_unharmed(server)
+    for level in ("waiting_images", "body_bytes", "working_bytes"):
+        assert server.metric(f"digits_{level}") == 0

@@ -253,10 +253,13 @@ def test_versions_swap_under_load_without_a_failed_or_mixed_answer(
     assert_unharmed(server)
 
 
-def test_one_image_of_many_that_the_model_fails_on_is_an_error_of_ours(server: Server) -> None:
+def test_an_image_that_the_model_fails_on_is_an_error_of_ours(server: Server) -> None:
     bad = spoken(7)
     bad[0, 12] = 255  # the stand-in then scores it with no number
     reply = server.predict(png(bad), query="?normalize=false")
     assert reply.problem == "internal-error"
     assert reply.status == 500
+    assert reply.json["detail"] == "The model failed."
+    assert server.log.count("the model failed") == 1
+    assert "not finite" in server.log
     assert_unharmed(server, [reply])

@@ -21,7 +21,14 @@ from app.errors import (
     ImageTooLarge,
     QueueFull,
 )
-from app.serving.limits import RESERVED_SHARE, SMALL_BODY_BYTES, Admission, Budget, Lease
+from app.serving.limits import (
+    PASSING_SHARE,
+    RESERVED_SHARE,
+    SMALL_BODY_BYTES,
+    Admission,
+    Budget,
+    Lease,
+)
 
 MIB = 2**20
 LIMIT = 16 * MIB
@@ -151,6 +158,49 @@ def test_a_small_waiter_does_not_wait_for_a_large_one() -> None:
         assert not large.done()
         assert budget.held == 10
         await cancel(large)
+
+    asyncio.run(scene())
+
+
+def test_what_is_small_passes_what_is_large_but_not_for_ever() -> None:
+    async def scene() -> None:
+        budget = Budget(10)
+        assert budget.try_acquire(2)
+        large = waiting(budget, 10)
+        await settle()
+        passed = 0
+        while budget.try_acquire(2):  # each before the one ahead of it is done
+            passed += 2
+            budget.release(2)
+        assert passed == PASSING_SHARE * 10
+        late = waiting(budget, 2)
+        await settle()
+        assert not late.done()
+        budget.release(2)
+        await settle()
+        assert large.done()
+        assert not late.done()
+        budget.release(10)
+        await settle()
+        assert late.done()
+        assert budget.held == 2
+
+    asyncio.run(scene())
+
+
+def test_each_that_waits_is_passed_anew() -> None:
+    async def scene() -> None:
+        budget = Budget(10)
+        for _ in range(2):
+            assert budget.try_acquire(1)
+            large = waiting(budget, 10)
+            await settle()
+            for _ in range(PASSING_SHARE * 10):
+                assert budget.try_acquire(1)
+                budget.release(1)
+            assert not budget.try_acquire(1)
+            await cancel(large)
+            budget.release(1)
 
     asyncio.run(scene())
 

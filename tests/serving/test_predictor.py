@@ -326,7 +326,7 @@ def test_when_the_model_fails_all_fail_with_it_but_what_failed_before() -> None:
     assert outcomes[0] is not outcomes[2]
     (line,) = lines
     assert (line["event"], line["log_level"], line["version"]) == ("the model failed", "error", "7")
-    assert line["exc_info"]
+    assert line["exc_info"] is True
     assert sizes == []
 
 
@@ -345,7 +345,9 @@ def test_scores_that_can_not_be_those_of_the_images(scores: NDArray[np.float32])
     with capture_logs() as lines:
         outcomes = predictor.predict(requests)
     assert [type(outcome) for outcome in outcomes] == [ModelError, ModelError]
-    assert len(lines) == 1
+    (line,) = lines
+    assert line["reason"].endswith((" finite.", " images of 2."))
+    assert line["exc_info"] is False
 
 
 def test_without_a_model_it_is_not_ready() -> None:

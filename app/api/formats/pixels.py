@@ -22,8 +22,10 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
 loop: for some 10 ms at these limits. 256 images of 28×28 have 200,704 numbers and 7,424 lists."""
-VALUE_BYTES = 48
-"""Memory of a parsed number or its share of a list, at most."""
+BEGINNINGS = b"{[\"'-0123456789tfn \t\r\n"
+"""Bytes that a JSON document begins with, or what is meant to be one; no image file does."""
+VALUE_BYTES = 88
+"""Memory of a number and its share of a list at most, while orjson or NumPy read them."""
 MAX_AXES = 6
 """Lists in lists that are looked through for an image: the rest of its axes have length 1."""
 KEYS = 'The document is {"image": rows} or {"images": [rows, …]}.'
@@ -79,7 +81,7 @@ def _load(body: bytes) -> Any:
             raise BodyTooLarge(
                 f"A JSON body has at most {limit:,} {values}. Send the image as a PNG or JPEG."
             )
-    if body[:1] not in b"{[\"' \t\r\n":
+    if body[:1] not in BEGINNINGS:
         raise MalformedBody(
             "The body is not JSON. If it is an image, send it with its own type, such as "
             "Content-Type: image/png."
@@ -112,7 +114,7 @@ def _image(value: Any, index: int, has_booleans: bool) -> RawImage:
         )
     levels = None if has_booleans else _whole_levels(value)
     if levels is None:
-        levels = _levels(value, index)
+        return _levels(value, index)
     return levels if levels.max() > 1 else levels * np.uint8(255)
 
 
