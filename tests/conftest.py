@@ -151,11 +151,7 @@ def plain_stand_in(tf: Any, images: Any) -> dict[str, Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-<<<<<<< HEAD
     """Begin with the folders that take longest, so that no worker is left with them alone."""
-=======
-    """Begin with the folders that take longest, or one worker would end with them alone."""
->>>>>>> tserving
     longest = {name: place for place, name in enumerate(("training", "faults"), start=-2)}
     items.sort(key=lambda item: min(longest.get(part, 0) for part in item.path.parts))
 

@@ -241,7 +241,7 @@ class HttpProtocol(HttpToolsProtocol):
             self._refuse(self._fault)
         if self.stage is Stage.BODY and self._body_bytes > received:
             self._head_bytes = 0
-        else:  # of a head, or of a chunk's size and extensions, which may not go on for ever, either
+        else:  # of a head, or of chunk sizes and extensions, which may not go on for ever, either
             self._head_bytes += len(part)
         # Twice the limit: of a head that is not whole, white space and line ends count, too.
         if self.stage in RECEIVING and self._head_bytes > 2 * self.limits.max_header_bytes:

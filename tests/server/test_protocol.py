@@ -286,7 +286,7 @@ class Unclosed(io.BufferedIOBase):
     def read(self, size: int | None = -1) -> bytes:
         return self.inner.read(size)
 
-    def readline(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+    def readline(self, size: int | None = -1) -> bytes:
         return self.inner.readline(size)
 
 
