@@ -22,6 +22,7 @@ from benchmarks.peers.environments import InstallError, install
 from benchmarks.records import Records
 from benchmarks.run import PARTS, Plan, Run
 
+DOCS, README = Path("docs"), Path("README.md")
 QUICK_PEERS = ("mosec", "signature")
 QUICK_PARTS = tuple(part for part in PARTS if part != "curves")
 QUICK_WORST = ("png-rgba", "webp", "jpeg-progressive", "hairline-page", "json-one-number-rows")
@@ -40,28 +41,30 @@ def main() -> None:
 
     def save() -> None:
         if options.json:
-            ratios = {bar.name: bar.value for bar in bars.bars(records)}
-            records.save(
-                options.json,
-                machine=this_machine.as_dict(),
-                pictures=drawn_from.source,
-                bars=ratios,
-            )
+            records.save(options.json, bars={bar.name: bar.value for bar in bars.bars(records)})
 
     run = Run(_plan(options), drawn_from, records, cores=this_machine.cores, save=save)
+    records.runs[run.name] = {
+        "machine": str(this_machine),
+        "commit": machine.commit(),
+        "pictures": drawn_from.source,
+    }
     try:
         run.measure(_installed(options.peers, records))
     except KeyboardInterrupt:
         print("Stopped; what was measured is reported.", file=sys.stderr)
-    found = bars.bars(records)
-    figures = report.full(records, f"{this_machine}; {drawn_from.source}", found)
-    print(f"\n{figures}\n\n### For the README\n\n{report.readme(records)}")
-    if options.docs:
-        report.fill(options.docs, figures)
-    if options.plot:
-        from benchmarks.plot import draw  # noqa: PLC0415 -- matplotlib takes a second
+    print(f"\n{report.full(records)}\n\n### For the README\n\n{report.readme(records)}")
+    if options.publish:
+        publish(records)
 
-        draw(records, options.plot)
+
+def publish(records: Records) -> None:
+    """Write the figures into the documents and draw the plot."""
+    from benchmarks.plot import draw  # noqa: PLC0415 -- matplotlib takes a second
+
+    report.fill(DOCS / "benchmark.md", report.full(records))
+    draw(records, DOCS / "benchmark.png")
+    report.fill(README, report.readme(records))
 
 
 def _parse() -> argparse.Namespace:
@@ -80,11 +83,11 @@ def _parse() -> argparse.Namespace:
                         help=", ".join(worst_names))  # fmt: skip
     parser.add_argument("--rounds", type=int, help="of what compares servers; default: 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default: 3")
-    quick = f"3 minutes: a round, {' and '.join(QUICK_PEERS)}, no curves"
+    quick = f"5 minutes: a round, {' and '.join(QUICK_PEERS)}, no curves"
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, help="keep every figure in this file")
-    parser.add_argument("--plot", type=Path, help="draw the mix here, such as docs/benchmark.png")
-    parser.add_argument("--docs", type=Path, help="fill in the figures of docs/benchmark.md")
+    published = "write the figures into docs/benchmark.md, docs/benchmark.png and README.md"
+    parser.add_argument("--publish", action="store_true", help=published)
     options = parser.parse_args()
     if options.quick and options.peers is None:
         options.peers = [*QUICK_PEERS]
@@ -104,7 +107,6 @@ def _plan(options: argparse.Namespace) -> Plan:
         rounds=options.rounds or (1 if quick else 3),
         seconds=options.seconds or (2 if quick else 3),
         worst_cases=options.worst or every_case,
-        rest_seconds=10 if quick else 60,
         overload_seconds=15 if quick else 60,
     )
 

@@ -1,4 +1,4 @@
-"""The bars: each ratio that the service is held to, its value in a run, and whether it is met."""
+"""The bars: each ratio that the service is held to, its value in a run, and whether it holds."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ JSON_CONNECTIONS = 8
 PHOTO_CONNECTIONS = 4
 """Twice the cores: more would be unanswered at the end of a measurement, and go uncounted."""
 HALF = "half of the best peer's peak"
+LATENCY_CASES = ("mix", "png-28")
+"""Latency is held to its bar on each; the bar shows the worse."""
 RATE = "requests_per_second"
 
 
@@ -40,13 +42,13 @@ class Bar:
 
     @property
     def verdict(self) -> str:
-        """Whether the value meets the bar: `reached`, `met`, `missed` or `not measured`."""
+        """Whether the bar holds: `reached`, `yes`, `no` or `not measured`."""
         if self.value is None:
             return "not measured"
         sign = 1 if self.more_is_better else -1
         if sign * self.value >= sign * self.reach:
             return "reached"
-        return "met" if sign * self.value >= sign * self.bar else "missed"
+        return "yes" if sign * self.value >= sign * self.bar else "no"
 
 
 def bars(records: Records) -> list[Bar]:
@@ -58,28 +60,44 @@ def _throughput(records: Records) -> list[Bar]:
     batches = records.median(DIGITS, "json-64", JSON_CONNECTIONS, RATE)
     bare = records.median("bare", "json-64", "", "images_per_second")
     images = ratio(batches and batches * JSON_IMAGES, bare)
+
+    def rate(name: str, case: str, connections: int, bar: float, reach: float) -> Bar:
+        value, peer = _hardest(records, [case], connections, RATE)
+        return Bar(f"{name} ÷ best peer", value, bar, reach, peer)
+
     return [
-        _against(records, f"the mix, {BUSY} connections", "mix", BUSY, RATE, bar=1.5, reach=3),
-        _against(records, "280×280 canvas, normalized", "canvas", BUSY, RATE, bar=1.3, reach=2),
-        _against(
-            records, "12-megapixel JPEG", "large-photo", PHOTO_CONNECTIONS, RATE, bar=4, reach=8
-        ),
-        _against(records, "28×28 PNG", "png-28", BUSY, RATE, bar=1.5, reach=2.5),
-        Bar("JSON batches of 64, images/s ÷ bare signature's", images, 1, 1.5),
+        rate(f"the mix, {BUSY} connections", "mix", BUSY, 1.5, 3),
+        rate("280×280 canvas", "canvas", BUSY, 1.3, 2),
+        rate("12-megapixel JPEG", "large-photo", PHOTO_CONNECTIONS, 4, 8),
+        rate("28×28 PNG", "png-28", BUSY, 1.5, 2.5),
+        Bar("JSON batches of 64 ÷ bare signature", images, 1, 1.5),
     ]
 
 
 def _latency(records: Records) -> list[Bar]:
+    def latency(name: str, load: int | str, figure: str, bar: float, reach: float) -> Bar:
+        value, peer = _hardest(records, LATENCY_CASES, load, figure)
+        return _most(f"{name} ÷ best peer's", value, bar, reach, peer=peer)
+
     return [
-        _against(
-            records, "p50 at one connection, 28×28 PNG", "png-28", 1, "p50_ms", bar=0.4, reach=0.2
-        ),
-        _against(records, "p50 at one connection, the mix", "mix", 1, "p50_ms", bar=0.4, reach=0.2),
-        _against(records, f"p99 at {HALF}, the mix", "mix", HALF, "p99_ms", bar=0.4, reach=0.15),
-        _against(
-            records, f"p99 at {HALF}, 28×28 PNG", "png-28", HALF, "p99_ms", bar=0.4, reach=0.15
-        ),
+        latency("p50 at one connection", 1, "p50_ms", 0.4, 0.2),
+        latency(f"p99 at {HALF}", HALF, "p99_ms", 0.4, 0.15),
     ]
+
+
+def _hardest(
+    records: Records, cases: Sequence[str], load: int | str, figure: str
+) -> tuple[float | None, str]:
+    """Return the worst ratio to a peer among the cases, with the peer (and case, of several)."""
+    found = [
+        (ratio, peer if len(cases) == 1 else f"{peer}, {case}")
+        for case in cases
+        for peer, ratio in [records.best_peer(case, load, figure) or ("", None)]
+        if ratio is not None
+    ]
+    if not found:
+        return None, ""
+    return min(found) if figure == RATE else max(found)
 
 
 def _process(records: Records) -> list[Bar]:
@@ -87,49 +105,34 @@ def _process(records: Records) -> list[Bar]:
         return records.ratio("process", "", figure, to="bare")
 
     return [
-        _most(
-            "memory of a worker ÷ bare TensorFlow with the model", alone("megabytes"), 1.15, 1.05
-        ),
-        _most("start to first answer ÷ bare import and load", alone("seconds"), 1.1, 0.9),
+        _most("memory of a worker ÷ bare TensorFlow", alone("megabytes"), 1.15, 1.05),
+        _most("start ÷ bare TensorFlow's", alone("seconds"), 1.1, 0.9),
     ]
 
 
 def _stress(records: Records) -> list[Bar]:
-    stalls = [record.figures for record in records if record.case == "worst"]
-    memory = [record.figures for record in records if record.case == "memory"]
-    health = max((figures["health_worst_ms"] for figures in stalls), default=None)
-    peak = max((figures["peak_gigabytes"] for figures in memory), default=None)
-    after = max((figures["after_gigabytes"] for figures in memory), default=None)
+    def highest(case: str, figure: str) -> float | None:
+        found = [record.figures[figure] for record in records if record.case == case]
+        return max(found, default=None)
 
     def overload(figure: str) -> float | None:
         return records.median(DIGITS, "overload", "", figure)
 
+    health = highest("worst", "health_worst_ms")
+    peak, after = (highest("memory", f"{when}_gigabytes") for when in ("peak", "after"))
     return [
-        _most("worst `/healthz` under the worst legal requests", health, 50, 20, "ms"),
-        _most("memory of all processes under them, two workers, peak", peak, 2.5, 1.5, "GB"),
+        _most("worst `/healthz` under a legal request, and 64 of it", health, 50, 20, "ms"),
+        _most("memory of two workers under attack, peak", peak, 2.5, 1.5, "GB"),
         _most("… a minute after", after, 1.3, 1.1, "GB"),
         Bar("goodput at twice the peak ÷ peak", overload("goodput_share"), 0.9, 0.97),
         _most("… wrong or lost answers", overload("wrong_or_lost"), 0, 0),
     ]
 
 
-def _against(
-    records: Records,
-    name: str,
-    case: str,
-    load: int | str,
-    figure: str,
-    *,
-    bar: float,
-    reach: float,
+def _most(
+    name: str, value: float | None, bar: float, reach: float, unit: str = "", *, peer: str = ""
 ) -> Bar:
-    found = records.best_peer(case, load, figure)
-    peer, value = found or ("", None)
-    return Bar(f"{name} ÷ best peer", value, bar, reach, peer, more_is_better=reach > bar)
-
-
-def _most(name: str, value: float | None, bar: float, reach: float, unit: str = "") -> Bar:
-    return Bar(name, value, bar, reach, unit=unit, more_is_better=False)
+    return Bar(name, value, bar, reach, peer, unit, more_is_better=False)
 
 
 def ratio(mine: float | None, other: float | None) -> float | None:
@@ -139,7 +142,7 @@ def ratio(mine: float | None, other: float | None) -> float | None:
 
 def table(found: Sequence[Bar]) -> str:
     """Return the bars as Markdown."""
-    lines = ["| | value | bar | reach for | |", "| --- | --- | --- | --- | --- |"]
+    lines = ["| | measured | bar | reach for | held |", "| --- | --- | --- | --- | --- |"]
     for bar in found:
         sign = "≥" if bar.more_is_better else "≤"
         unit = f" {bar.unit}" if bar.unit else ""

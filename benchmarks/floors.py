@@ -1,4 +1,4 @@
-"""The HTTP floor: the service's server and supervisor around an endpoint that computes nothing.
+"""The HTTP floor: uvicorn around an endpoint that computes nothing.
 
 It reads the body and answers with a constant; the compute floor is `bare.py`.
 """
@@ -6,14 +6,13 @@ It reads the body and answers with a constant; the compute floor is `bare.py`.
 from __future__ import annotations
 
 import json
+import os
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-
-from app.__main__ import config_of, run
-from app.settings import Settings
 
 PREDICTION = {"label": 7, "confidence": 0.9991, "probabilities": [*[1e-4] * 7, 0.9991, 1e-4, 1e-4]}
 ANSWER = json.dumps(
@@ -27,10 +26,14 @@ async def predict(request: Request) -> Response:
     return Response(ANSWER, media_type="application/json")
 
 
-def create_app() -> Starlette:
-    """Return the application."""
-    return Starlette(routes=[Route("/predict", predict, methods=["POST"])])
+app = Starlette(routes=[Route("/predict", predict, methods=["POST"])])
 
 
 if __name__ == "__main__":
-    run(config_of(Settings(), "benchmarks.floors:create_app"))
+    uvicorn.run(
+        "benchmarks.floors:app",
+        port=int(os.environ["PORT"]),
+        workers=int(os.environ["WORKERS"]),
+        log_level="error",
+        access_log=False,
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from app.settings import available_bytes, available_cores
 
@@ -24,14 +24,11 @@ class Machine:
     python: str
 
     def __str__(self) -> str:
+        avx512 = "yes" if "avx512f" in self.flags else "no"
         return (
-            f"{self.model}, {self.cores} cores, {self.gigabytes:.0f} GB, "
-            f"Python {self.python}; flags: {' '.join(self.flags)}"
+            f"{self.model}, {self.cores} cores, {self.gigabytes:.0f} GB, Python {self.python}; "
+            f"AVX-512: {avx512} ({' '.join(self.flags)})"
         )
-
-    def as_dict(self) -> dict[str, object]:
-        """Return the fields for a JSON file."""
-        return asdict(self) | {"flags": [*self.flags]}
 
 
 def describe() -> Machine:
@@ -49,3 +46,12 @@ def describe() -> Machine:
         gigabytes=available_bytes() / 2**30,
         python=platform.python_version(),
     )
+
+
+def commit() -> str:
+    """Return the commit of the working tree, with `+` where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -82,9 +82,11 @@ class OpenLoop:
         *,
         connections: int = CONNECTIONS,
         tick_seconds: float = TICK_SECONDS,
+        grace_seconds: float = GRACE_SECONDS,
     ) -> None:
         """Open the connections. Raises OSError where the server takes none."""
         self.tick_seconds = tick_seconds
+        self.grace_seconds = grace_seconds
         address = urlsplit(url)
         target = f"{address.path or '/'}?{address.query}".removesuffix("?")
         self.requests = cycle([body.request(address.netloc, target) for body in bodies])
@@ -107,7 +109,7 @@ class OpenLoop:
         total, end = self.send(rate, seconds)
         answered = [answer for answer in self.answers if answer.status == "200"]
         # A request that was never answered took at least as long as the wait for it.
-        lost = [seconds + GRACE_SECONDS] * (total - len(answered))
+        lost = [seconds + self.grace_seconds] * (total - len(answered))
         waits = 1000 * np.array([answer.came - answer.due for answer in answered] + lost)
         return {
             "offered_per_second": total / seconds,
@@ -145,7 +147,7 @@ class OpenLoop:
                     self._write(key.data)
                 if events & selectors.EVENT_READ:
                     self._read(key.data)
-            if now > end + GRACE_SECONDS:
+            if now > end + self.grace_seconds:
                 break
             if not ready:
                 time.sleep(self.tick_seconds)

@@ -30,6 +30,8 @@ CONNECTIONS = 512
 TICK_SECONDS = 0.002
 """Coarser than for latency: under overload the cores are left to the service."""
 PEAK_SECONDS = 10
+GRACE_SECONDS = 35.0
+"""Wait for the last answers: longer than the service's deadline, after which there is a refusal."""
 REFUSALS = ("503", "504")
 
 
@@ -54,17 +56,20 @@ def batch() -> Body:
     return bodies.as_json({"images": [drawing(number % 10) for number in range(IMAGES)]})
 
 
-def lone_request_ms(url: str) -> float:
-    """Return the median latency of 20 requests in a second."""
-    return OpenLoop(url, [batch()], connections=1).run(rate=20, seconds=1)["p50_ms"]
+def ask_alone(url: str) -> tuple[float, bytes]:
+    """Return the median latency of 20 requests in a second, in ms, and an answer."""
+    load = OpenLoop(url, [batch()], connections=1)
+    figures = load.run(rate=20, seconds=1)
+    return figures["p50_ms"], load.answers[0].body
 
 
 def is_right(body: bytes, expected: bytes) -> bool:
     """Tell whether an answer has the expected answer's labels and confidences."""
     given, wanted = json.loads(body)["predictions"], json.loads(expected)["predictions"]
     return len(given) == IMAGES and all(
-        one["label"] == other["label"] and abs(one["confidence"] - other["confidence"]) < 1e-3
-        for one, other in zip(given, wanted, strict=True)
+        prediction["label"] == right["label"]
+        and abs(prediction["confidence"] - right["confidence"]) < 1e-3
+        for prediction, right in zip(given, wanted, strict=True)
     )
 
 
@@ -72,28 +77,38 @@ def run(url: str, seconds: float, peak_seconds: float = PEAK_SECONDS) -> Overloa
     """Measure a service at `url`, without load beside this.
 
     Returns:
-        Figures `peak_images_per_second`, `offered_images_per_second`, `goodput_share` (of the
-        peak), `wrong_or_lost` (wrong answers, other statuses than 200, 503 and 504, and requests
-        without an answer), `refusal_p50_ms`, `refusal_p99_ms`, `lone_before_ms`, `lone_after_ms`.
+        Figures `peak_images_per_second`, `offered_images_per_second`, `goodput_share` (right
+        answers until the last request was due, of the peak), `wrong_or_lost` (wrong answers, other
+        statuses than 200, 503 and 504, and requests without an answer), `refusal_p50_ms`,
+        `refusal_p99_ms`, `lone_before_ms`, `lone_after_ms`.
     """
     url += "/predict?normalize=false"
-    before = lone_request_ms(url)
+    before, expected = ask_alone(url)
     closed = wrk.drive(url, [batch()], connections=IN_FLIGHT, seconds=peak_seconds)
     peak = closed["requests_per_second"]
-    load = OpenLoop(url, [batch()], connections=CONNECTIONS, tick_seconds=TICK_SECONDS)
-    sent, _ = load.send(2 * peak, seconds)
-    after = lone_request_ms(url)
+    load = OpenLoop(
+        url,
+        [batch()],
+        connections=CONNECTIONS,
+        tick_seconds=TICK_SECONDS,
+        grace_seconds=GRACE_SECONDS,
+    )
+    sent, end = load.send(2 * peak, seconds)
+    after, _ = ask_alone(url)
     outcomes = Counter(answer.status for answer in load.answers)
-    answered = [answer.body for answer in load.answers if answer.status == "200"]
-    right = sum(is_right(body, answered[0]) for body in answered)
+    right = [
+        answer
+        for answer in load.answers
+        if answer.status == "200" and is_right(answer.body, expected)
+    ]
     refusals = [
         1000 * (answer.came - answer.sent) for answer in load.answers if answer.status == "503"
     ]
     figures = {
         "peak_images_per_second": peak * IMAGES,
         "offered_images_per_second": 2 * peak * IMAGES,
-        "goodput_share": right / seconds / peak,
-        "wrong_or_lost": float(sent - right - sum(outcomes[status] for status in REFUSALS)),
+        "goodput_share": sum(answer.came < end for answer in right) / seconds / peak,
+        "wrong_or_lost": float(sent - len(right) - sum(outcomes[status] for status in REFUSALS)),
         "refusal_p50_ms": float(np.quantile(refusals or [0], 0.5)),
         "refusal_p99_ms": float(np.quantile(refusals or [0], 0.99)),
         "lone_before_ms": before,

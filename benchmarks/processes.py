@@ -66,10 +66,12 @@ def owners(port: int, processes: Sequence[int]) -> set[int]:
 
 
 def _links(process: int) -> set[str]:
-    try:
-        return {str(link.readlink()) for link in Path(f"/proc/{process}/fd").iterdir()}
-    except OSError:  # it has ended, or closed a file meanwhile
-        return set()
+    found = set()
+    with contextlib.suppress(OSError):  # it has ended
+        for link in Path(f"/proc/{process}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile, as the folder itself is
+                found.add(str(link.readlink()))
+    return found
 
 
 def _core_seconds(process: int) -> float:

@@ -46,10 +46,17 @@ class Record:
 
 @dataclass(slots=True)
 class Records:
-    """All measurements, and the reasons why a server lacks some."""
+    """All measurements.
+
+    Attributes:
+        records: In order.
+        notes: Why a server lacks some, by its name.
+        runs: How each run measured: the machine, the commit, the source of the pictures.
+    """
 
     records: list[Record] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """Keep a measurement."""
@@ -138,9 +145,15 @@ class Records:
         names = dict.fromkeys(record.server for record in self.records)
         return [name for name in names if name not in (DIGITS, *FLOORS)]
 
+    def runs_left(self) -> dict[str, dict[str, str]]:
+        """Return the runs of which a measurement is left."""
+        names = {record.run for record in self.records}
+        return {name: how for name, how in self.runs.items() if name in names}
+
     def save(self, path: Path, **more: Any) -> None:
         """Write everything as JSON, whole or not at all."""
         document = more | {
+            "runs": self.runs_left(),
             "notes": self.notes,
             "records": [asdict(record) for record in self.records],
         }
@@ -152,7 +165,8 @@ class Records:
     def read(cls, path: Path) -> Records:
         """Return the measurements of a file that `save` wrote."""
         document = json.loads(path.read_text())
-        return cls([Record(**record) for record in document["records"]], document["notes"])
+        records = [Record(**record) for record in document["records"]]
+        return cls(records, document["notes"], document["runs"])
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import bars
-from benchmarks.bars import BUSY, HALF, JSON_CONNECTIONS, JSON_IMAGES, PHOTO_CONNECTIONS, RATE, Bar
+from benchmarks.bars import BUSY, HALF, JSON_CONNECTIONS, JSON_IMAGES, PHOTO_CONNECTIONS, RATE
 from benchmarks.records import DIGITS, Record, Records
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
@@ -28,25 +28,38 @@ SINGLE_KINDS = (
 SUFFIX = {RATE: "/s", "p50_ms": " ms", "p99_ms": " ms"}
 
 
-def full(records: Records, machine: str, found: Sequence[Bar]) -> str:
-    """Return every table, with the machine and the time of the measurements."""
-    runs = sorted({record.run for record in records})
-    when = f"{runs[0]} to {runs[-1]}" if runs[1:] else "".join(runs)
-    sections = [
-        f"Measured {when} on: {machine}.",
-        "### The bars\n\n" + bars.table(found),
-        "### The mix\n\n" + mix(records),
-        "### Each kind alone\n\n" + kinds(records),
-        f"### Latency at {HALF}\n\n" + steady(records),
-        "### Worst legal requests\n\n" + worst(records),
-        "### The service alone\n\n" + alone(records),
+def full(records: Records) -> str:
+    """Return every table, with the machine, the commit and the time of the measurements."""
+    sections = {
+        "The bars": bars.table(bars.bars(records)),
+        "The mix": mix(records),
+        "Each kind alone": kinds(records),
+        f"Latency at {HALF}": steady(records),
+        "Time by step": steps(records),
+        "Worst requests": worst(records),
+        "The service alone": alone(records),
+        "Not measured": notes(records),
+    }
+    found = [f"### {title}\n\n{text}" for title, text in sections.items() if text]
+    return "\n\n".join([measured(records), *found])
+
+
+def measured(records: Records) -> str:
+    """Return when, where and what the runs have measured; runs that differ in time only as one."""
+    times: dict[str, list[str]] = {}
+    for run, how in records.runs_left().items():
+        text = f"commit `{how['commit']}`; {how['machine']}; pictures from {how['pictures']}"
+        times.setdefault(text, []).append(run)
+    lines = [
+        f"- {runs[0]}{f' to {runs[-1]}' if runs[1:] else ''}: {text}."
+        for text, runs in times.items()
     ]
-    if steps := cpu_by_step(records):
-        sections.insert(4, "### CPU time by step\n\n" + steps)
-    if records.notes:
-        notes = [f"- {name}: {_one_line(reason)}" for name, reason in records.notes.items()]
-        sections.append("### Not measured\n\n" + "\n".join(notes))
-    return "\n\n".join(sections)
+    return "\n".join(["Measured:", "", *lines])
+
+
+def notes(records: Records) -> str:
+    """Return why servers lack figures, as a list."""
+    return "\n".join(f"- {name}: {_one_line(reason)}" for name, reason in records.notes.items())
 
 
 def readme(records: Records) -> str:
@@ -71,11 +84,11 @@ def mix(records: Records) -> str:
         rows.append(
             [
                 server,
-                _rate(records, server, "mix", BUSY),
-                _number(core and core / 1000, " ms"),
-                _number(records.median(server, "mix", BUSY, "p50_ms"), " ms"),
-                _number(records.median(server, "mix", BUSY, "p99_ms"), " ms"),
-                _number(records.median(server, "mix", 1, "p50_ms"), " ms"),
+                _figure(records, server, "mix", BUSY, RATE),
+                _number(core, " µs"),
+                _figure(records, server, "mix", BUSY, "p50_ms"),
+                _figure(records, server, "mix", BUSY, "p99_ms"),
+                _figure(records, server, "mix", 1, "p50_ms"),
                 "" if right is None else f"{right:.0%}",
                 _number(memory, " MB"),
             ]
@@ -97,7 +110,7 @@ def kinds(records: Records) -> str:
         row = [server]
         for case, connections, _ in SINGLE_KINDS:
             core = records.median(server, case, connections, "core_us")
-            row += [_rate(records, server, case, connections), _number(core, " µs")]
+            row += [_figure(records, server, case, connections, RATE), _number(core, " µs")]
         if any(row[1:]):
             rows.append(row)
     bare = records.median("bare", "json-64", "", "images_per_second")
@@ -113,39 +126,47 @@ def steady(records: Records) -> str:
     rows = []
     for server in _by_rate(records):
         row = [server]
-        for case in ("mix", "png-28"):
-            for figure in ("offered_per_second", "p50_ms", "p99_ms"):
-                suffix = SUFFIX.get(figure, "/s")
-                row.append(_number(records.median(server, case, HALF, figure), suffix))
+        for case in bars.LATENCY_CASES:
+            row.append(_number(records.median(server, case, HALF, "offered_per_second"), "/s"))
+            row += [_figure(records, server, case, HALF, name) for name in ("p50_ms", "p99_ms")]
         if any(row[1:]):
             rows.append(row)
     head = ["server", "the mix, offered", "p50", "p99", "28×28 PNG, offered", "p50", "p99"]
     return _table(head, rows)
 
 
-def cpu_by_step(records: Records) -> str:
-    """Return the service's CPU time of a request by step; empty where it does not count it."""
-    found = records.of(DIGITS, "mix", BUSY)
-    steps = [name for name in (found[-1].figures if found else {}) if name.endswith("_us")]
-    steps = [name for name in steps if name not in ("core_us", "driver_us")]
-    if not steps:
+def steps(records: Records) -> str:
+    """Return the service's CPU time of a lone request, and its time in each step by the clock.
+
+    At one connection nothing waits and nothing runs beside it, so that the two can be compared.
+    """
+    cases = (("mix", "the mix"), ("png-28", "28×28 PNG"))
+    found = {case: records.of(DIGITS, case, 1) for case, _ in cases}
+    names = dict.fromkeys(
+        name
+        for measurements in found.values()
+        for record in measurements
+        for name in record.figures
+        if name.endswith("_us") and name not in ("core_us", "driver_us")
+    )
+    if not names:
         return ""
     rows = [
-        [name] + [_number(records.median(DIGITS, case, load, step), " µs") for step in steps]
-        for case, load, name in (("mix", BUSY, "the mix"), *SINGLE_KINDS)
+        [title, *(_number(records.median(DIGITS, case, 1, n), " µs") for n in ("core_us", *names))]
+        for case, title in cases
     ]
-    return _table(["", *(step.removesuffix("_us") for step in steps)], rows)
+    return _table(["", "CPU in all", *(name.removesuffix("_us") for name in names)], rows)
 
 
 def worst(records: Records) -> str:
-    """Return the worst `/healthz` for each worst request, and how the requests were answered."""
+    """Return the worst `/healthz` under each worst request and flood, and their answers."""
     rows = []
-    for record in records.of_case(DIGITS, "worst"):
+    for record in [*records.of_case(DIGITS, "worst"), *records.of_case(DIGITS, "flood")]:
         figures = record.figures
         rows.append(
             [
                 record.load,
-                f"{figures['body_bytes']:,.0f}",
+                f"{figures['body_bytes']:,.0f}" if "body_bytes" in figures else "",
                 f"{figures['health_worst_ms']:.1f} ms",
                 f"{figures['health_before_ms']:.1f} ms",
                 _statuses(record),
@@ -167,9 +188,10 @@ def alone(records: Records) -> str:
                 rows.append([f"{what}, {name}", _number(value, unit)])
     for record in records.of(DIGITS, "memory"):
         peak, after = record.figures["peak_gigabytes"], record.figures["after_gigabytes"]
-        rest = record.figures["rest_seconds"]
-        rows.append(["two workers under the worst requests, anonymous memory", f"{peak:.2f} GB"])
-        rows.append([f"… {rest:.0f} s after", f"{after:.2f} GB"])
+        rows.append(
+            ["two workers under all of these, anonymous memory at its peak", f"{peak:.2f} GB"]
+        )
+        rows.append(["… a minute after", f"{after:.2f} GB"])
     for record in records.of(DIGITS, "overload"):
         figures = record.figures
         rows += [
@@ -201,14 +223,19 @@ def _by_rate(records: Records) -> list[str]:
     return sorted(rates, key=lambda server: -rates[server])
 
 
-def _rate(records: Records, server: str, case: str, connections: int) -> str:
-    """Return requests a second, or how many failed where too many did."""
-    rate = records.median(server, case, connections, RATE)
-    found = records.of(server, case, connections)
-    if rate is not None or not found:
-        return _number(rate)
-    failed, answered = (sum(r.figures[f] for r in found) for f in ("failed", "requests"))
-    return f"{failed / max(1.0, failed + answered):.0%} failed"
+def _figure(records: Records, server: str, case: str, load: int | str, figure: str) -> str:
+    """Return a figure and, of a peer, the service's ÷ this; or how many requests failed.
+
+    Refusals are soon made: where too many failed, there is no figure.
+    """
+    value = records.median(server, case, load, figure)
+    found = records.of(server, case, load)
+    if value is None and found:
+        failed, answered = (sum(r.figures[f] for r in found) for f in ("failed", "requests"))
+        return f"{failed / (failed + answered):.0%} failed" if failed + answered else "no answer"
+    suffix = "" if figure == RATE else SUFFIX[figure]
+    ratio = None if server == DIGITS else records.ratio(case, load, figure, to=server)
+    return _number(value, suffix) + ("" if ratio is None else f" ({_number(ratio)})")
 
 
 def _statuses(record: Record) -> str:

@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks import answers, bodies, mix, overload, servers, stress, worst, wrk
+from benchmarks import answers, bodies, floods, mix, overload, servers, stress, worst, wrk
 from benchmarks.bars import BUSY, HALF, JSON_CONNECTIONS, JSON_IMAGES, PHOTO_CONNECTIONS, RATE
 from benchmarks.bodies import Body
 from benchmarks.digits import Digits
@@ -64,7 +65,6 @@ class Plan:
         seconds: Of a measurement; some cases take longer (`LONGER`).
         worst_counts: Clients that send a worst request at once.
         worst_cases: Names of `worst.CASES`.
-        rest_seconds: Before the memory is looked at again.
         overload_seconds: Of the open loop at twice the peak.
         seed: Of every picture.
     """
@@ -76,7 +76,6 @@ class Plan:
     seconds: float = 3
     worst_counts: Sequence[int] = (1, 64)
     worst_cases: Sequence[str] = tuple(case.name for case in worst.CASES)
-    rest_seconds: float = 60
     overload_seconds: float = 60
     seed: int = 15
 
@@ -113,12 +112,20 @@ class Run:
     def __init__(
         self, plan: Plan, digits: Digits, records: Records, *, cores: int, save: Callable[[], None]
     ) -> None:
-        """Measure on top of the records of earlier runs."""
+        """Measure on top of the records of earlier runs.
+
+        Args:
+            plan: What to measure.
+            digits: From which the pictures are drawn.
+            records: Receives the measurements.
+            cores: Processes and threads of the floors.
+            save: Called after each measurement.
+        """
         self.plan = plan
         self.records = records
         self.cores = cores
         self.save = save
-        self.name = time.strftime("%Y-%m-%dT%H:%M:%S")
+        self.name = time.strftime("%Y-%m-%d %H:%M:%S")
         self.pictures = Pictures(digits, plan.seed)
         self.first_file = mix.encode(digits.images[0], ".png")
 
@@ -199,7 +206,7 @@ class Run:
         with ExitStack() as stack:
             floors = []
             if "png-28" in self.plan.parts:
-                floors.append(stack.enter_context(servers.floor(self.first_file)))
+                floors.append(stack.enter_context(servers.floor(self.first_file, self.cores)))
                 self.records.drop("png-28", {"http-floor"})
             self._bare: Bare | None = None
             if "json-64" in self.plan.parts:
@@ -327,28 +334,45 @@ class Run:
                 self._record(DIGITS, "process", "", figures, number)
 
     def _worst(self) -> None:
-        """Send the worst legal requests to two workers; keep `/healthz` and memory in view."""
+        """Send the worst legal requests, then floods; watch `/healthz` and memory."""
         plan = self.plan
         chosen = [case for case in worst.CASES if case.name in plan.worst_cases]
-        self.records.drop("worst", {DIGITS})
-        self.records.drop("memory", {DIGITS})
         workers = {"DIGITS_WORKERS": str(stress.WORKERS)}
         with (
             servers.digits(plan.models, plan.version, self.first_file, **workers) as server,
             server.awake(),
-            stress.probing(server) as probe,
+            stress.probing(server) as probes,
             stress.MemorySampler(server) as sampler,
         ):
             for case in chosen:
                 body = stress.make_body(server, case)
                 for count in plan.worst_counts:
-                    outcome = stress.measure(server, body, probe, count)
-                    statuses = {f"status_{s}": float(n) for s, n in outcome.statuses.items()}
-                    figures = outcome.figures | statuses
-                    self._record(DIGITS, "worst", f"{count} × {case.name}", figures)
-                    server.settle()
-            figures = stress.memory_figures(sampler, plan.rest_seconds)
-            self._record(DIGITS, "memory", "", figures)
+                    self._stressed(server, probes, f"{count} × {case.name}", body, count)
+            if len(chosen) < len(worst.CASES):
+                return  # memory is that of all together
+            self._floods(server, probes)
+            self.records.drop("memory", {DIGITS})
+            self._record(DIGITS, "memory", "", stress.memory_figures(sampler))
+
+    def _stressed(
+        self, server: Server, probes: stress.Probes, load: str, body: Body, count: int
+    ) -> None:
+        """Send a body on so many connections at once, and wait until the server is done."""
+        outcome = stress.measure(
+            probes, lambda: stress.send_together(server.port, server.path, body, count)
+        )
+        self.records.drop("worst", {DIGITS}, load)
+        size = {"body_bytes": float(len(body.data))}
+        self._record(DIGITS, "worst", load, size | outcome.record())
+        server.settle()
+
+    def _floods(self, server: Server, probes: stress.Probes) -> None:
+        """Send what is not legal, but must be borne."""
+        self.records.drop("flood", {DIGITS})
+        for name, send in floods.FLOODS.items():
+            outcome = stress.measure(probes, partial(send, server.port))
+            self._record(DIGITS, "flood", name, outcome.record())
+            server.settle()
 
     def _overload(self) -> None:
         """Send twice the peak to the service."""

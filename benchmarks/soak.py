@@ -32,6 +32,8 @@ SAMPLE_SECONDS = 10
 KEPT_VERSIONS = 2
 CALLS = 300
 SEED = 5
+HELD = ("body_bytes", "working_bytes", "waiting_images")
+"""Gauges that are zero when nothing is left of the traffic."""
 
 MAX_PIXELS = 300_000
 
@@ -74,7 +76,7 @@ def swap(models: Path, origin: Path, server: Server, number: int) -> None:
     """Swap the server to a copy of the model under the next number; drop the oldest."""
     shutil.copytree(origin, models.parent / "next")
     (models.parent / "next").rename(models / str(number))
-    wait_until(lambda: server.metric("digits_model_version") == number)
+    wait_until(lambda: server.live_version == str(number))
     with suppress(FileNotFoundError):
         shutil.rmtree(models / str(number - KEPT_VERSIONS))
 
@@ -121,7 +123,7 @@ def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
                 time.sleep(0.1)
             for client in clients:
                 client.join()
-            held = server.metric("digits_held_bytes"), server.metric("digits_waiting_images")
+            held = {name: server.metric(f"digits_{name}") for name in HELD}
             healthy = server.get("/healthz").json["status"]
             tracebacks = server.log.count("Traceback")
     half = [sample["bytes"] / 2**20 for sample in samples[len(samples) // 2 :]]
@@ -134,7 +136,7 @@ def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
         "megabytes_per_minute_in_the_second_half": round(float(slope), 2),
         "threads": [samples[0]["threads"], samples[-1]["threads"]],
         "files": [samples[0]["files"], samples[-1]["files"]],
-        "held_bytes_and_waiting_images": held,
+        "still_held": held,
         "functions_after_load_and_after_calls": functions(origin),
         "tracebacks": tracebacks,
         "health": healthy,

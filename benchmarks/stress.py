@@ -14,15 +14,14 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import cast
 
 from benchmarks import processes, worst
 from benchmarks.bodies import Body
 from benchmarks.servers import Server
-from benchmarks.worst import Make, MakeJson, WorstCase
+from benchmarks.worst import WorstCase
 from benchmarks.wrk import Figures
 
 ANSWER_SECONDS = 60
@@ -31,6 +30,7 @@ ACCEPT_SECONDS = 10
 QUIET_SECONDS = 0.3
 """Between the end of a case and the next, and before the first, in which the probe sees rest."""
 SAMPLE_SECONDS = 0.05
+REST_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,10 @@ class Outcome:
 
     figures: Figures
     statuses: dict[str, int]
+
+    def record(self) -> Figures:
+        """Return both as figures."""
+        return self.figures | {f"status_{name}": float(n) for name, n in self.statuses.items()}
 
 
 class MemorySampler:
@@ -136,40 +140,41 @@ def _probe(port: int) -> Iterator[subprocess.Popen[str]]:
             process.terminate()
 
 
-def measure(server: Server, body: Body, probes: Probes, count: int) -> Outcome:
-    """Send a body on `count` connections at once and return the worst `/healthz` meanwhile.
+def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
+    """Send requests and return the worst `/healthz` meanwhile.
+
+    Args:
+        probes: Ask for it.
+        send: Sends all requests and returns how many of their answers had which status.
 
     Returns:
-        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest),
-        `body_bytes`, `seconds` until the last answer; and the statuses of the answers.
+        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest) and
+        `seconds` until the last answer; and the statuses of the answers.
     """
     probes.report()
     time.sleep(QUIET_SECONDS)
     before = probes.report()
     began = time.perf_counter()
-    statuses = send_together(server.port, server.path, body, count)
+    statuses = send()
     seconds = time.perf_counter() - began
     during = probes.report()
     figures = {
         "health_worst_ms": during["worst_ms"],
         "health_p50_ms": during["p50_ms"],
         "health_before_ms": before["worst_ms"],
-        "body_bytes": float(len(body.data)),
         "seconds": seconds,
     }
     return Outcome(figures, dict(statuses))
 
 
 def make_body(server: Server, case: WorstCase) -> Body:
-    """Return the body of a case; of JSON the largest that the server takes."""
-    if not case.is_json_of_size:
-        return cast("Make", case.make)()
+    """Return the largest body of a case that the server takes."""
 
     def status_of(body: Body) -> int:
         (status,) = send_together(server.port, server.path, body, 1)
         return int(status) if status.isdigit() else 0
 
-    return worst.at_the_cap(cast("MakeJson", case.make), status_of)
+    return worst.largest_legal(case, status_of)
 
 
 def send_together(port: int, target: str, body: Body, count: int) -> Counter[str]:
@@ -205,11 +210,10 @@ def _send_one(port: int, request: bytes, statuses: Counter[str]) -> None:
     statuses[status] += 1
 
 
-def memory_figures(sampler: MemorySampler, rest_seconds: float) -> Figures:
-    """Wait, and return the peak so far and the rest that is left, GiB."""
-    time.sleep(rest_seconds)
+def memory_figures(sampler: MemorySampler) -> Figures:
+    """Wait a minute, and return the peak so far and the rest that is left, GiB."""
+    time.sleep(REST_SECONDS)
     return {
         "peak_gigabytes": sampler.peak_megabytes / 1024,
         "after_gigabytes": sampler.megabytes() / 1024,
-        "rest_seconds": rest_seconds,
     }

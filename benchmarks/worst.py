@@ -1,7 +1,8 @@
 """The worst legal requests: small or large bodies that cost a server the most of something.
 
-Each is made by code when it is wanted, within the service's documented limits: 64 megapixels an
-image, 256 images a request, 32 MiB a body. JSON bodies have their own cap; `at_the_cap` finds it.
+Each is made by code when it is wanted. The documented limits, 64 megapixels an image, 256 images a
+request and 32 MiB a body, are the upper bound of all; below it a server may refuse for the memory
+that a format takes or for the structure of JSON. `largest_legal` finds the size to send.
 """
 
 from __future__ import annotations
@@ -10,45 +11,48 @@ import base64
 import io
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from benchmarks import bodies
-from benchmarks.bodies import Body
+from benchmarks.bodies import JSON, Body, as_json, multipart, raw
 
 SIDE = 8000
 """Side of a square with the most pixels that the service takes."""
-PHOTO = (5773, 8660)
-"""Height and width of 50 megapixels."""
 MAX_IMAGES = 256
 FORM_SIDE = 170
 """Side of a canvas of noise of which `MAX_IMAGES` fill a body of 32 MiB."""
 PARTS = 1_000
-CHUNKS = 100_000
-NESTING = 24
-JSON_BYTES = tuple(2**power for power in (23, 22, 21, 20, 19, 18))
+NESTING = 5
+"""Lists of length 1 around a number: the service looks through six axes of an image."""
+JSON_BYTES = tuple(2**power for power in range(23, 14, -1))
 """Sizes of JSON bodies to try, the largest first."""
+SIDES = (SIDE, 6000, 5000, 4000)
+CHUNKS = (100_000, 10_000, 1_000, 100)
+TOO_LARGE = (413, 422)
+"""Statuses of a request that is beyond a limit."""
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGBA = 0, 6
 CHANNELS = {GRAY: 1, RGBA: 4}
 
-Make = Callable[[], Body]
-MakeJson = Callable[[int], Body]
-"""Returns a JSON body of about so many bytes."""
-
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """A kind of request by name; `make` takes the size of a JSON body, where it is of a size."""
+    """A kind of request.
+
+    Attributes:
+        name: For the report.
+        make: Returns the body of a size: bytes, pixels a side or a number of parts.
+        sizes: To try, the largest first.
+    """
 
     name: str
-    make: Make | MakeJson
-    is_json_of_size: bool = False
+    make: Callable[[int], Body]
+    sizes: Sequence[int]
 
 
 def chunk(name: bytes, data: bytes) -> bytes:
@@ -74,9 +78,9 @@ def png(width: int, height: int, *, depth: int, color: int, extra: bytes = b"") 
     return PNG_SIGNATURE + chunk(b"IHDR", header) + extra + pixels
 
 
-def png_of_chunks() -> bytes:
-    """Return a 28×28 PNG with very many text chunks before its pixels."""
-    return png(28, 28, depth=8, color=GRAY, extra=chunk(b"tEXt", b"k\0v") * CHUNKS)
+def png_of_chunks(count: int) -> bytes:
+    """Return a 28×28 PNG with so many text chunks before its pixels."""
+    return png(28, 28, depth=8, color=GRAY, extra=chunk(b"tEXt", b"k\0v") * count)
 
 
 def webp(side: int) -> bytes:
@@ -109,9 +113,9 @@ def bmp_rle(side: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + palette + data
 
 
-def progressive_jpeg() -> bytes:
-    """Return a noisy progressive JPEG of 50 megapixels: every scan passes over all of it."""
-    height, width = PHOTO
+def progressive_jpeg(width: int) -> bytes:
+    """Return a noisy progressive JPEG, 3:2: every scan passes over all of it."""
+    height = width * 2 // 3
     noise = np.random.default_rng(0).integers(96, 160, (512, 512, 3), np.uint8)
     image = np.tile(noise, (-(-height // 512), -(-width // 512), 1))[:height, :width]
     options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_QUALITY, 50]
@@ -124,24 +128,24 @@ def noise_canvas(side: int = 280) -> bytes:
     return cv2.imencode(".png", noise)[1].tobytes()
 
 
-def hairline_page() -> bytes:
-    """Return a scanned page of 4,000 px with a digit in a pen's hairline."""
-    page = np.full((4000, 4000), 255, np.uint8)
-    corners = np.array([[800, 800], [3200, 800], [1800, 3400]], np.int32)
+def hairline_page(side: int) -> bytes:
+    """Return a scanned page with a digit in a pen's hairline."""
+    page = np.full((side, side), 255, np.uint8)
+    corners = np.array([[2, 2], [8, 2], [4, 8]], np.int32) * (side // 10)
     cv2.polylines(page, [corners], isClosed=False, color=0, thickness=1)
     return cv2.imencode(".png", page)[1].tobytes()
 
 
 def floats(size: int) -> Body:
     """Return one image of fractions."""
-    side = int((size / 5) ** 0.5)
+    side = int((size / 5 - 3) ** 0.5 - 0.2)  # side × (5 side + 2) bytes, and 14 around them
     row = b"[" + b",".join([b"0.25"] * side) + b"]"
-    return Body(b'{"image":[' + b",".join([row] * side) + b"]}", bodies.JSON)
+    return Body(b'{"image":[' + b",".join([row] * side) + b"]}", JSON)
 
 
 def one_number_rows(size: int) -> Body:
     """Return one image of rows with a number each: a list for every four bytes."""
-    return Body(b'{"image":[' + b",".join([b"[0]"] * (size // 4)) + b"]}", bodies.JSON)
+    return Body(b'{"image":[' + b",".join([b"[0]"] * (size // 4 - 4)) + b"]}", JSON)
 
 
 def deep_lists(size: int) -> Body:
@@ -149,7 +153,7 @@ def deep_lists(size: int) -> Body:
     number = b"[" * NESTING + b"9" + b"]" * NESTING
     image = b"[" + b",".join([number] * 784) + b"]"
     count = max(1, min(MAX_IMAGES, size // len(image)))
-    return Body(b'{"images":[' + b",".join([image] * count) + b"]}", bodies.JSON)
+    return Body(b'{"images":[' + b",".join([image] * count) + b"]}", JSON)
 
 
 def base64_photo(size: int) -> Body:
@@ -157,44 +161,45 @@ def base64_photo(size: int) -> Body:
     side = int((size * 3 / 4 / 3.1) ** 0.5)
     noise = np.random.default_rng(0).integers(0, 256, (side, side, 3), np.uint8)
     file = cv2.imencode(".png", noise)[1].tobytes()
-    return bodies.as_json({"image": "data:image/png;base64," + base64.b64encode(file).decode()})
+    return as_json({"image": "data:image/png;base64," + base64.b64encode(file).decode()})
 
 
-def form_of_fields() -> Body:
-    """Return a form of very many parts, of which one is an image."""
-    fields = [(f"field-{number}", b"value") for number in range(PARTS - 1)]
-    return bodies.multipart(png(28, 28, depth=8, color=GRAY), fields=fields)
+def form_of_fields(parts: int) -> Body:
+    """Return a form of so many parts, of which one is an image."""
+    fields = [(f"field-{number}", b"value") for number in range(parts - 1)]
+    return multipart(png(28, 28, depth=8, color=GRAY), fields=fields)
 
 
 CASES = (
-    WorstCase("png-bilevel", lambda: bodies.raw(png(SIDE, SIDE, depth=1, color=GRAY))),
-    WorstCase("png-rgba", lambda: bodies.raw(png(SIDE, SIDE, depth=8, color=RGBA))),
-    WorstCase("webp", lambda: bodies.raw(webp(SIDE))),
-    WorstCase("bmp-rle", lambda: bodies.raw(bmp_rle(SIDE))),
-    WorstCase("gif", lambda: bodies.raw(gif(SIDE))),
-    WorstCase("jpeg-progressive", lambda: bodies.raw(progressive_jpeg())),
-    WorstCase("noise-canvas", lambda: bodies.raw(noise_canvas())),
-    WorstCase("hairline-page", lambda: bodies.raw(hairline_page())),
-    WorstCase("png-chunks", lambda: bodies.raw(png_of_chunks())),
-    WorstCase("json-floats", floats, is_json_of_size=True),
-    WorstCase("json-one-number-rows", one_number_rows, is_json_of_size=True),
-    WorstCase("json-deep-lists", deep_lists, is_json_of_size=True),
-    WorstCase("json-base64", base64_photo, is_json_of_size=True),
-    WorstCase("form-fields", form_of_fields),
-    WorstCase("form-images", lambda: bodies.multipart(*[noise_canvas(FORM_SIDE)] * MAX_IMAGES)),
-    WorstCase("form-webp", lambda: bodies.multipart(*[webp(SIDE)] * 29)),
+    WorstCase("png-bilevel", lambda side: raw(png(side, side, depth=1, color=GRAY)), SIDES),
+    WorstCase("png-rgba", lambda side: raw(png(side, side, depth=8, color=RGBA)), SIDES),
+    WorstCase("webp", lambda side: raw(webp(side)), SIDES),
+    WorstCase("bmp-rle", lambda side: raw(bmp_rle(side)), SIDES),
+    WorstCase("gif", lambda side: raw(gif(side)), SIDES),
+    WorstCase("jpeg-progressive", lambda width: raw(progressive_jpeg(width)), (8660, 7000, 5000)),
+    WorstCase("noise-canvas", lambda side: raw(noise_canvas(side)), (280,)),
+    WorstCase("hairline-page", lambda side: raw(hairline_page(side)), (4000,)),
+    WorstCase("png-chunks", lambda count: raw(png_of_chunks(count)), CHUNKS),
+    WorstCase("json-floats", floats, JSON_BYTES),
+    WorstCase("json-one-number-rows", one_number_rows, JSON_BYTES),
+    WorstCase("json-deep-lists", deep_lists, JSON_BYTES),
+    WorstCase("json-base64", base64_photo, JSON_BYTES),
+    WorstCase("form-fields", form_of_fields, (PARTS,)),
+    WorstCase("form-images", lambda n: multipart(*[noise_canvas(FORM_SIDE)] * n), (MAX_IMAGES,)),
+    WorstCase("form-webp", lambda side: multipart(*[webp(side)] * 29), SIDES),
 )
 
 
-def at_the_cap(make: MakeJson, status_of: Callable[[Body], int]) -> Body:
-    """Return the largest body of `JSON_BYTES` that the server does not refuse as too large.
+def largest_legal(case: WorstCase, status_of: Callable[[Body], int]) -> Body:
+    """Return the largest body of a case that the server does not refuse; the least if it does.
 
     Args:
-        make: Makes a body of a size.
+        case: Kind of the request.
         status_of: Sends a body and returns the status of its answer.
     """
-    for size in JSON_BYTES:
-        body = make(int(size * 0.98))
-        if status_of(body) != 413:
+    *larger, least = case.sizes
+    for size in larger:
+        body = case.make(size)
+        if status_of(body) not in TOO_LARGE:
             return body
-    return make(JSON_BYTES[-1])
+    return case.make(least)

@@ -151,7 +151,7 @@ def plain_stand_in(tf: Any, images: Any) -> dict[str, Any]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the folders that take longest, or one worker would end with them alone."""
+    """Begin with the folders that take longest, so that no worker is left with them alone."""
     longest = {name: place for place, name in enumerate(("training", "faults"), start=-2)}
     items.sort(key=lambda item: min(longest.get(part, 0) for part in item.path.parts))
 
@@ -190,8 +190,10 @@ def settings(stand_in_models: Path) -> Settings:
         max_images=8,
         max_waiting_images=12,
         max_body_bytes=200_000,
+        max_json_bytes=100_000,
         body_budget_bytes=400_000,
         max_pixels=40_000,
+        inline_cost_pixels=20_000,
     )
 
 

@@ -79,6 +79,7 @@ class Stage(Enum):
     """The refusal has been sent; the client may read it."""
 
 
+RECEIVING = (Stage.HEAD, Stage.BODY)
 OVER = (Stage.REFUSED, Stage.LINGER)
 
 
@@ -230,8 +231,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _feed(self, part: bytes) -> int:
         """Parse `part`; returns how much of it was taken."""
-        if self.stage is not Stage.BODY:
-            self._head_bytes += len(part)
+        received = self._body_bytes
         try:
             self.parser.feed_data(part)
         except httptools.HttpParserUpgrade as upgrade:
@@ -239,8 +239,12 @@ class HttpProtocol(HttpToolsProtocol):
             return int(upgrade.args[0])
         except httptools.HttpParserError:
             self._refuse(self._fault)
+        if self.stage is Stage.BODY and self._body_bytes > received:
+            self._head_bytes = 0
+        else:  # of a head, or of chunk sizes and extensions, which may not go on for ever, either
+            self._head_bytes += len(part)
         # Twice the limit: of a head that is not whole, white space and line ends count, too.
-        if self.stage is Stage.HEAD and self._head_bytes > 2 * self.limits.max_header_bytes:
+        if self.stage in RECEIVING and self._head_bytes > 2 * self.limits.max_header_bytes:
             self._refuse(HeadersTooLarge)
         return len(part)
 

@@ -18,11 +18,12 @@ def main() -> None:
     names = [peer.name for peer in PEERS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     parser.add_argument("command", choices=["install", "check"])
-    parser.add_argument("names", nargs="*", choices=[*names, []], default=names, metavar="NAME")
+    # argparse holds the default of `*` itself, an empty list, against the choices.
+    parser.add_argument("names", nargs="*", choices=[*names, []], default=[], metavar="NAME")
     parser.add_argument("--model", type=Path, default=Path("models/digits/4"))
     options = parser.parse_args()
     for peer in PEERS:
-        if peer.name not in options.names:
+        if peer.name not in (options.names or names):
             continue
         try:
             if not peer.is_installed:

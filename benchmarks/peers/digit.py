@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -76,3 +77,11 @@ def answer(probabilities: Rows) -> dict[str, Any]:
 def port() -> int:
     """Return the port to listen on."""
     return int(os.environ["PORT"])
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, for what a framework opens beside."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        found: int = free.getsockname()[1]
+        return found

@@ -28,7 +28,7 @@ class Digits(MLModel):
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """Answer a batch that MLServer has put together."""
-        files = [base64.b64decode(one) for one in payload.inputs[0].data]
+        files = [base64.b64decode(text) for text in payload.inputs[0].data]
         rows = self.model(np.stack([digit.read(file) for file in files]))
         answers = [json.dumps(digit.answer(row)) for row in rows]
         return InferenceResponse(
@@ -41,7 +41,7 @@ async def main() -> None:
     settings = Settings(
         host="127.0.0.1",
         http_port=digit.port(),
-        grpc_port=digit.port() + 1,
+        grpc_port=digit.free_port(),
         metrics_endpoint=None,
         parallel_workers=2,
         debug=False,

@@ -38,9 +38,11 @@ def answering(answer: bytes, *, pause_seconds: float = 0.0, length: int = 3) -> 
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Conversation) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/predict"
-        server.shutdown()
-        thread.join()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/predict"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def test_rounds_of_different_runs_are_not_compared() -> None:
 def test_best_peer_is_the_hardest_to_beat() -> None:
     kept = records(record("digits", 300), record("mosec", 100), record("ray", 200))
     assert kept.best_peer("mix", BUSY, RATE) == ("ray", 1.5)
-    assert kept.best_peer("mix", BUSY, "p50_ms") == ("ray", pytest.approx(2 / 3))
+    peer, ratio = kept.best_peer("mix", BUSY, "p50_ms") or ("", 0)
+    assert peer == "ray"
+    assert ratio == pytest.approx(2 / 3)
     assert kept.best_peer("canvas", BUSY, RATE) is None
 
 
@@ -93,9 +95,11 @@ def test_one_load_of_a_case_is_dropped() -> None:
 def test_figures_survive_their_file(tmp_path: Path) -> None:
     kept = records(record("digits", 300), record("mosec", 100))
     kept.notes["ray"] = "No answer."
-    kept.save(tmp_path / "figures.json", machine={"cores": 2})
+    kept.runs |= {"monday": {"machine": "a processor"}, "sunday": {"machine": "another"}}
+    kept.save(tmp_path / "figures.json", bars={"the mix": 3.0})
     read = Records.read(tmp_path / "figures.json")
-    assert read == kept
+    assert (read.records, read.notes) == (kept.records, kept.notes)
+    assert read.runs == {"monday": {"machine": "a processor"}}  # nothing is left of sunday's
     assert [path.name for path in tmp_path.iterdir()] == ["figures.json"]
 
 
@@ -117,22 +121,22 @@ def test_every_bar_has_its_value() -> None:
     found = {bar.name: (bar.value, bar.verdict) for bar in bars.bars(kept) if bar.value is not None}
     assert found == {
         "the mix, 64 connections ÷ best peer": (3, "reached"),
-        "JSON batches of 64, images/s ÷ bare signature's": (1.28, "met"),
-        "memory of a worker ÷ bare TensorFlow with the model": (1.1, "met"),
-        "start to first answer ÷ bare import and load": (0.8, "reached"),
-        "worst `/healthz` under the worst legal requests": (61, "missed"),
-        "memory of all processes under them, two workers, peak": (2.0, "met"),
+        "JSON batches of 64 ÷ bare signature": (1.28, "yes"),
+        "memory of a worker ÷ bare TensorFlow": (1.1, "yes"),
+        "start ÷ bare TensorFlow's": (0.8, "reached"),
+        "worst `/healthz` under a legal request, and 64 of it": (61, "no"),
+        "memory of two workers under attack, peak": (2.0, "yes"),
         "… a minute after": (1.0, "reached"),
-        "goodput at twice the peak ÷ peak": (0.95, "met"),
+        "goodput at twice the peak ÷ peak": (0.95, "yes"),
         "… wrong or lost answers": (0, "reached"),
     }
     assert all(bar.verdict == "not measured" for bar in bars.bars(Records()))
 
 
-def test_table_says_which_bars_are_met() -> None:
+def test_table_says_which_bars_hold() -> None:
     more = Bar("more", 1.1, 1.0, 1.3, peer="mosec")
     less = Bar("less", 60.0, 50, 20, unit="ms", more_is_better=False)
     assert bars.table([more, less]).splitlines()[2:] == [
-        "| more (mosec) | 1.10 | ≥ 1 | 1.3 | met |",
-        "| less | 60.00 ms | ≤ 50 ms | 20 ms | missed |",
+        "| more (mosec) | 1.10 | ≥ 1 | 1.3 | yes |",
+        "| less | 60.00 ms | ≤ 50 ms | 20 ms | no |",
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import plot, report
-from benchmarks.bars import HALF, bars
+from benchmarks.bars import HALF
 from benchmarks.records import Record, Records
 
 CLOSED = {
@@ -31,16 +31,19 @@ def kept() -> Records:
         found.append(Record("monday", 0, server, "mix", HALF, OPEN))
         found.append(Record("monday", 0, server, "curve", "0.5", OPEN))
         found.append(Record("monday", 0, server, "server", "", STARTED))
-    return Records(found, {"ray": "It needs\na | cluster."})
+    how = {"machine": "a processor", "commit": "abc1234", "pictures": "MNIST"}
+    return Records(found, {"ray": "It needs\na | cluster."}, {"monday": how, "sunday": how})
 
 
 def test_every_part_is_in_the_report() -> None:
-    records = kept()
-    text = report.full(records, "a processor", bars(records))
-    assert "| mosec | 1,234 | 1.50 ms | 4.50 ms | 56.0 ms | 4.50 ms | 98% | 900 MB |" in text
+    text = report.full(kept())
+    assert "- monday: commit `abc1234`; a processor; pictures from MNIST." in text
+    assert "| digits | 1,234 | 1,500 µs | 4.50 ms | 56.0 ms | 4.50 ms | 98% | 900 MB |" in text
+    assert "| mosec | 1,234 (1.00) | 1,500 µs | 4.50 ms (1.00) |" in text
+    assert "| the mix, 64 connections ÷ best peer (mosec) | 1.00 | ≥ 1.5 | 3 | no |" in text
     assert "| 64 × gif | 34 | 17.0 ms | 2.0 ms | 60 × 200, 4 × 503 | 1.0 s |" in text
     assert "- ray: It needs a \\| cluster." in text
-    assert "CPU time by step" not in text
+    assert "Time by step" not in text
 
 
 def test_failures_stand_in_the_place_of_a_rate() -> None:
@@ -49,9 +52,9 @@ def test_failures_stand_in_the_place_of_a_rate() -> None:
 
 
 def test_steps_are_reported_where_the_service_counts_them() -> None:
-    figures = CLOSED | {"decode_us": 700.0, "classify_us": 55.5}
-    records = Records([Record("monday", 0, "digits", "mix", "64", figures)])
-    assert "| the mix | 700 µs | 55.5 µs |" in report.cpu_by_step(records)
+    figures = CLOSED | {"decode_us": 700.0, "inference_us": 55.5}
+    records = Records([Record("monday", 0, "digits", "mix", "1", figures)])
+    assert "| the mix | 1,500 µs | 700 µs | 55.5 µs |" in report.steps(records)
 
 
 def test_readme_has_six_rows() -> None:

@@ -40,13 +40,13 @@ def test_no_answer_is_an_error() -> None:
 
 def test_seconds_by_step_add_up_over_labels() -> None:
     metrics = (
-        'digits_step_seconds_sum{step="decode",where="loop"} 1.5\n'
-        'digits_step_seconds_sum{step="decode",where="thread"} 2.0\n'
-        'digits_step_seconds_sum{step="classify"} 0.25\n'
-        'digits_step_seconds_count{step="decode"} 7.0\n'
+        'digits_step_duration_seconds_sum{step="decode",where="loop"} 1.5\n'
+        'digits_step_duration_seconds_sum{step="decode",where="thread"} 2.0\n'
+        'digits_step_duration_seconds_sum{step="inference"} 0.25\n'
+        'digits_step_duration_seconds_count{step="decode"} 7.0\n'
         'digits_request_seconds_sum{route="/predict"} 9.0\n'
     )
-    assert servers.step_seconds(metrics) == {"decode": 3.5, "classify": 0.25}
+    assert servers.step_seconds(metrics) == {"decode": 3.5, "inference": 0.25}
     assert servers.step_seconds("") == {}
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from benchmarks import bodies, worst
 from benchmarks.bodies import Body
+from benchmarks.worst import WorstCase
 
 
 @pytest.mark.parametrize(
@@ -19,12 +20,14 @@ from benchmarks.bodies import Body
         (lambda: worst.png(90, 50, depth=1, color=worst.GRAY), ("PNG", "1", (90, 50))),
         (lambda: worst.png(90, 50, depth=8, color=worst.RGBA), ("PNG", "RGBA", (90, 50))),
         (lambda: worst.webp(90), ("WEBP", "RGB", (90, 90))),
-        (lambda: worst.gif(90), ("GIF", "L", (90, 90))),
-        (lambda: worst.bmp_rle(900), ("BMP", "P", (900, 900))),
+        (lambda: worst.gif(90), ("GIF", "P", (90, 90))),
+        (lambda: worst.bmp_rle(900), ("BMP", "1", (900, 900))),
+        (lambda: worst.progressive_jpeg(96), ("JPEG", "RGB", (96, 64))),
+        (lambda: worst.hairline_page(90), ("PNG", "L", (90, 90))),
         (worst.noise_canvas, ("PNG", "RGBA", (280, 280))),
-        (worst.png_of_chunks, ("PNG", "L", (28, 28))),
+        (lambda: worst.png_of_chunks(500), ("PNG", "L", (28, 28))),
     ],
-    ids=["bilevel", "rgba", "webp", "gif", "bmp", "noise", "chunks"],
+    ids=["bilevel", "rgba", "webp", "gif", "bmp", "jpeg", "hairline", "noise", "chunks"],
 )
 def test_files_decode(file: Callable[[], bytes], expected: tuple[object, ...]) -> None:
     image = Image.open(io.BytesIO(file()))
@@ -34,11 +37,11 @@ def test_files_decode(file: Callable[[], bytes], expected: tuple[object, ...]) -
 
 def test_side_is_the_most_that_is_legal() -> None:
     assert worst.SIDE**2 == 64_000_000
-    assert worst.PHOTO[0] * worst.PHOTO[1] < 64_000_000
+    assert worst.SIDES[0] == worst.SIDE
 
 
 @pytest.mark.parametrize("make", [worst.floats, worst.one_number_rows, worst.deep_lists])
-def test_json_has_the_size_that_was_asked_for(make: worst.MakeJson) -> None:
+def test_json_has_the_size_that_was_asked_for(make: Callable[[int], Body]) -> None:
     body = make(200_000)
     assert 150_000 < len(body.data) <= 200_000
     assert json.loads(body.data).keys() <= {"image", "images"}
@@ -57,7 +60,7 @@ def test_base64_fills_the_body() -> None:
 
 def test_forms_have_their_parts() -> None:
     mark = f"--{bodies.BOUNDARY}\r\n".encode()
-    assert worst.form_of_fields().data.count(mark) == worst.PARTS
+    assert worst.form_of_fields(worst.PARTS).data.count(mark) == worst.PARTS
     images = bodies.multipart(*[worst.noise_canvas(worst.FORM_SIDE)] * worst.MAX_IMAGES)
     assert len(images.data) < 32 * 2**20
 
@@ -67,9 +70,10 @@ def test_cases_have_names_of_their_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_largest_body_within_the_cap_is_taken() -> None:
+def test_largest_body_that_is_not_refused_is_taken() -> None:
     def status_of(body: Body) -> int:
-        return 413 if len(body.data) > 2**20 else 200
+        return 422 if len(body.data) > 400 else 200
 
-    found = worst.at_the_cap(worst.one_number_rows, status_of)
-    assert 2**19 < len(found.data) <= 2**20
+    case = WorstCase("zeros", lambda size: Body(bytes(size)), (900, 400, 100))
+    assert len(worst.largest_legal(case, status_of).data) == 400
+    assert len(worst.largest_legal(case, lambda body: 413).data) == 100

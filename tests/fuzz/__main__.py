@@ -59,8 +59,9 @@ def check(data: bytes) -> None:
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:
-    """libFuzzer's own mutation; of a PNG the checksums are made right again, or hardly one in a
-    thousand would get past them.
+    """Return libFuzzer's own mutation.
+
+    Of a PNG the checksums are made right again, or hardly one in a thousand would get past them.
     """
     mutated = bytearray(atheris.Mutate(data, max_size))
     if mutated.startswith(PNG_MAGIC) and seed % 8:

@@ -1,33 +1,47 @@
-"""The connection under a bare ASGI application, on a real socket."""
+"""The protocol under a bare ASGI application, on real sockets."""
 
 from __future__ import annotations
 
 import asyncio
 import http.client
+import io
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
-from app.server.protocol import Connection
+from app.api.problems import render_problem
+from app.server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol
 from tests.conftest import in_a_thread
 
-LIMITED: Any = partial(Connection, max_header_bytes=2000, header_seconds=0.3, body_seconds=0.3)
+LIMITS = ConnectionLimits(
+    max_header_bytes=2000,
+    header_seconds=0.3,
+    body_seconds=0.3,
+    write_seconds=0.5,
+    keep_alive_seconds=1,
+    max_pipelined_requests=4,
+)
 SECONDS = 20
+ANSWER_BYTES = 4 * 2**20
 
 Seen = list[Any]
 
 
-async def answer(send: Send, status: int = 200) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": []})
-    await send({"type": "http.response.body", "body": b"answered"})
+async def answer(send: Send, status: int = 200, content: bytes = b"answered") -> None:
+    headers = [(b"content-length", b"%d" % len(content))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": content})
 
 
 async def live(scope: Scope, receive: Receive, send: Send, state: dict[str, Any]) -> None:
@@ -51,14 +65,16 @@ async def body_of(receive: Receive, seen: Seen) -> bytes | None:
 
 
 @contextmanager
-def connected(seen: Seen, **state: Any) -> Iterator[socket.socket]:
-    """A connection to an application with that state, which notes the bodies it sees, but for
-    `/early`, which it answers unread, and `/slow`, which it answers late.
+def serving(seen: Seen) -> Iterator[tuple[str, int]]:
+    """The address of an application that notes the bodies it sees.
+
+    `/early` is answered unread, `/slow` late, `/large` with many bytes, and `/echo` with what the
+    application was told of the request.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await live(scope, receive, send, state)
+            await live(scope, receive, send, {})
             return
         if scope["path"] == "/early":
             await answer(send, 413)
@@ -70,19 +86,36 @@ def connected(seen: Seen, **state: Any) -> Iterator[socket.socket]:
             await asyncio.sleep(0.2)
         seen.append(body)
         seen.extend(name for name, _ in scope["headers"] if name.startswith(b"x-"))
-        await answer(send)
+        if scope["path"] == "/large":
+            await answer(send, content=bytes(ANSWER_BYTES))
+        elif scope["path"].startswith("/echo"):
+            named = [value for name, value in scope["headers"] if name == b"x-name"]
+            told = [scope["method"].encode(), scope["raw_path"], *named, body]
+            await answer(send, content=b"|".join(told))
+        else:
+            await answer(send)
 
+    protocol: Any = partial(
+        HttpProtocol, clock=ConnectionClock(LIMITS), render_problem=render_problem
+    )
     config = uvicorn.Config(
         app,
         port=0,
-        http=LIMITED,
+        http=protocol,
         loop="app.server.listener:Loop",
         lifespan="on",
         log_config=None,
         timeout_keep_alive=1,
     )
+    with in_a_thread(config) as address:
+        yield address
+
+
+@contextmanager
+def connected(seen: Seen) -> Iterator[socket.socket]:
+    """A connection to `serving`."""
     with (
-        in_a_thread(config) as address,
+        serving(seen) as address,
         socket.create_connection(address, timeout=SECONDS) as connection,
     ):
         yield connection
@@ -110,22 +143,22 @@ def post(path: str, *headers: str) -> bytes:
         pytest.param([b"nonsense\r\n\r\n"], 400, id="not HTTP"),
         pytest.param([b"GET http://a HTTP/1.1\r\nhost: a\r\n\r\n"], 400, id="no path"),
         pytest.param([post("/", f"x-a: {'b' * 2000}")], 431, id="headers at once"),
-        pytest.param([post("/", "x-a: b")[:-2], *[b"x: y\r\n"] * 400], 431, id="one by one"),
-        pytest.param([b"GET /", b"a" * 1500, b"a" * 1500], 431, id="address"),
+        pytest.param([post("/", "x-a: b")[:-2], *[b"x: y\r\n"] * 800], 431, id="one by one"),
+        pytest.param([b"GET /", *[b"a" * 1500] * 4], 431, id="address"),
         pytest.param(
-            [post("/", "transfer-encoding: chunked"), b"1;", b"x" * 1500, b"x" * 1500],
+            [post("/", "transfer-encoding: chunked"), b"1;", *[b"x" * 1500] * 4],
             431,
             id="chunk extension",
         ),
         pytest.param(
-            [post("/", "transfer-encoding: chunked"), b"0\r\n", *[b"x: y\r\n"] * 400],
+            [post("/", "transfer-encoding: chunked"), b"0\r\n", *[b"x: y\r\n"] * 800],
             431,
             id="trailers",
         ),
         pytest.param(
             [
                 post("/", "transfer-encoding: chunked"),
-                b"1\r\nx\r\n0\r\n" + b"x: y\r\n" * 400,
+                b"1\r\nx\r\n0\r\n" + b"x: y\r\n" * 1200,
             ],
             431,
             id="trailers with the chunk before",
@@ -222,10 +255,182 @@ def test_nonsense_behind_a_request_waits_for_its_answer() -> None:
         assert is_closed(connection)
 
 
-@pytest.mark.parametrize("began", [True, False])
-def test_while_draining_an_answer_ends_its_connection(began: bool) -> None:
-    with connected([], digits=SimpleNamespace(drain=SimpleNamespace(began=began))) as connection:
-        connection.sendall(post("/", "content-length: 0"))
-        response = http.client.HTTPResponse(connection, method="POST")
+def answers(connection: socket.socket, methods: Sequence[str]) -> list[tuple[int, bytes]]:
+    """Each answer's status and content, in order, on a connection that is closed at the end."""
+    received = io.BytesIO(b"".join(iter(lambda: connection.recv(65536), b"")))
+    found = []
+    for method in methods:
+        response = http.client.HTTPResponse(Received(received), method=method)  # type: ignore[arg-type]
         response.begin()
-        assert (response.headers["connection"] == "close") is began
+        found.append((response.status, response.read()))
+    assert received.read() == b""
+    return found
+
+
+class Received:
+    """What was received, as http.client wants a socket; read on where the last answer ended."""
+
+    def __init__(self, received: io.BytesIO) -> None:
+        self.received = received
+
+    def makefile(self, mode: str) -> io.BufferedIOBase:
+        return Unclosed(self.received)
+
+
+class Unclosed(io.BufferedIOBase):
+    """A reader that leaves what it reads from open."""
+
+    def __init__(self, inner: io.BytesIO) -> None:
+        self.inner = inner
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self.inner.read(size)
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self.inner.readline(size)
+
+
+UPGRADES = [
+    ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABkAAQA"),
+    ("connection: upgrade", "upgrade: websocket"),
+    ("connection: keep-alive, Upgrade", "upgrade: TLS/1.2"),
+]
+
+
+@pytest.mark.parametrize("headers", UPGRADES, ids=lambda headers: headers[1])
+@pytest.mark.parametrize("framing", ["content-length: 4", "transfer-encoding: chunked"])
+def test_an_upgrade_is_declined_and_the_body_kept(headers: tuple[str, ...], framing: str) -> None:
+    body = b"4\r\nbody\r\n0\r\n\r\n" if "chunked" in framing else b"body"
+    with connected([]) as connection:
+        connection.sendall(post("/echo", *headers, framing) + body)
+        assert reply(connection) == (200, b"POST|/echo|body")
+        connection.sendall(post("/echo/next", "content-length: 0", "connection: close"))
+        assert reply(connection) == (200, b"POST|/echo/next|")
+
+
+def test_connect_is_refused() -> None:
+    with connected([]) as connection:
+        connection.sendall(b"CONNECT a:443 HTTP/1.1\r\nhost: a\r\n\r\n")
+        assert reply(connection)[0] == 405
+        assert is_closed(connection)
+
+
+def test_more_requests_than_may_wait_are_read_later_and_answered_in_order() -> None:
+    count = 20 * LIMITS.max_pipelined_requests
+    with connected([]) as connection:
+        for number in range(count):
+            connection.sendall(post(f"/echo/{number}", "content-length: 2") + b"ab")
+        connection.sendall(post("/echo/last", "content-length: 0", "connection: close"))
+        expected = [(200, b"POST|/echo/%d|ab" % number) for number in range(count)]
+        found = answers(connection, ["POST"] * (count + 1))
+    assert found == [*expected, (200, b"POST|/echo/last|")]
+
+
+def test_a_refusal_has_its_turn_behind_the_answers_that_are_owed() -> None:
+    with connected([]) as connection:
+        two = post("/slow", "content-length: 0") + post("/echo", "content-length: 0")
+        connection.sendall(two + b"nonsense\r\n\r\n" + post("/echo", "content-length: 0"))
+        first, second, third = answers(connection, ["POST"] * 3)
+    assert (first, second) == ((200, b"answered"), (200, b"POST|/echo|"))
+    assert third[0] == 400
+
+
+def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    seen: Seen = []
+    with connected(seen) as connection:
+        with suppress(ConnectionError):
+            for _ in range(20):
+                connection.sendall(post("/large", "content-length: 0"))
+        time.sleep(3 * LIMITS.write_seconds)  # what it has not read by now is given up
+        received = 0
+        with suppress(ConnectionError):
+            while part := connection.recv(65536):
+                received += len(part)
+    assert received < 20 * ANSWER_BYTES
+
+
+LENGTHS = [
+    ("content-length: 4", "transfer-encoding: chunked"),
+    ("content-length: 4", "content-length: 5"),
+    ("content-length: 4, 4",),
+    ("content-length: +4",),
+    ("content-length: 0x4",),
+    ("transfer-encoding: chunked, identity",),
+]
+
+
+@pytest.mark.parametrize("headers", LENGTHS, ids=" ".join)
+def test_a_body_of_two_lengths_is_refused_and_smuggles_nothing(headers: tuple[str, ...]) -> None:
+    seen: Seen = []
+    with connected(seen) as connection:
+        inner = post("/echo/smuggled", "content-length: 0")
+        connection.sendall(post("/echo", *headers) + b"0\r\n\r\n" + inner)
+        assert reply(connection)[0] == 400
+        assert is_closed(connection)
+    assert b"" not in seen
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """A request as it is sent, and its answer."""
+
+    raw: bytes
+    method: str
+    answer: bytes
+
+
+@st.composite
+def exchanges(draw: st.DrawFn) -> Exchange:
+    """A request with a name of its own, of any framing."""
+    method = draw(st.sampled_from(["POST", "PUT", "GET"]))
+    name, path = draw(st.text("abc", max_size=3)), draw(st.text("xyz", max_size=3))
+    body = draw(st.binary(max_size=40))
+    lines = [f"{method} /echo/{path} HTTP/1.1", "host: a", f"x-name: {name}"]
+    if draw(st.booleans()):
+        lines += ["transfer-encoding: chunked"]
+        cut = draw(st.integers(0, len(body)))
+        sent = b"".join(
+            b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:cut], body[cut:]) if part
+        )
+        sent += b"0\r\n\r\n"
+    else:
+        lines += [f"content-length: {len(body)}"]
+        sent = body
+    if draw(st.booleans()):
+        lines += ["connection: upgrade", "upgrade: h2c"]
+    raw = "\r\n".join([*lines, "", ""]).encode() + sent
+    return Exchange(
+        raw, method, b"|".join([method.encode(), b"/echo/" + path.encode(), name.encode(), body])
+    )
+
+
+LAST = post("/echo/end", "content-length: 0", "connection: close")
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(exchanges(), min_size=1, max_size=7), st.lists(st.integers(0, 600), max_size=6))
+def test_requests_are_answered_alike_however_they_come(
+    shared: tuple[str, int], sent: list[Exchange], cuts: list[int]
+) -> None:
+    """One by one, pipelined at once, and split anywhere: the same answers in the same order."""
+    expected = [(200, exchange.answer) for exchange in sent]
+    with socket.create_connection(shared, timeout=SECONDS) as connection:
+        for exchange in sent:
+            connection.sendall(exchange.raw)
+            assert reply(connection) == (200, exchange.answer)
+    stream = b"".join(exchange.raw for exchange in sent) + LAST
+    edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    pieces = [[stream], [stream[start:end] for start, end in pairwise(edges)]]
+    for parts in pieces:
+        with socket.create_connection(shared, timeout=SECONDS) as connection:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for part in parts:
+                connection.sendall(part)
+            methods = [*(exchange.method for exchange in sent), "POST"]
+            assert answers(connection, methods) == [*expected, (200, b"POST|/echo/end|")]
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[str, int]]:
+    with serving([]) as address:
+        yield address
