@@ -28,6 +28,12 @@ def heard() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
+@pytest.fixture(autouse=True)
+def _no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end of an overdue process would be that of the tests; a process of its own shows it."""
+    monkeypatch.setattr("app.server.shutdown._end_overdue", lambda: None)
+
+
 async def until(came: list[int], count: int) -> None:
     while len(came) < count:
         await asyncio.sleep(0.01)
