@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
+from structlog.testing import capture_logs
 
 from app.api.middleware import (
     ApiKeyMiddleware,
@@ -18,9 +21,11 @@ from app.api.middleware import (
     is_locked,
     read_key_hashes,
 )
+from app.inference.classifier import Rejection
 from app.main import create_app
-from app.observe.metrics import Metrics
+from app.observe.metrics import Metrics, shared_folder
 from app.settings import Settings
+from tests.api.calls import AS_IS, PNG, SEVEN, detail_of, labels
 
 KEY = "correct horse battery staple"
 OTHER_KEY = "another"
@@ -30,19 +35,26 @@ def sha256(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+@pytest.fixture(scope="module")
+def metrics() -> Metrics:
+    return Metrics(shared_folder(), version="0", reasons=Rejection)
+
+
+def telemetry(metrics: Metrics, *, log_requests: bool = False) -> Middleware:
+    return Middleware(TelemetryMiddleware, metrics=metrics, log_requests=log_requests)
+
+
 async def answer(request: Request) -> Response:
     return PlainTextResponse("in")
 
 
-guarded = TestClient(
-    Starlette(
-        routes=[Route("/predict", answer, methods=["POST"]), Route("/healthz", answer)],
-        middleware=[
-            Middleware(TelemetryMiddleware, metrics=Metrics(), log_requests=False),
-            Middleware(ApiKeyMiddleware, hashes=frozenset({sha256(KEY), sha256(OTHER_KEY)})),
-        ],
-    )
-)
+@pytest.fixture(scope="module")
+def guarded(metrics: Metrics) -> TestClient:
+    """A client of two routes, one of which wants a key."""
+    hashes = frozenset({sha256(KEY), sha256(OTHER_KEY)})
+    routes = [Route("/predict", answer, methods=["POST"]), Route("/healthz", answer)]
+    middleware = [telemetry(metrics), Middleware(ApiKeyMiddleware, hashes=hashes)]
+    return TestClient(Starlette(routes=routes, middleware=middleware))
 
 
 @pytest.mark.parametrize(
@@ -63,26 +75,29 @@ guarded = TestClient(
         pytest.param({"x-api-key": b"\xff\xfe"}, 403, id="not ascii"),
     ],
 )
-def test_a_key_opens_what_is_locked(headers: dict[str, str], status: int) -> None:
+def test_a_key_opens_what_is_locked(
+    guarded: TestClient, headers: dict[str, str], status: int
+) -> None:
     assert guarded.post("/predict", headers=headers).status_code == status
 
 
-def test_a_missing_key_is_a_problem_that_says_how() -> None:
+def test_a_missing_key_is_a_problem_that_says_how(guarded: TestClient) -> None:
     refusal = guarded.post("/predict", headers={"x-request-id": "abc"})
     assert refusal.headers["content-type"] == "application/problem+json"
     assert refusal.headers["www-authenticate"] == 'Bearer realm="digits"'
     assert refusal.headers["x-request-id"] == refusal.json()["request_id"] == "abc"
-    assert refusal.json()["type"] == "/problems/unauthorized"
+    detail = detail_of(refusal, "unauthorized")
+    assert detail == "Send `Authorization: Bearer <key>` or `X-API-Key: <key>`."
 
 
-def test_a_wrong_key_is_not_repeated() -> None:
+def test_a_wrong_key_is_not_repeated(guarded: TestClient) -> None:
     refusal = guarded.post("/predict", headers={"x-api-key": "my-secret"})
-    assert refusal.json()["type"] == "/problems/forbidden"
+    assert detail_of(refusal, "forbidden") == "Ask the operator for a key that is."
     assert "my-secret" not in refusal.text
     assert "www-authenticate" not in refusal.headers
 
 
-def test_health_wants_no_key() -> None:
+def test_health_wants_no_key(guarded: TestClient) -> None:
     assert guarded.get("/healthz").text == "in"
 
 
@@ -91,14 +106,16 @@ def test_health_wants_no_key() -> None:
     [
         ("/predict", True),
         ("/predict/", True),
-        ("/read", True),
-        ("/predicted", False),
+        ("/predict/x", True),
+        ("/predicts", False),
         ("/", False),
         ("/healthz", False),
         ("/metrics", False),
+        ("/model", False),
         ("/docs", False),
         ("/openapi.json", False),
         ("/web/page.js", False),
+        ("/problems/forbidden", False),
     ],
 )
 def test_what_is_locked(path: str, locked: bool) -> None:
@@ -133,19 +150,102 @@ def test_a_bad_key_file_says_what_is_wrong(
     assert "secret-key" not in str(raised.value)
 
 
-def test_every_answer_has_an_id_and_keeps_its_type() -> None:
-    answered = guarded.get("/healthz")
-    assert answered.headers["x-content-type-options"] == "nosniff"
-    assert len(answered.headers["x-request-id"]) == 32
+# Telemetry
 
 
-def test_a_sane_id_of_the_client_is_kept() -> None:
-    for sent, kept in (("trace-1", True), ("two words", False), ("x" * 129, False)):
-        answered = guarded.get("/healthz", headers={"x-request-id": sent})
-        assert (answered.headers["x-request-id"] == sent) is kept
+@pytest.mark.parametrize("request_id", ["abc", "A-1_2.3~+/=", "x" * 128])
+def test_a_sane_request_id_is_kept(client: TestClient, request_id: str) -> None:
+    for path in ("/livez", "/nowhere", "/predict", "/web/style.css"):
+        response = client.get(path, headers={"x-request-id": request_id})
+        assert response.headers.get_list("x-request-id") == [request_id]
 
 
-# The application's own wiring, without its lifespan: a refusal at the door needs no model.
+@pytest.mark.parametrize("request_id", ["", " ", "a b", 'a"b', "x" * 129, "a\tb", b"\xff"])
+def test_another_request_id_is_replaced(client: TestClient, request_id: str) -> None:
+    response = client.get("/nowhere", headers={"x-request-id": request_id})
+    (found,) = response.headers.get_list("x-request-id")
+    assert re.fullmatch("[0-9a-f]{32}", found)
+    assert response.json()["request_id"] == found
+
+
+def test_each_request_without_an_id_has_its_own(client: TestClient) -> None:
+    found = {client.post(AS_IS, content=SEVEN).headers["x-request-id"] for _ in range(20)}
+    assert len(found) == 20
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "slug"),
+    [
+        pytest.param(RuntimeError("s3cr3t"), 500, "internal-error", id="failed"),
+        pytest.param(asyncio.CancelledError(), 503, "draining", id="stopped"),
+    ],
+)
+def test_what_fails_is_answered_counted_and_has_its_id(
+    metrics: Metrics, error: BaseException, status: int, slug: str
+) -> None:
+    async def fail(request: Request) -> Response:
+        raise error
+
+    routes = [Route(f"/{slug}", fail)]
+    client = TestClient(Starlette(routes=routes, middleware=[telemetry(metrics)]))
+    with capture_logs() as lines:
+        response = client.get(f"/{slug}", headers={"x-request-id": "abc"})
+    assert detail_of(response, slug)
+    assert response.headers["x-request-id"] == "abc"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    assert "s3cr3t" not in response.text
+    assert f'status="{status}"' in metrics.exposition().decode()
+    assert [line["event"] for line in lines] == (["failed", "request"] if status == 500 else [])
+    assert all(line["request_id"] == "abc" for line in lines)
+
+
+def test_what_fails_in_the_midst_of_its_answer_is_cut_off(metrics: Metrics) -> None:
+    async def stream(request: Request) -> Response:
+        async def chunks() -> object:
+            yield b"x"
+            raise RuntimeError
+
+        return StreamingResponse(chunks())  # type: ignore[arg-type]
+
+    client = TestClient(Starlette(routes=[Route("/", stream)], middleware=[telemetry(metrics)]))
+    with pytest.raises(RuntimeError):
+        client.get("/")
+
+
+@pytest.mark.parametrize("log_requests", [False, True])
+def test_a_request_has_a_line_where_that_is_set(metrics: Metrics, log_requests: bool) -> None:
+    middleware = [telemetry(metrics, log_requests=log_requests)]
+    client = TestClient(Starlette(routes=[Route("/", answer)], middleware=middleware))
+    with capture_logs() as lines:
+        client.get("/?s3cr3t", headers={"x-request-id": "abc"})
+        client.get("/s3cr3t")
+    assert len(lines) == (2 if log_requests else 0)
+    for line, status in zip(lines, (200, 404), strict=False):
+        assert (line["event"], line["log_level"], line["status"]) == ("request", "info", status)
+        assert "s3cr3t" not in str(line)
+
+
+def test_other_connections_pass(metrics: Metrics) -> None:
+    passed: list[str] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        passed.append(scope["type"])
+
+    async def receive() -> Message:
+        return {}
+
+    async def send(message: Message) -> None:
+        raise AssertionError
+
+    for middleware in (
+        TelemetryMiddleware(app, metrics=metrics, log_requests=True),
+        ApiKeyMiddleware(app, hashes=frozenset()),
+    ):
+        asyncio.run(middleware({"type": "lifespan"}, receive, send))
+    assert passed == ["lifespan", "lifespan"]
+
+
+# The application's own wiring, without its lifespan: a refused key needs no model.
 
 
 def test_no_origin_is_let_in_by_default() -> None:
@@ -171,7 +271,7 @@ def test_named_origins_are_let_in(tmp_path: Path) -> None:
     other = client.options("/predict", headers=preflight | {"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
     refusal = client.post("/predict", headers={"origin": "https://form.example"})
-    assert refusal.status_code == 401
+    assert detail_of(refusal, "unauthorized")
     assert refusal.headers["access-control-allow-origin"] == "https://form.example"
     assert "X-Request-ID" in refusal.headers["access-control-expose-headers"]
 
@@ -188,27 +288,36 @@ def test_the_document_says_when_a_key_is_wanted(tmp_path: Path) -> None:
     assert "security" not in document["paths"]["/healthz"]["get"]
 
 
-@pytest.mark.parametrize(
-    ("error", "status", "slug"),
-    [
-        pytest.param(RuntimeError("not to be seen"), 500, "internal-error", id="failed"),
-        pytest.param(asyncio.CancelledError(), 503, "draining", id="stopped"),
-    ],
-)
-def test_what_ends_here_is_counted_and_has_its_id(
-    error: BaseException, status: int, slug: str
-) -> None:
-    async def fail(request: Request) -> Response:
-        raise error
+def test_any_origin_may_be_let_in() -> None:
+    client = TestClient(create_app(Settings(cors_origins=("*",))))
+    response = client.get("/livez", headers={"origin": "https://form.example"})
+    assert response.headers["access-control-allow-origin"] == "*"
+    assert "access-control-allow-credentials" not in response.headers
 
-    metrics = Metrics()
-    telemetry = Middleware(TelemetryMiddleware, metrics=metrics, log_requests=False)
-    client = TestClient(Starlette(routes=[Route("/", fail)], middleware=[telemetry]))
-    failure = client.get("/", headers={"x-request-id": "abc"})
-    assert failure.status_code == status
-    assert failure.headers["content-type"] == "application/problem+json"
-    assert failure.headers["x-request-id"] == failure.json()["request_id"] == "abc"
-    assert failure.json()["type"] == f"/problems/{slug}"
-    assert ("retry-after" in failure.headers) is (status == 503)
-    assert "not to be seen" not in failure.text
-    assert f'status="{status}"' in metrics.exposition().decode()
+
+def test_a_preflight_has_an_id_and_needs_no_key(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(sha256(KEY))
+    client = TestClient(create_app(Settings(cors_origins=("*",), api_keys_file=keys)))
+    headers = {"origin": "https://form.example", "access-control-request-method": "POST"}
+    response = client.options("/predict", headers=headers)
+    assert response.status_code == 200
+    assert {"GET", "POST"} == set(response.headers["access-control-allow-methods"].split(", "))
+    assert "x-request-id" in response.headers
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_key_is_asked_for_before_the_body_is_read(settings: Settings, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"{sha256(KEY)}\n{sha256(OTHER_KEY)}\n")
+    with TestClient(create_app(settings.model_copy(update={"api_keys_file": keys}))) as client:
+        broken = {"content": bytes(200_001), "headers": PNG}
+        assert detail_of(client.post(AS_IS, **broken), "unauthorized")
+        for path in ("/predict", "/predict/"):
+            assert detail_of(client.post(path, content=SEVEN), "unauthorized")
+            wrong = client.post(path, content=SEVEN, headers={"x-api-key": "wrong"})
+            assert detail_of(wrong, "forbidden")
+        for key in ({"authorization": f"Bearer {KEY}"}, {"x-api-key": OTHER_KEY}):
+            assert labels(client.post(AS_IS, content=SEVEN, headers=PNG | key)) == [7]
+        for path in ("/", "/healthz", "/metrics", "/model", "/openapi.json"):
+            assert client.get(path).status_code == 200

@@ -1,66 +1,93 @@
 from __future__ import annotations
 
 import pytest
+from starlette.types import Scope
 
 from app.api.options import Options, Query, parse_options, parse_query
 from app.errors import BadParameter, UnsupportedEncoding
 
 
-def options_of(*headers: tuple[bytes, bytes]) -> Options:
-    return parse_options({"headers": headers, "query_string": b""}, deadline_seconds=30)
+def options_of(query: bytes = b"", **headers: str) -> Options:
+    raw = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
+    scope: Scope = {"type": "http", "query_string": query, "headers": raw}
+    return parse_options(scope, deadline_seconds=30)
 
 
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
-        (b"", Query()),
-        (b"normalize=true", Query()),
+        (b"", Query(normalize=True, include_seen=False)),
+        (b"normalize=true", Query(normalize=True)),
+        (b"normalize=TRUE", Query(normalize=True)),
+        (b"normalize=1", Query(normalize=True)),
+        (b"normalize=false", Query(normalize=False)),
+        (b"normalize=False", Query(normalize=False)),
         (b"normalize=0", Query(normalize=False)),
-        (b"normalize=False&include=seen", Query(normalize=False, include_seen=True)),
-        (b"include=seen&include=seen", Query(include_seen=True)),
+        (b"normalize=1&normalize=0", Query(normalize=False)),
+        (b"include=seen", Query(include_seen=True)),
+        (b"include=Seen&include=seen", Query(include_seen=True)),
+        (b"include=%73een&normalize=fals%65", Query(normalize=False, include_seen=True)),
+        (b"&&normalize=0&", Query(normalize=False)),
     ],
 )
-def test_queries(query: bytes, expected: Query) -> None:
+def test_a_query_is_parsed(query: bytes, expected: Query) -> None:
     assert parse_query(query) == expected
 
 
 @pytest.mark.parametrize(
-    ("query", "names"),
+    ("query", "detail"),
     [
-        (b"normalize=perhaps", "`normalize`"),
-        (b"normalize=", "`normalize`"),
-        (b"include=everything", "`include`"),
-        (b"include=seen&include=x", "`include`"),
-        (b"normalise=false", "normalize and include"),
-        (b"secret", "normalize and include"),
+        (b"normalize=perhaps", "`normalize` is true or false."),
+        (b"normalize=", "`normalize` is true or false."),
+        (b"normalize", "`normalize` is true or false."),
+        (b"normalize=2", "`normalize` is true or false."),
+        (b"normalize=false&normalize=x", "`normalize` is true or false."),
+        (b"include=everything", "`include` is seen."),
+        (b"include=seen,seen", "`include` is seen."),
+        (b"include=seen&include=x", "`include` is seen."),
+        (b"include=", "`include` is seen."),
+        (b"secret=1", "A query parameter is unknown; there are normalize and include."),
+        (b"Normalize=false", "A query parameter is unknown; there are normalize and include."),
+        (b"secret", "A query parameter is unknown; there are normalize and include."),
+        (b"=", "A query parameter is unknown; there are normalize and include."),
+        (b"\xff=\xff", "A query parameter is unknown; there are normalize and include."),
     ],
 )
-def test_a_bad_query_names_the_parameters_and_repeats_nothing(query: bytes, names: str) -> None:
+def test_other_parameters_are_named_if_known_and_never_repeated(query: bytes, detail: str) -> None:
     with pytest.raises(BadParameter) as raised:
         parse_query(query)
-    assert names in raised.value.detail
-    assert "secret" not in raised.value.detail
+    assert raised.value.detail == detail
 
 
-def test_headers() -> None:
-    options = options_of((b"content-type", b"image/png"), (b"content-length", b"12"))
-    assert (options.content_type, options.content_length) == (b"image/png", 12)
-    assert options_of().content_length is None
+def test_a_request_needs_no_options() -> None:
+    assert options_of() == Options(Query(), b"", None, 30)
 
 
-@pytest.mark.parametrize(("sent", "used"), [(b"2", 2), (b"0.5", 0.5), (b"1000", 30)])
-def test_a_deadline_is_at_most_the_setting(sent: bytes, used: float) -> None:
-    assert options_of((b"x-deadline-seconds", sent)).deadline_seconds == used
+def test_headers_are_read() -> None:
+    options = options_of(b"include=seen", content_type="image/png", content_length="17", other="x")
+    assert options == Options(Query(include_seen=True), b"image/png", 17, 30)
 
 
-@pytest.mark.parametrize("sent", [b"0", b"-1", b"soon", b"nan", b"inf", b""])
-def test_what_is_no_deadline(sent: bytes) -> None:
-    with pytest.raises(BadParameter, match="X-Deadline-Seconds"):
-        options_of((b"x-deadline-seconds", sent))
+@pytest.mark.parametrize(("text", "seconds"), [("2", 2), ("0.5", 0.5), ("1e-3", 0.001), ("99", 30)])
+def test_a_deadline_may_be_earlier_and_not_later(text: str, seconds: float) -> None:
+    assert options_of(x_deadline_seconds=text).deadline_seconds == seconds
 
 
-def test_a_compressed_body_is_refused() -> None:
-    assert options_of((b"content-encoding", b"Identity")).content_length is None
-    for encoding in (b"gzip", b"identity, br"):
-        with pytest.raises(UnsupportedEncoding):
-            options_of((b"content-encoding", encoding))
+@pytest.mark.parametrize(
+    "text", ["", "0", "-0", "-1", "soon", "nan", "inf", "-inf", "1e999", "1,5"]
+)
+def test_another_deadline_is_refused(text: str) -> None:
+    with pytest.raises(BadParameter) as raised:
+        options_of(x_deadline_seconds=text)
+    assert raised.value.detail == "X-Deadline-Seconds is a number above 0."
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+def test_a_body_as_it_is_is_taken(encoding: str) -> None:
+    assert options_of(content_encoding=encoding) == options_of()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "identity, gzip", "unheard-of"])
+def test_a_compressed_body_is_refused(encoding: str) -> None:
+    with pytest.raises(UnsupportedEncoding):
+        options_of(content_encoding=encoding)

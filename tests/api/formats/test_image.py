@@ -1,9 +1,7 @@
-"""Encoded images as a body, in base64 and as data URIs."""
-
 from __future__ import annotations
 
 import base64
-from urllib.parse import quote
+from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import given, settings
@@ -11,55 +9,85 @@ from hypothesis import strategies as st
 
 from app.api.formats.image import CALL_BYTES, decode_text, is_text, parse
 from app.errors import BadPixels
-from tests.conftest import png, spoken
+from app.vision.decode import FORMATS
+from tests.conftest import EXAMPLES, png, spoken
 
 FILE = png(spoken(7))
-sizes = st.integers(1, 100) | st.sampled_from([CALL_BYTES * 3 // 4 + more for more in (-1, 0, 1)])
+BASE64 = base64.b64encode(FILE)
 
 
-@settings(max_examples=40, deadline=None)
-@given(sizes, st.randoms(use_true_random=False))
-def test_base64_is_what_the_standard_library_made(size: int, random: object) -> None:
-    data = bytes(number % 251 for number in range(size))
-    text = base64.b64encode(data)
-    assert decode_text(text) == data
-    assert decode_text(text.rstrip(b"=")) == data
-    assert decode_text(base64.urlsafe_b64encode(data)) == data
-    assert decode_text(base64.encodebytes(data)) == data
-    assert decode_text(b"data:image/png;base64," + text) == data
-    assert decode_text(b"DATA:;base64," + quote(text).encode()) == data
+def test_a_file_is_an_image_as_it_is() -> None:
+    assert parse(FILE, {}, 1) == [FILE]
 
 
-def test_a_data_uri_without_base64() -> None:
-    assert decode_text(b"data:image/svg+xml,%3Csvg/%3E") == b"<svg/>"
+def test_no_bytes_are_no_image() -> None:
+    assert parse(b"", {}, 1) == []
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        b"",
-        b"====",
-        b"A",
-        b"not base64!",
-        b"AAAA=AAA",
-        b"A" * (CALL_BYTES - 2) + b"==" + b"A" * 4,
-        "ä".encode(),
+        pytest.param(BASE64, id="base64"),
+        pytest.param(BASE64.rstrip(b"="), id="no padding"),
+        pytest.param(base64.urlsafe_b64encode(FILE), id="URL-safe"),
+        pytest.param(base64.encodebytes(FILE), id="in lines"),
+        pytest.param(base64.encodebytes(FILE).replace(b"\n", b"\r\n"), id="in lines with CRLF"),
+        pytest.param(b"data:image/png;base64," + BASE64, id="data URI"),
+        pytest.param(b"DATA:image/png;BASE64," + BASE64, id="data URI in capitals"),
+        pytest.param(b"data:;base64," + BASE64, id="data URI without type"),
+        pytest.param(b"data:image/png;charset=x;base64," + BASE64, id="data URI with parameters"),
+        pytest.param(
+            b"data:image/png;base64," + quote_from_bytes(BASE64).encode(), id="escaped base64"
+        ),
+        pytest.param(
+            b"data:image/png," + quote_from_bytes(FILE).encode(), id="data URI without base64"
+        ),
     ],
-    ids=["nothing", "padding", "a letter", "words", "inner padding", "padding of a part", "umlaut"],
 )
-def test_what_is_no_base64(text: bytes) -> None:
-    with pytest.raises(BadPixels, match="Image 3 is text"):
-        decode_text(text, 3)
+def test_text_is_decoded(text: bytes) -> None:
+    assert decode_text(text) == FILE
+    assert is_text(text)
+    assert parse(text, {}, 1) == [FILE]
 
 
-def test_files_are_not_taken_for_text() -> None:
-    assert not is_text(FILE)
-    assert is_text(base64.b64encode(FILE))
-    assert is_text(b"data:image/png;base64,")
-    assert not is_text(b"GIF89a")
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"", id="empty"),
+        pytest.param(b"=", id="padding alone"),
+        pytest.param(b" \r\n", id="white space"),
+        pytest.param(b"7.png", id="a name"),
+        pytest.param(b"AAAAA", id="one letter too many"),
+        pytest.param(b"AA=A", id="padding inside"),
+        pytest.param(b"AAAA\xff", id="not ASCII"),
+        pytest.param(b"data:image/png;base64,", id="data URI of nothing"),
+        pytest.param(b"data:image/png;base64,*", id="data URI that is not base64"),
+        pytest.param(b"A" * CALL_BYTES + b"*", id="long"),
+    ],
+)
+def test_other_text_is_refused_by_the_index_of_its_image(text: bytes) -> None:
+    with pytest.raises(BadPixels, match="Image 5 is text that is neither"):
+        decode_text(text, 5)
 
 
-def test_a_body_is_one_image_or_none() -> None:
-    assert parse(FILE, {}, 1) == [FILE]
-    assert parse(base64.b64encode(FILE), {}, 1) == [FILE]
-    assert parse(b"", {}, 1) == []
+@settings(max_examples=50, deadline=None)
+@given(st.binary(min_size=1, max_size=200), st.integers(0, 2))
+def test_base64_is_what_the_standard_library_writes(data: bytes, way: int) -> None:
+    write = (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes)[way]
+    assert decode_text(write(data)) == data
+
+
+@pytest.mark.parametrize("size", [CALL_BYTES * 3 // 4, CALL_BYTES, 3 * CALL_BYTES + 1])
+def test_long_base64_is_decoded_as_short(size: int) -> None:
+    data = bytes(range(251)) * (size // 251 + 1)
+    assert decode_text(base64.b64encode(data)) == data
+
+
+@pytest.mark.parametrize("magic", [magic for row in FORMATS for magic in row.magic])
+def test_no_file_is_taken_for_text(magic: bytes) -> None:
+    assert not is_text(magic.ljust(64, b"\0"))
+
+
+@pytest.mark.parametrize("name", ["five.png", "seven.jpg", "three.png"])
+def test_no_example_is_taken_for_text(name: str) -> None:
+    assert not is_text((EXAMPLES / name).read_bytes())
