@@ -27,6 +27,10 @@ log = structlog.get_logger()
 LOCKED_PATHS = ("/predict", "/read")
 """Paths that want a key, where keys are set at all; health, metrics, pages and documents do not."""
 
+CLOSE = (b"connection", b"close")
+"""Header of answers while the process drains: a connection that is kept would be closed just when
+its client sends the next request, which would be lost (RFC 9112, section 9.6)."""
+
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -65,7 +69,10 @@ class TelemetryMiddleware:
             nonlocal status, sent_bytes
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], NOSNIFF, (b"x-request-id", request_id)]
+                headers = [*message["headers"], NOSNIFF, (b"x-request-id", request_id)]
+                if _is_draining(scope):
+                    headers.append(CLOSE)
+                message["headers"] = headers
             else:
                 sent_bytes += len(message.get("body", b""))
             await send(message)
@@ -99,6 +106,11 @@ class TelemetryMiddleware:
                 status=status,
                 seconds=round(seconds, 6),
             )
+
+
+def _is_draining(scope: Scope) -> bool:
+    services = scope["state"].get("services")  # none before the application has started
+    return services is not None and services.health.is_draining
 
 
 def _problem_of(error: BaseException, request_id: str) -> DigitsError:

@@ -57,6 +57,11 @@ class Health:
         self._drain = drain
         self._stall_seconds = stall_seconds
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process is about to stop."""
+        return self._drain.began
+
     def unhealthy_reason(self) -> str | None:
         """Return why this process can't answer correctly, for `/healthz`; None where it can."""
         try:
@@ -72,4 +77,4 @@ class Health:
 
     def unready_reason(self) -> str | None:
         """Return why this process should not be sent requests, for `/readyz`; None if it may."""
-        return "The process is about to stop." if self._drain.began else self.unhealthy_reason()
+        return "The process is about to stop." if self.is_draining else self.unhealthy_reason()

@@ -64,6 +64,18 @@ def test_who_is_told_to_stop_is_healthy_and_not_ready(client: TestClient) -> Non
     assert labels(client.post(AS_IS, content=SEVEN, headers=PNG)) == [7]
 
 
+@pytest.mark.usefixtures("draining")
+@pytest.mark.parametrize("path", ["/livez", "/", "/nowhere"])
+def test_an_answer_is_the_last_on_its_connection_while_the_process_stops(
+    client: TestClient, path: str
+) -> None:
+    assert client.get(path).headers["connection"] == "close"
+
+
+def test_a_connection_is_kept_otherwise(client: TestClient) -> None:
+    assert "connection" not in client.get("/livez").headers
+
+
 def test_who_cannot_answer_is_neither(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services_in(client).health, "unhealthy_reason", lambda: "Why not.")
     for path in ("/healthz", "/readyz"):
