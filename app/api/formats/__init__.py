@@ -40,6 +40,11 @@ JSON_BYTE_COST = 1.0
 """Cost of parsing a byte of JSON, in pixels: numbers become Python objects."""
 BYTE_COST = 1 / 32
 """Cost of parsing a byte of any other body: it is searched for its boundary."""
+TEXT_BYTE_COST = 1.0
+"""Cost of parsing a byte of text that stands for an image; worst are percent escapes."""
+TEXT_COPIES = 5
+"""Memory that such text takes beside itself at most, in its own length: a form's text is decoded
+twice, and each time the parts and the whole are held."""
 
 
 class ParseCost(NamedTuple):
@@ -80,9 +85,13 @@ def parse_all(requests: Sequence[ParseRequest]) -> list[list[RawImage] | Excepti
 
 def cost_of(body: bytes, content_type: bytes) -> ParseCost:
     """What it will take to parse `body`."""
-    if _parser_for(body, parse_header(content_type)[0]) is pixels.parse:
+    parser = _parser_for(body, parse_header(content_type)[0])
+    if parser is pixels.parse:
         memory = pixels.working_bytes(len(body))
         return ParseCost(int(len(body) * JSON_BYTE_COST), memory, is_json=True)
+    if parser is multipart.parse_urlencoded or (parser is image.parse and image.is_text(body)):
+        cost, memory = len(body) * TEXT_BYTE_COST, len(body) * TEXT_COPIES
+        return ParseCost(int(cost), memory, is_json=False)
     return ParseCost(int(len(body) * BYTE_COST), len(body), is_json=False)
 
 

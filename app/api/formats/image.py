@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import binascii
 import re
-from urllib.parse import unquote_to_bytes
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import BadPixels
 from ...serving.predictor import RawImage
@@ -13,8 +15,17 @@ DATA_URI = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
 BASE64_START = re.compile(rb"[A-Za-z0-9+/_-]{32,64}")
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 WHITE_SPACE = b" \t\r\n"
+PADDING = b"="
 CALL_BYTES = 2**18
 """Text that is decoded in one call, which holds the interpreter: for less than a millisecond."""
+ESCAPE_CALL_BYTES = 2**16
+"""The same for text with percent escapes, each of which takes as long as some thirty characters."""
+PERCENT = ord("%")
+NO_DIGIT = 16
+HEX_VALUES = np.full(256, NO_DIGIT, np.uint8)
+"""Value of each character as a hexadecimal digit, or NO_DIGIT."""
+for _digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
+    HEX_VALUES[[*_digits]] = np.arange(16)
 
 
 def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[RawImage]:
@@ -39,9 +50,8 @@ def decode_text(text: bytes, index: int = 0) -> bytes:
         is_base64 = uri[0].rstrip(b",").lower().endswith(b";base64")
         text = text[uri.end() :]
         if not is_base64:
-            return unquote_to_bytes(text)
-        if b"%" in text:
-            text = unquote_to_bytes(text)
+            return unquote(text)
+        text = unquote(text)
     data = _from_base64(text)
     if not data:
         raise BadPixels(
@@ -51,14 +61,48 @@ def decode_text(text: bytes, index: int = 0) -> bytes:
     return data
 
 
+def unquote(text: bytes) -> bytes:
+    """`text` with its percent escapes replaced (RFC 3986, section 2.1); what is none stays.
+
+    It gives what `urllib.parse.unquote_to_bytes` gives, which takes 190 bytes for each of the text.
+    """
+    if b"%" not in text:
+        return text
+    parts, at = [], 0
+    while at < len(text):
+        end = at + ESCAPE_CALL_BYTES
+        cut = text.rfind(b"%", max(at + 1, end - 2), end)  # an escape stays whole
+        end = end if cut < 0 else cut
+        parts.append(_unquote_part(np.frombuffer(text[at:end], np.uint8)))
+        at = end
+    return b"".join(parts)
+
+
+def _unquote_part(octets: NDArray[np.uint8]) -> bytes:
+    escapes = np.flatnonzero(octets[:-2] == PERCENT)
+    high, low = HEX_VALUES[octets[escapes + 1]], HEX_VALUES[octets[escapes + 2]]
+    is_escape = (high < NO_DIGIT) & (low < NO_DIGIT)
+    escapes, high, low = escapes[is_escape], high[is_escape], low[is_escape]
+    plain = octets.copy()
+    plain[escapes] = high * 16 + low
+    kept = np.ones(len(octets), np.bool_)
+    kept[escapes + 1] = kept[escapes + 2] = False
+    return plain[kept].tobytes()
+
+
 def _from_base64(text: bytes) -> bytes:
     """The bytes that `text` stands for; none where it is not base64."""
-    plain = text.translate(URL_SAFE, WHITE_SPACE).rstrip(b"=")
-    if b"=" in plain:
-        return b""
-    padded = plain + b"=" * (-len(plain) % 4)
-    parts = (padded[at : at + CALL_BYTES] for at in range(0, len(padded), CALL_BYTES))
+    text = text.rstrip(PADDING + WHITE_SPACE)
+    parts, rest = [], b""
     try:
-        return b"".join([binascii.a2b_base64(part, strict_mode=True) for part in parts])
+        for at in range(0, len(text), CALL_BYTES):
+            plain = rest + text[at : at + CALL_BYTES].translate(URL_SAFE, WHITE_SPACE)
+            if PADDING in plain:
+                return b""
+            whole = len(plain) // 4 * 4
+            parts.append(binascii.a2b_base64(plain[:whole], strict_mode=True))
+            rest = plain[whole:]
+        parts.append(binascii.a2b_base64(rest + PADDING * (-len(rest) % 4), strict_mode=True))
     except binascii.Error:
         return b""
+    return b"".join(parts)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
 from ...errors import EmptyBatch, MalformedBody, TooManyImages, UnknownField
 from ...serving.predictor import RawImage
@@ -96,11 +95,20 @@ def is_urlencoded(start: bytes) -> bool:
 def parse_urlencoded(
     body: bytes, parameters: dict[bytes, bytes], max_images: int
 ) -> list[RawImage]:
-    """The images that a urlencoded form carries as text in `file`, `image` or `images`."""
-    texts = [pair[match.end() :] for pair in body.split(b"&") if (match := TEXT_FIELD.match(pair))]
+    """The images that a urlencoded form carries as text in `file`, `image` or `images`.
+
+    Raises:
+        MalformedBody: it has too many fields.
+        TooManyImages: there are more than `max_images`.
+        BadPixels: a text is no image.
+    """
+    pairs = body.split(b"&", MAX_PARTS)
+    if len(pairs) > MAX_PARTS:
+        raise MalformedBody(f"A form has at most {MAX_PARTS:,} fields.")
+    texts = [pair[match.end() :] for pair in pairs if (match := TEXT_FIELD.match(pair))]
     if len(texts) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images.")
-    return [image.decode_text(unquote_to_bytes(text), index) for index, text in enumerate(texts)]
+    return [image.decode_text(image.unquote(text), index) for index, text in enumerate(texts)]
 
 
 def _unknown(name: bytes) -> UnknownField:

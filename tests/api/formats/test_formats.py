@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api import formats
+from app.api import formats, predict
 from app.api.formats import PARSERS, SNIFFED, ParseRequest, cost_of, parse, parse_all, pixels
+from app.api.formats.multipart import MAX_PARTS
 from app.errors import (
     DeadlineExceeded,
+    DigitsError,
     EmptyBatch,
     MalformedBody,
     PayloadError,
@@ -36,6 +39,8 @@ FORM = (
 )
 FORM_TYPE = b"multipart/form-data; boundary=xx"
 URLENCODED = b"application/x-www-form-urlencoded"
+JSON = b"application/json"
+MIB = 2**20
 
 
 def images_in(body: bytes, content_type: bytes, max_images: int = 4) -> list[Any]:
@@ -239,3 +244,53 @@ def test_json_is_json_wherever_the_bytes_decide(rows: list[list[int]], kind: byt
     body = json.dumps({"image": rows}).encode()
     if kind in SNIFFED:
         assert images_in(body, kind) == images_in(body, b"application/json")
+
+
+@pytest.mark.parametrize(
+    ("start", "repeated", "kind"),
+    [
+        pytest.param(b"data:,", b"%", b"image/png", id="percent signs"),
+        pytest.param(b"data:,", b"%41", b"image/png", id="escapes"),
+        pytest.param(b"data:;base64,", b"%41", b"image/png", id="escapes in base64"),
+        pytest.param(b"data:;base64,", b"AAAA", b"image/png", id="base64 in a data URI"),
+        pytest.param(b"AAAA" * 16, b"AAAA", b"", id="base64"),
+        pytest.param(b"AAAA" * 16, b"\r\n", b"", id="white space"),
+        pytest.param(b"file=AAAA", b"&", URLENCODED, id="fields without a name"),
+        pytest.param(b"file=AAAA", b"&aa", URLENCODED, id="fields"),
+        pytest.param(b"file=data:,", b"%", URLENCODED, id="percent signs in a form"),
+        pytest.param(b"file=data:,", b"%41", URLENCODED, id="escapes in a form"),
+        pytest.param(b"file=", b"AAAA", URLENCODED, id="base64 in a form"),
+        pytest.param(b'{"image":"data:,', b"%", JSON, id="percent signs in JSON"),
+        pytest.param(b'{"image":"data:,', b"%41", JSON, id="escapes in JSON"),
+        pytest.param(b'{"image":"', b"AAAA", JSON, id="base64 in JSON"),
+    ],
+)
+def test_text_takes_no_more_memory_than_is_charged(
+    start: bytes, repeated: bytes, kind: bytes
+) -> None:
+    body = start + repeated * (MIB // len(repeated)) + b'"}' * (kind == JSON)
+    charged = cost_of(body, kind)
+    assert charged.pixels > predict.DIRECT_COST
+    tracemalloc.start()
+    try:
+        with suppress(DigitsError):
+            images_in(body, kind)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak <= charged.working_bytes + MIB  # of NumPy's own, whatever the body's length
+
+
+def test_text_costs_more_than_a_file_of_its_size() -> None:
+    text, form, file = (
+        cost_of(body + b"A" * MIB, kind).pixels
+        for body, kind in ((b"data:,", b""), (b"file=", URLENCODED), (FILE, b""))
+    )
+    assert min(text, form) >= MIB > 10 * file
+
+
+def test_an_urlencoded_form_has_only_so_many_fields() -> None:
+    body = b"image=" + base64.b64encode(FILE) + b"&x=1" * (MAX_PARTS - 1)
+    assert images_in(body, URLENCODED) == [FILE]
+    with pytest.raises(MalformedBody, match="at most 1,000 fields"):
+        images_in(body + b"&", URLENCODED)

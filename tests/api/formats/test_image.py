@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import base64
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.api.formats.image import CALL_BYTES, decode_text, is_text, parse
+from app.api.formats import image
+from app.api.formats.image import CALL_BYTES, decode_text, is_text, parse, unquote
 from app.errors import BadPixels
 from app.vision.decode import FORMATS
 from tests.conftest import EXAMPLES, png, spoken
@@ -91,3 +92,21 @@ def test_no_file_is_taken_for_text(magic: bytes) -> None:
 @pytest.mark.parametrize("name", ["five.png", "seven.jpg", "three.png"])
 def test_no_example_is_taken_for_text(name: str) -> None:
     assert not is_text((EXAMPLES / name).read_bytes())
+
+
+@given(
+    st.lists(st.sampled_from([b"%", b"4", b"a", b"F", b"g", b"%2B", b"\xff"])), st.integers(3, 9)
+)
+def test_escapes_are_what_the_standard_library_finds(marks: list[bytes], piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image, "ESCAPE_CALL_BYTES", piece)
+        assert unquote(b"".join(marks)) == unquote_to_bytes(b"".join(marks))
+
+
+@given(st.binary(min_size=1, max_size=60), st.integers(1, 9), st.sampled_from([b"", b" ", b"\r\n"]))
+def test_base64_is_the_same_in_pieces(data: bytes, piece: int, space: bytes) -> None:
+    text = base64.b64encode(data)
+    spaced = space.join(text[at : at + 5] for at in range(0, len(text), 5)) + space
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image, "CALL_BYTES", piece)
+        assert decode_text(spaced) == data
