@@ -38,17 +38,11 @@ class PredictEndpoint:
         options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
         received_at = scope["state"].get("received_at") or time.monotonic()
         with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
-            # Not kept in a variable: once parsed, the body's memory goes to its images.
-            images = await _parse(
-                services,
-                await read_body(receive, options, lease, max_bytes=settings.max_body_bytes),
-                options,
-                lease,
-                receive,
-            )
-            scope["state"]["body_bytes"] = lease.body_bytes
+            body = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
+            scope["state"]["body_bytes"] = len(body)
+            images = await _parse(services, body, options, lease, receive)
+            del body  # from here on its memory, and what was charged for it, is its images'
             predictions = await _predict(services, images, options, lease, receive)
-        scope["state"]["predictions"] = predictions.items
         services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
         await send_json(send, encode_predictions(predictions, seen=options.query.include_seen))
 

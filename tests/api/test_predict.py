@@ -360,6 +360,20 @@ def test_what_is_refused(client: TestClient, sent: dict[str, Any], slug: str, de
     assert client.post(AS_IS, content=SEVEN, headers=PNG).content == before
 
 
+@pytest.mark.parametrize(("content", "status"), [(SEVEN, 200), (b"no image", 415)])
+def test_a_body_is_counted_whatever_comes_of_it(
+    client: TestClient, content: bytes, status: int
+) -> None:
+    def received() -> float:
+        name = 'digits_http_request_size_bytes_sum{route="/predict"}'
+        lines = [line.rpartition(" ") for line in client.get("/metrics").text.splitlines()]
+        return sum(float(value) for series, _, value in lines if series == name)
+
+    before = received()
+    assert client.post(AS_IS, content=content).status_code == status
+    assert received() - before == len(content)
+
+
 def test_every_problem_that_a_request_can_meet_is_tested_here() -> None:
     elsewhere = {
         *("bad-request", "request-timeout", "headers-too-large"),  # the server's
