@@ -38,10 +38,12 @@ SNIFFED = frozenset(
 
 JSON_BYTE_COST = 1.0
 """Cost of parsing a byte of JSON, in pixels: numbers become Python objects."""
-BYTE_COST = 1 / 32
-"""Cost of parsing a byte of any other body: it is searched for its boundary."""
+FILE_BYTE_COST = 1 / 32
+"""Cost of a byte of a body that is one file, which is taken as it is."""
+FORM_BYTE_COST = 1 / 4
+"""Cost of a byte of a form: its files are taken as they are, but a part may be text."""
 TEXT_BYTE_COST = 1.0
-"""Cost of parsing a byte of text that stands for an image; worst are percent escapes."""
+"""Cost of a byte of text that stands for an image; worst are percent escapes."""
 TEXT_COPIES = 5
 """Memory that such text takes beside itself at most, in its own length: a form's text is decoded
 twice, and each time the parts and the whole are held."""
@@ -89,10 +91,12 @@ def cost_of(body: bytes, content_type: bytes) -> ParseCost:
     if parser is pixels.parse:
         memory = pixels.working_bytes(len(body))
         return ParseCost(int(len(body) * JSON_BYTE_COST), memory, is_json=True)
+    if parser is multipart.parse:
+        return ParseCost(int(len(body) * FORM_BYTE_COST), len(body), is_json=False)
     if parser is multipart.parse_urlencoded or (parser is image.parse and image.is_text(body)):
-        cost, memory = len(body) * TEXT_BYTE_COST, len(body) * TEXT_COPIES
-        return ParseCost(int(cost), memory, is_json=False)
-    return ParseCost(int(len(body) * BYTE_COST), len(body), is_json=False)
+        memory = len(body) * TEXT_COPIES
+        return ParseCost(int(len(body) * TEXT_BYTE_COST), memory, is_json=False)
+    return ParseCost(int(len(body) * FILE_BYTE_COST), len(body), is_json=False)
 
 
 def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage]:

@@ -64,7 +64,8 @@ def decode_text(text: bytes, index: int = 0) -> bytes:
 def unquote(text: bytes) -> bytes:
     """`text` with its percent escapes replaced (RFC 3986, section 2.1); what is none stays.
 
-    It gives what `urllib.parse.unquote_to_bytes` gives, which takes 190 bytes for each of the text.
+    It gives what `urllib.parse.unquote_to_bytes` gives, which takes up to 190 bytes and 240 ns for
+    each byte of the text.
     """
     if b"%" not in text:
         return text
