@@ -178,8 +178,7 @@ class Lease:
         reserve = int(bodies.limit * RESERVED_SHARE) if count > SMALL_BODY_BYTES else 0
         if count + reserve > bodies.limit:
             raise BodyTooLarge(f"A body has at most {bodies.limit - reserve:,} bytes here.")
-        if not bodies.try_acquire(count, reserve=reserve):
-            await bodies.acquire(count, seconds=self.remaining_seconds, reserve=reserve)
+        await bodies.acquire(count, seconds=self.remaining_seconds, reserve=reserve)
         self.body_bytes += count
 
     def charge_chunk(self, count: int) -> None:
@@ -226,8 +225,7 @@ class Lease:
             )
         working.release(self.working)
         self.working = 0
-        if not working.try_acquire(count):
-            await working.acquire(count, seconds=self.remaining_seconds)
+        await working.acquire(count, seconds=self.remaining_seconds)
         self.working = count
 
     def revoke(self, reason: DigitsError) -> None:
