@@ -50,7 +50,6 @@ RIVALS = 2
 MIX_BLOCKS = 4
 PICTURES = 20
 """Distinct pictures of a case of one kind; of large photos a quarter."""
-WARM_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)

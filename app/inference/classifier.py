@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -57,8 +56,6 @@ class Classifier:
     card: Mapping[str, Any]
     thresholds: Thresholds
     compute: Compute
-    single_image_seconds: float = math.inf
-    """Least duration of a call with one image; infinite where only batches are cheap."""
 
     def __call__(self, images: Images) -> Scores:
         """Classify `images` [n,28,28]; return their scores [n,11]. Safe to call from many threads.

@@ -112,9 +112,6 @@ def load(
     except ModelError as error:
         log.warning("TensorFlow Lite is not used", version=folder.name, reason=str(error))
         return prepare_signature(range(1, max_batch + 1))
-    classifier = replace(
-        classifier, single_image_seconds=_least_seconds(classifier, golden.images[:, None])
-    )
     largest = max_batch // SIZES[0] * SIZES[0]
     if not largest or chosen != {SINGLE: FLOAT32}:
         return classifier  # other precisions have other scores; a cascade's batches are split up

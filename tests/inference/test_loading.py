@@ -1,9 +1,8 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,6 +22,12 @@ from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write
 
 SHIPPED = Settings().models_dir / "4"
 """A cascade with programs of both precisions."""
+WITHOUT_TFLITE = "TensorFlow Lite is not used"
+"""The event that is logged where the signature answers alone."""
+
+
+def events(logs: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [line["event"] for line in logs]
 
 
 @pytest.fixture(scope="session")
@@ -63,8 +68,9 @@ def test_scores_that_are_not_finite_are_an_error(loaded: Classifier) -> None:
 def test_each_precision_has_the_scores_of_the_signature(precision: str, tolerance: float) -> None:
     import tensorflow as tf  # noqa: PLC0415 -- see conftest.py
 
-    classifier = load(SHIPPED, precisions=(precision,))
-    assert classifier.single_image_seconds < math.inf
+    with capture_logs() as logs:
+        classifier = load(SHIPPED, precisions=(precision,))
+    assert WITHOUT_TFLITE not in events(logs)
     images = np.load(SHIPPED / "golden.npz")["images"]
     unclear = images // 2 + np.roll(images, 1, axis=0) // 2
     fast = InterpreterPool(tf, tflite_file(SHIPPED, FAST, precision).read_bytes(), threads=1)
@@ -88,8 +94,9 @@ def test_the_shipped_cascade_has_each_network_in_each_precision() -> None:
 
 def test_a_single_network_has_the_scores_of_the_signature() -> None:
     version = Settings().models_dir / "1"
-    classifier = load(version)
-    assert classifier.single_image_seconds < math.inf
+    with capture_logs() as logs:
+        classifier = load(version)
+    assert WITHOUT_TFLITE not in events(logs)
     golden = loading.read_golden(version / "golden.npz")
     for count in (1, 5, len(golden.images)):
         assert classifier(golden.images[:count]) == pytest.approx(golden.scores[:count], abs=1e-4)
@@ -185,8 +192,8 @@ def test_the_signature_is_used_where_a_network_has_no_program(tmp_path: Path) ->
     write_manifest(folder)
     with capture_logs() as logs:
         classifier = load(folder, max_batch=1)
-    assert classifier.single_image_seconds == math.inf
-    assert logs[-1]["event"] == "TensorFlow Lite is not used"
+    assert classifier.version == "4"
+    assert logs[-1]["event"] == WITHOUT_TFLITE
     assert "'accurate'" in logs[-1]["reason"]
 
 
@@ -215,10 +222,6 @@ def test_full_batches_are_given_to_the_quicker(
     classifier(full)
     classifier(full[:-1])
     assert called == [*expected, "tflite"]
-
-
-def test_the_signature_alone_is_cheap_in_batches_only(loaded: Classifier) -> None:
-    assert loaded.single_image_seconds == math.inf
 
 
 def delete(name: str) -> Callable[[Path], object]:
@@ -306,8 +309,9 @@ def test_a_program_is_used_if_it_is_that_of_the_graph(
     folder = Path(shutil.copytree(plain, tmp_path / "7"))
     alter(folder)
     write_manifest(folder)
-    classifier = load(folder, max_batch=2)
-    assert (classifier.single_image_seconds < math.inf) == is_tflite
+    with capture_logs() as logs:
+        classifier = load(folder, max_batch=2)
+    assert (WITHOUT_TFLITE not in events(logs)) == is_tflite
     assert classifier(spoken(4)[None])[0, :10].argmax() == 4
 
 
