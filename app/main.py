@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import cv2
 import structlog
@@ -25,11 +26,11 @@ from .api.problems import handle_error
 from .api.routes import routes
 from .api.services import Services
 from .errors import PROBLEMS, DigitsError, ModelError
-from .inference.classifier import Rejection
+from .inference.classifier import Classifier, Rejection
 from .inference.loading import load
 from .inference.registry import ModelRegistry
 from .observe.health import Health
-from .observe.logs import configure_logging
+from .observe.logs import configure_logging, native_lines
 from .observe.metrics import Metrics, shared_folder
 from .server.shutdown import Drain
 from .serving.limits import Admission
@@ -123,7 +124,7 @@ async def lifespan(
     with Drain(settings.drain_notice_seconds, limit_seconds=limit_seconds).installed() as drain:
         registry = ModelRegistry(
             settings.models_dir,
-            partial(load, intra_op_threads=settings.intra_op_threads),
+            partial(load_version, intra_op_threads=settings.intra_op_threads),
             pinned=settings.model_version,
             on_reload=metrics.observe_reload,
         )
@@ -145,6 +146,12 @@ async def lifespan(
         for task in tasks:
             task.cancel()
         await workers.close(CLOSE_SECONDS)
+
+
+def load_version(folder: Path, *, intra_op_threads: int) -> Classifier:
+    """Load a version; what TensorFlow writes to stderr meanwhile becomes lines of the log."""
+    with native_lines():
+        return load(folder, intra_op_threads=intra_op_threads)
 
 
 def report_levels(metrics: Metrics, services: Services) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -250,3 +251,10 @@ def test_it_serves_what_ships(shipped: Server) -> None:
     assert shipped.predict(b"no image").problem == "not-an-image"
     assert shipped.get("/healthz").json["status"] == "ok"
     assert "Traceback" not in shipped.log
+
+
+def test_a_line_of_a_library_is_a_line_of_the_log(shipped: Server) -> None:
+    *lines, last = shipped.log.split("\n")
+    assert last == ""
+    assert len(lines) > 1
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\S+Z \[", line) for line in lines)
