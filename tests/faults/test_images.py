@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.conftest import UNTURNED
 from tests.faults.server import ECHO, Server, assert_unharmed, file_part, multipart
 
 MAX_PIXELS = 70_000
@@ -202,17 +203,6 @@ def indexed_on_nothing() -> bytes:
     page = Image.fromarray((drawing() == 0).astype(np.uint8), mode="P")
     page.putpalette([255, 255, 255, 0, 0, 0])
     return saved(page, transparency=0)
-
-
-UNTURNED = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
 
 
 def turned(orientation: int, kind: str = "PNG", **options: Any) -> bytes:

@@ -13,6 +13,7 @@ from app.errors import BrokenImage, NotAnImage
 from app.vision.decode import FORMATS, Picture, decode, encode_png, probe
 from app.vision.grayscale import MAX_GRAY_PIXELS, to_gray
 from app.vision.png import MAGIC
+from tests.conftest import UNTURNED
 
 Pixels = NDArray[np.uint8]
 
@@ -98,18 +99,8 @@ def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_undone(orientation: int) -> None:
-    undo = {
-        1: None,
-        2: Image.Transpose.FLIP_LEFT_RIGHT,
-        3: Image.Transpose.ROTATE_180,
-        4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,
-        7: Image.Transpose.TRANSVERSE,
-        8: Image.Transpose.ROTATE_270,
-    }[orientation]
     upright = seven().crop((0, 0, 50, 60))
-    stored = upright if undo is None else upright.transpose(undo)
+    stored = upright.transpose(UNTURNED[orientation]) if orientation in UNTURNED else upright
     exif = Image.Exif()
     exif[0x0112] = orientation
     assert np.array_equal(read(saved(stored, "PNG", exif=exif)).gray, np.asarray(upright))
