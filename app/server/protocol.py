@@ -26,7 +26,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from ..errors import BadRequest, DigitsError, HeadersTooLarge, MethodNotAllowed, RequestTimeout
-from .transport import LINGER_SECONDS, ResponseTransport
+from .transport import ResponseTransport
 
 SLICE_BYTES = 1024
 """Received bytes that are parsed before the number of pipelined requests is looked at again."""
@@ -74,13 +74,10 @@ class Stage(Enum):
     ANSWER = auto()
     """A request has been received, and its answer is owed."""
     REFUSED = auto()
-    """Nothing more is received; a refusal follows the answers that are owed."""
-    LINGER = auto()
-    """The refusal has been sent; the client may read it."""
+    """Nothing more is taken; a refusal follows the answers that are owed, and ends it."""
 
 
 RECEIVING = (Stage.HEAD, Stage.BODY)
-OVER = (Stage.REFUSED, Stage.LINGER)
 
 
 class ConnectionClock:
@@ -119,14 +116,9 @@ class ReadGate(FlowControl):
     held = False
 
     def hold(self) -> None:
-        """Pause reading until `release`."""
+        """Pause reading until `held` is unset."""
         self.held = True
         self.pause_reading()
-
-    def release(self) -> None:
-        """Read again."""
-        self.held = False
-        self.resume_reading()
 
     def resume_reading(self) -> None:
         """Read again, unless reading is held."""
@@ -152,6 +144,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.stage = Stage.HEAD
         self.since = time.monotonic()
         self.flow: ReadGate
+        self.transport: ResponseTransport
         self._received_at = self.since
         self._unparsed = b""
         self._offset = 0
@@ -159,7 +152,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._field_bytes = 0
         self._body_bytes = 0
         self._rate_since, self._rate_bytes = self.since, 0
-        self._writing_since: float | None = None
+        self._writing_since, self._write_mark = self.since, 0
         self._declines_upgrade = False
         self._running: RequestResponseCycle | None = None
         self._fault: type[DigitsError] = BadRequest
@@ -169,9 +162,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a new connection."""
-        super().connection_made(
-            ResponseTransport(transport, self.loop, lambda: self.stage is Stage.BODY)
-        )
+        super().connection_made(ResponseTransport(transport, self.loop, self._may_receive))
         self.flow = ReadGate(self.transport)
         self.clock.add(self)
 
@@ -194,6 +185,10 @@ class HttpProtocol(HttpToolsProtocol):
         elif self._running is not None:
             self._running.keep_alive = False
 
+    def _may_receive(self) -> bool:
+        """Whether there may be bytes that the client has sent and nobody has read."""
+        return self.flow.read_paused or self.stage in (Stage.BODY, Stage.REFUSED)
+
     def _owes_answer(self) -> bool:
         running = self._running
         return running is not None and not (running.response_complete or running.disconnected)
@@ -202,7 +197,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what the client has sent."""
-        if self.stage in OVER or self.transport.is_closing():
+        if self.stage is Stage.REFUSED or self.transport.is_closing():
             return
         self._received_at = time.monotonic()
         self._unparsed, self._offset = self._unparsed[self._offset :] + data, 0
@@ -216,10 +211,10 @@ class HttpProtocol(HttpToolsProtocol):
                 return
             part = self._unparsed[self._offset : self._offset + self._slice_bytes()]
             self._offset += self._feed(part)
-            if self.stage in OVER or self.transport.is_closing():
+            if self.stage is Stage.REFUSED or self.transport.is_closing():
                 break
         self._unparsed, self._offset = b"", 0
-        if self.stage not in OVER:
+        if self.stage is not Stage.REFUSED:
             self.flow.held = False
 
     def _slice_bytes(self) -> int:
@@ -276,6 +271,7 @@ class HttpProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self._declines_upgrade = False
+        self._received_at = self.scope["state"]["received_at"]
         self._feed(b"\r\n".join((*lines, b"", b"")))
 
     # The parser's callbacks
@@ -298,6 +294,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole: have the request answered, unless it asks for another protocol."""
         self._limit_head(len(self.url) + self._field_bytes)
+        self._check_headers(self.parser.get_http_version())
         if self.parser.should_upgrade():
             self._declines_upgrade = True
             return
@@ -305,6 +302,24 @@ class HttpProtocol(HttpToolsProtocol):
         self._enter(Stage.BODY)
         self._body_bytes = self._rate_bytes = self._head_bytes = self._field_bytes = 0
         self._rate_since = self.since
+
+    def _check_headers(self, version: str) -> None:
+        """Have the parser stop where a head is not as RFC 9112 has it, and llhttp lets it pass.
+
+        HTTP/1.1 wants one `Host` (section 3.2); codings other than `chunked` are not undone, and
+        HTTP/1.0 has none (6.1), nor `Expect` (RFC 9110, section 10.1.1).
+        """
+        names = [name for name, _ in self.headers]
+        if version == "1.0":
+            self.expect_100_continue = False
+            is_valid = b"transfer-encoding" not in names
+        else:
+            is_valid = names.count(b"host") == 1
+            if b"transfer-encoding" in names:
+                codings = [value for name, value in self.headers if name == b"transfer-encoding"]
+                is_valid &= [coding.lower() for coding in codings] == [b"chunked"]
+        if not is_valid:
+            raise ValueError("bad headers")
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -335,6 +350,10 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.stage is Stage.REFUSED:
             self._send_refusal()
             return
+        elif self.stage is Stage.BODY and self.expect_100_continue and not self._body_bytes:
+            # The client need not send it any more: what comes next may be a body or a request.
+            self.transport.close()
+            return
         elif self.stage is Stage.ANSWER:
             self.stage = Stage.IDLE
         if self._unparsed:
@@ -359,8 +378,6 @@ class HttpProtocol(HttpToolsProtocol):
                 self._time_out()
             case Stage.BODY if seconds > limits.body_seconds or self._is_too_slow(now):
                 self._refuse(RequestTimeout)
-            case Stage.LINGER if seconds > LINGER_SECONDS:
-                self.transport.close()
 
     def _time_out(self) -> None:
         if self._head_bytes:
@@ -380,13 +397,12 @@ class HttpProtocol(HttpToolsProtocol):
         return received < seconds * self.limits.min_body_bytes_per_second
 
     def _check_writing(self, now: float) -> None:
-        """Cut a client off that leaves its answers unread."""
-        if not self.transport.get_write_buffer_size():
-            self._writing_since = None
-        elif self._writing_since is None:
-            self._writing_since = now
+        """Cut a client off that leaves for too long unread what was written by then."""
+        transport = self.transport
+        if transport.written_bytes - transport.get_write_buffer_size() >= self._write_mark:
+            self._writing_since, self._write_mark = now, transport.written_bytes
         elif now - self._writing_since > self.limits.write_seconds:
-            self.transport.abort()
+            transport.abort()
 
     # Refusing
 
@@ -396,7 +412,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _refuse(self, problem: type[DigitsError]) -> None:
         """Answer with `problem`, after the answers that are owed, and close."""
-        if self.stage in OVER or self.transport.is_closing():
+        if self.stage is Stage.REFUSED or self.transport.is_closing():
             return
         is_in_body = self.stage is Stage.BODY
         self.stage = Stage.REFUSED
@@ -429,5 +445,4 @@ class HttpProtocol(HttpToolsProtocol):
             b"%b%bconnection: close\r\ncontent-length: %d\r\n\r\n%b"
             % (STATUS_LINE[self._refusal.status], b"".join(lines), len(body), body)
         )
-        self.stage, self.since = Stage.LINGER, time.monotonic()
-        self.flow.release()
+        self.transport.close()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 LINGER_SECONDS = 1.0
-"""How long a connection stays open for a client that is still sending: to close at once would reset
-it, and the answer would be lost (RFC 9112, section 9.6)."""
+"""How long a connection is read, and nothing done with it, after its last answer: closed with bytes
+that were not read it would be reset, and the answer could be lost (RFC 9112, section 9.6)."""
 
 
 class ResponseTransport(asyncio.Transport):
@@ -20,20 +20,24 @@ class ResponseTransport(asyncio.Transport):
     Args:
         transport: Of the connection.
         loop: Of the connection.
-        is_receiving: Whether the client is in the middle of a request.
+        may_receive: Whether the client may have sent more than was read.
+
+    Attributes:
+        written_bytes: All that was written, sent or not.
     """
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
-        is_receiving: Callable[[], bool],
+        may_receive: Callable[[], bool],
     ) -> None:
         super().__init__()
         self._transport = transport
         self._loop = loop
-        self._is_receiving = is_receiving
+        self._may_receive = may_receive
         self._pending: list[bytes] = []
+        self.written_bytes = 0
         self._is_lingering = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -41,6 +45,7 @@ class ResponseTransport(asyncio.Transport):
         if not self._pending:
             self._loop.call_soon(self._flush)
         self._pending.append(bytes(data))
+        self.written_bytes += len(data)
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
@@ -52,8 +57,9 @@ class ResponseTransport(asyncio.Transport):
         if self.is_closing():
             return
         self._flush()
-        if self._is_receiving():
+        if self._may_receive():
             self._is_lingering = True
+            self._transport.write_eof()
             self._transport.resume_reading()
             self._loop.call_later(LINGER_SECONDS, self._transport.close)
         else:
