@@ -154,6 +154,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._rate_since, self._rate_bytes = self.since, 0
         self._writing_since, self._write_mark = self.since, 0
         self._declines_upgrade = False
+        self._has_excess = False
         self._running: RequestResponseCycle | None = None
         self._fault: type[DigitsError] = BadRequest
         self._refusal: type[DigitsError] = BadRequest
@@ -187,7 +188,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _may_receive(self) -> bool:
         """Whether there may be bytes that the client has sent and nobody has read."""
-        return self.flow.read_paused or self.stage in (Stage.BODY, Stage.REFUSED)
+        is_receiving = self.stage in (Stage.BODY, Stage.REFUSED)
+        return is_receiving or self._has_excess or self.flow.read_paused
 
     def _owes_answer(self) -> bool:
         running = self._running
@@ -206,6 +208,9 @@ class HttpProtocol(HttpToolsProtocol):
     def _parse(self) -> None:
         """Parse what was received, until too many requests wait for those before them."""
         while self._offset < len(self._unparsed):
+            if self.stage is Stage.ANSWER and not self.cycle.keep_alive:
+                self._has_excess = True  # behind the last request (RFC 9112, section 9.6)
+                break
             if len(self.pipeline) >= self.limits.max_pipelined_requests:
                 self.flow.hold()
                 return
