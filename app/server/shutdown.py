@@ -9,7 +9,8 @@ the server's own shutdown answers what was accepted. A second signal ends the pr
 so does the first while it starts: nothing was accepted then, and a model load can't be interrupted.
 
 A worker takes SIGTERM alone, and once: what is sent to the whole process group, by Ctrl+C or by
-systemd, reaches it twice, the second time from its supervisor, which kills it if need be.
+systemd, reaches it twice, the second time from its supervisor, which kills it if need be. Where the
+supervisor itself was killed, its workers drain: they would keep the address from the next one.
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ class Drain:
         self._servers = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
         if self._is_worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+            threading.Thread(target=_follow_supervisor, name="supervisor", daemon=True).start()
         try:
             yield self
         finally:
@@ -91,6 +93,12 @@ class Drain:
         previous = self._servers[signal.Signals(number)]
         if callable(previous):
             previous(number, None)
+
+
+def _follow_supervisor() -> None:
+    if supervisor := multiprocessing.parent_process():
+        supervisor.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_overdue() -> None:

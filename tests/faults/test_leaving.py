@@ -1,8 +1,7 @@
-"""How a process goes: at full load, at once, before it has begun, and one of several."""
+"""How a process ends: at full load, and before it has begun."""
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -13,7 +12,6 @@ from pathlib import Path
 from tests.conftest import png, spoken
 from tests.faults.conftest import Gate, gated
 from tests.faults.server import (
-    GOLDEN,
     Server,
     file_part,
     multipart,
@@ -76,18 +74,6 @@ def test_at_full_load_every_accepted_request_is_answered(
         assert "Traceback" not in server.log
 
 
-def test_a_second_signal_ends_it_at_once(stand_in_models: Path, tmp_path: Path) -> None:
-    settings = {"drain_notice_seconds": 3600, "drain_seconds": 3600}
-    with serving(stand_in_models, tmp_path / "log", **settings) as server:
-        with server.connect() as held:
-            held.sendall(ASK[:-10])  # a request that will never be whole
-            server.process.send_signal(signal.SIGTERM)
-            wait_until(lambda: "draining" in server.log)
-            server.process.send_signal(signal.SIGTERM)
-            server.process.wait(EXIT_SECONDS)
-        assert "Traceback" not in server.log
-
-
 def test_a_signal_during_start_up_ends_it(stand_in_models: Path, tmp_path: Path) -> None:
     server = start(stand_in_models, tmp_path / "log")
     wait_until(lambda: "Waiting for application startup" in server.log)
@@ -95,34 +81,3 @@ def test_a_signal_during_start_up_ends_it(stand_in_models: Path, tmp_path: Path)
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(EXIT_SECONDS) in (-signal.SIGTERM, 128 + signal.SIGTERM)
     assert "ready " not in server.log
-
-
-def children(pid: int) -> set[int]:
-    """The worker processes below `pid`: those that hold inference threads."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {int(child) for child in listed if b"spawn_main" in command(int(child))}
-
-
-def command(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
-
-
-def test_a_killed_worker_comes_back(stand_in_models: Path, tmp_path: Path) -> None:
-    settings = {"workers": 2, "drain_notice_seconds": 3600}
-    with serving(stand_in_models, tmp_path / "log", **settings) as server:
-        wait_until(lambda: server.log.count("ready ") == 2, 300)
-        killed, other = children(server.process.pid)
-        golden = server.predict(GOLDEN, query="?normalize=false")
-        os.kill(killed, signal.SIGKILL)
-        for _ in range(20):
-            assert server.predict(GOLDEN, query="?normalize=false").body == golden.body
-        wait_until(lambda: server.log.count("ready ") == 3, 300)
-        now = children(server.process.pid)
-        assert other in now
-        assert killed not in now
-        assert len(now) == 2
-        server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: server.log.count("draining") == 2)
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(EXIT_SECONDS)
-        assert not any(Path(f"/proc/{pid}").exists() for pid in now)

@@ -23,6 +23,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from app.observe.logs import configure_logging
+from app.observe.metrics import Metrics, shared_folder
 from app.server import supervisor
 from app.server.shutdown import Drain
 from app.server.supervisor import Config, run
@@ -38,10 +39,25 @@ async def pid(request: Request) -> Response:
 async def slow(request: Request) -> Response:
     """Wait for the file `open`; a request's ID is bound meanwhile."""
     with structlog.contextvars.bound_contextvars(request_id="of-a-stranger"):
-        (FOLDER / "slow").touch()
+        (FOLDER / "slow").write_text(str(os.getpid()))
         while not (FOLDER / "open").exists():
             await asyncio.sleep(0.01)
     return PlainTextResponse("seven")
+
+
+async def metered(request: Request) -> Response:
+    """Count a request that never ends."""
+    metrics_of(request).begin_request()
+    return await slow(request)
+
+
+async def figures(request: Request) -> Response:
+    return Response(metrics_of(request).exposition())
+
+
+def metrics_of(request: Request) -> Metrics:
+    found: Metrics = request.app.state.metrics
+    return found
 
 
 async def long(request: Request) -> Response:
@@ -72,8 +88,17 @@ def application(
             yield
             await asyncio.to_thread(ended)
 
-    paths = [("/", pid), ("/slow", slow), ("/long", long), ("/block", block)]
-    return Starlette(routes=[Route(*path) for path in paths], lifespan=lifespan)
+    paths = {
+        "/": pid,
+        "/slow": slow,
+        "/metered": metered,
+        "/metrics": figures,
+        "/long": long,
+        "/block": block,
+    }
+    app = Starlette(routes=[Route(*path) for path in paths.items()], lifespan=lifespan)
+    app.state.metrics = Metrics(shared_folder())
+    return app
 
 
 def sound() -> Starlette:

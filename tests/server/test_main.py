@@ -17,6 +17,7 @@ import pytest
 from uvicorn.config import STARTUP_FAILURE
 
 from app.__main__ import USAGE_ERROR
+from app.settings import PREFIX
 from app.startup import StartupError, metrics_folder, require_avx
 from tests.conftest import EXAMPLES, ROOT
 from tests.faults.server import Server, file_part, multipart
@@ -60,10 +61,11 @@ def ended(
     command = ["-c", code] if before else ["-m", "app"]
     defaults = {"DIGITS_PORT": "0", "DIGITS_LOG_JSON": "true", "DIGITS_WORKERS": "1"}
     paths = {"PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp")}
+    unset = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env={**os.environ, **defaults, **paths, **environment},
+        env={**unset, **defaults, **paths, **environment},
         capture_output=True,
         text=True,
         check=False,

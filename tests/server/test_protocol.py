@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import http.client
 import io
+import select
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
@@ -21,6 +24,7 @@ from hypothesis import strategies as st
 from starlette.types import Receive, Scope, Send
 
 from app.api.problems import render_problem
+from app.server import protocol
 from app.server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol
 from tests.conftest import in_a_thread
 
@@ -65,7 +69,7 @@ async def body_of(receive: Receive, seen: Seen) -> bytes | None:
 
 
 @contextmanager
-def serving(seen: Seen) -> Iterator[tuple[str, int]]:
+def serving(seen: Seen, limits: ConnectionLimits = LIMITS) -> Iterator[tuple[str, int]]:
     """The address of an application that notes the bodies it sees.
 
     `/early` is answered unread, `/slow` late, `/large` with many bytes, and `/echo` with what the
@@ -95,13 +99,13 @@ def serving(seen: Seen) -> Iterator[tuple[str, int]]:
         else:
             await answer(send)
 
-    protocol: Any = partial(
-        HttpProtocol, clock=ConnectionClock(LIMITS), render_problem=render_problem
+    factory: Any = partial(
+        HttpProtocol, clock=ConnectionClock(limits), render_problem=render_problem
     )
     config = uvicorn.Config(
         app,
         port=0,
-        http=protocol,
+        http=factory,
         loop="app.server.listener:Loop",
         lifespan="on",
         log_config=None,
@@ -112,10 +116,10 @@ def serving(seen: Seen) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def connected(seen: Seen) -> Iterator[socket.socket]:
+def connected(seen: Seen, limits: ConnectionLimits = LIMITS) -> Iterator[socket.socket]:
     """A connection to `serving`."""
     with (
-        serving(seen) as address,
+        serving(seen, limits) as address,
         socket.create_connection(address, timeout=SECONDS) as connection,
     ):
         yield connection
@@ -142,6 +146,18 @@ def post(path: str, *headers: str) -> bytes:
     [
         pytest.param([b"nonsense\r\n\r\n"], 400, id="not HTTP"),
         pytest.param([b"GET http://a HTTP/1.1\r\nhost: a\r\n\r\n"], 400, id="no path"),
+        pytest.param([b"GET / HTTP/1.1\r\n\r\n"], 400, id="no host"),
+        pytest.param([post("/", "host: b", "content-length: 0")], 400, id="two hosts"),
+        pytest.param([post("/", "x: a", " folded", "content-length: 0")], 400, id="folded"),
+        pytest.param([b"GET / HTTP/1.1\nhost: a\n\n"], 400, id="bare line feeds"),
+        pytest.param(
+            [post("/", "transfer-encoding: chunked"), b"3\r\nabc\r\nzz\r\n"], 400, id="chunk size"
+        ),
+        pytest.param(
+            [post("/", "transfer-encoding: chunked"), b"0\r\ncontent-length: 5\r\n\r\n"],
+            400,
+            id="length in the trailer",
+        ),
         pytest.param([post("/", f"x-a: {'b' * 2000}")], 431, id="headers at once"),
         pytest.param([post("/", "x-a: b")[:-2], *[b"x: y\r\n" * 20] * 40], 431, id="one by one"),
         pytest.param([b"GET /", *[b"a" * 1500] * 4], 431, id="address"),
@@ -169,7 +185,8 @@ def post(path: str, *headers: str) -> bytes:
     ],
 )
 def test_refusals_are_problems_and_close(segments: list[bytes], status: int) -> None:
-    with connected([]) as connection:
+    patient = replace(LIMITS, header_seconds=3600, body_seconds=3600)
+    with connected([], LIMITS if status == 408 else patient) as connection:
         for segment in segments:
             connection.sendall(segment)
             time.sleep(0.0001)  # or the segments become one
@@ -335,6 +352,85 @@ def test_a_refusal_has_its_turn_behind_the_answers_that_are_owed() -> None:
     assert third[0] == 400
 
 
+def test_http_1_0_has_one_answer_no_coding_and_no_interim() -> None:
+    old = post("/echo", "expect: 100-continue", "connection: keep-alive", "content-length: 2")
+    with connected([]) as connection:
+        connection.sendall(old.replace(b"HTTP/1.1", b"HTTP/1.0"))
+        connection.sendall(b"ab" + post("/echo", "content-length: 0"))
+        assert answers(connection, ["POST"]) == [(200, b"POST|/echo|ab")]
+    with connected([]) as connection:
+        chunked = post("/echo", "transfer-encoding: chunked").replace(b"HTTP/1.1", b"HTTP/1.0")
+        connection.sendall(chunked + b"0\r\n\r\n")
+        assert reply(connection)[0] == 400
+
+
+def test_who_asks_first_is_told_to_go_on() -> None:
+    with connected([]) as connection:
+        connection.sendall(post("/echo", "expect: 100-continue", "content-length: 2"))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(b"ab")
+        assert reply(connection) == (200, b"POST|/echo|ab")
+        connection.sendall(post("/echo/next", "content-length: 0"))
+        assert reply(connection) == (200, b"POST|/echo/next|")
+
+
+def test_who_asks_first_and_is_refused_can_not_have_a_request_taken_for_the_body() -> None:
+    seen: Seen = []
+    with connected(seen) as connection:
+        connection.sendall(post("/early", "expect: 100-continue", "content-length: 2000"))
+        assert reply(connection)[0] == 413
+        assert is_closed(connection)
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "excess",
+    [b"x" * 10**6, post("/echo", "content-length: 0") * 10_000],
+    ids=["nonsense", "requests"],
+)
+def test_bytes_behind_the_last_request_do_not_reset_its_answer(excess: bytes) -> None:
+    seen: Seen = []
+    with connected(seen) as connection:
+        connection.sendall(post("/slow", "content-length: 0", "connection: close") + excess)
+        assert answers(connection, ["POST"]) == [(200, b"answered")]
+    assert seen == [b""]
+
+
+def test_a_body_that_comes_more_slowly_than_it_may_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(protocol, "RATE_SECONDS", 0.05)
+    limits = replace(LIMITS, body_seconds=3600, min_body_bytes_per_second=10**6)
+    seen: Seen = []
+    with connected(seen, limits) as connection:
+        connection.sendall(post("/", "content-length: 100000"))
+        with suppress(ConnectionError):
+            while not select.select([connection], [], [], 0.01)[0]:
+                connection.sendall(b"x")
+        assert reply(connection)[0] == 408
+    assert seen == ["gone"]
+
+
+def test_a_client_has_its_time_for_what_was_written_by_then() -> None:
+    transport = Mock()
+    connection: Any = SimpleNamespace(
+        transport=transport, limits=LIMITS, _writing_since=0.0, _write_mark=0
+    )
+
+    def is_cut_off(now: float, written: int, unread: int) -> bool:
+        transport.written_bytes = written
+        transport.get_write_buffer_size.return_value = unread
+        HttpProtocol._check_writing(connection, now)
+        return bool(transport.abort.called)
+
+    seconds = LIMITS.write_seconds
+    assert not is_cut_off(0.0, 100, 100)
+    assert not is_cut_off(0.9 * seconds, 200, 110)
+    assert not is_cut_off(1.0 * seconds, 300, 200)  # never empty, but the first 100 are read
+    assert not is_cut_off(1.9 * seconds, 300, 50)
+    assert is_cut_off(2.1 * seconds, 300, 50)
+
+
 def test_a_client_that_reads_nothing_is_cut_off() -> None:
     seen: Seen = []
     with connected(seen) as connection:
@@ -351,6 +447,11 @@ def test_a_client_that_reads_nothing_is_cut_off() -> None:
 
 LENGTHS = [
     ("content-length: 4", "transfer-encoding: chunked"),
+    ("content-length: 4", "content-length: 4"),
+    ("transfer-encoding: gzip, chunked",),
+    ("transfer-encoding: chunked", "transfer-encoding: chunked"),
+    ("transfer-encoding: \x0bchunked",),
+    ("connection: upgrade", "upgrade: h2c", "content-length: 4", "transfer-encoding: chunked"),
     ("content-length: 4", "content-length: 5"),
     ("content-length: 4, 4",),
     ("content-length: +4",),
@@ -434,3 +535,32 @@ def test_requests_are_answered_alike_however_they_come(
 def shared() -> Iterator[tuple[str, int]]:
     with serving([]) as address:
         yield address
+
+
+HEADS = st.builds(
+    lambda path, pad, length, stop: post(
+        path, f"x-pad: {'p' * pad}", "x-name: stranger", f"content-length: {length}"
+    )[:stop],
+    st.sampled_from(["/echo", "/early", "/echo/x"]),
+    st.integers(0, 1500),
+    st.integers(0, 2000),
+    st.integers(1, 2500),
+)
+
+
+@settings(max_examples=20, deadline=None)
+@given(exchanges(), st.lists(st.tuples(HEADS, st.binary(max_size=2000)), min_size=1, max_size=3))
+def test_requests_of_strangers_do_not_change_an_answer(
+    shared: tuple[str, int], sent: Exchange, strangers: list[tuple[bytes, bytes]]
+) -> None:
+    """Heads and bodies cut anywhere, held or given up, on other connections."""
+    with ExitStack() as held:
+        for head, body in strangers:
+            stranger = held.enter_context(socket.create_connection(shared, timeout=SECONDS))
+            stranger.sendall(head + body)
+            with socket.create_connection(shared, timeout=SECONDS) as connection:
+                connection.sendall(sent.raw)
+                assert reply(connection) == (200, sent.answer)
+    with socket.create_connection(shared, timeout=SECONDS) as connection:
+        connection.sendall(sent.raw)
+        assert reply(connection) == (200, sent.answer)

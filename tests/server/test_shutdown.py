@@ -128,7 +128,9 @@ def test_which_signal_ends_the_process_at_once(started: bool, signals: int, stat
 def test_a_worker_takes_sigterm_once_and_leaves_sigint_to_its_supervisor(
     heard: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("multiprocessing.parent_process", Mock)
+    supervisor = Mock()
+    supervisor.join.side_effect = threading.Event().wait
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: supervisor)
 
     async def run() -> None:
         with Drain(notice_seconds=0).installed() as drain:
@@ -138,6 +140,26 @@ def test_a_worker_takes_sigterm_once_and_leaves_sigint_to_its_supervisor(
             for _ in range(3):
                 signal.raise_signal(signal.SIGTERM)
             await until(heard, 1)
+
+    asyncio.run(run())
+    assert heard == [signal.SIGTERM]
+
+
+def test_a_worker_drains_when_its_supervisor_has_gone(
+    heard: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = threading.Event()
+    supervisor = Mock()
+    supervisor.join.side_effect = gone.wait
+    monkeypatch.setattr("multiprocessing.parent_process", lambda: supervisor)
+
+    async def run() -> None:
+        with Drain(notice_seconds=0).installed() as drain:
+            drain.started = True
+            assert not drain.began
+            gone.set()
+            await until(heard, 1)
+            assert drain.began
 
     asyncio.run(run())
     assert heard == [signal.SIGTERM]

@@ -163,6 +163,19 @@ def test_a_worker_that_dies_is_replaced_as_soon_as_that_goes(tmp_path: Path) -> 
         assert fake.wait() == 0
 
 
+def test_the_levels_of_a_killed_worker_go_with_it(tmp_path: Path) -> None:
+    level = b"digits_http_requests_in_progress "
+    with serving(tmp_path, "sound", 2) as fake, fake.asking("/metered"):
+        holder = int(wait_until(lambda: (f := tmp_path / "slow").exists() and f.read_text()))
+        assert level + b"1.0" in fake.get("/metrics").body
+        os.kill(holder, signal.SIGKILL)
+        wait_until(lambda: level + b"0.0" in fake.get("/metrics").body)
+        wait_until(lambda: len(fake.said("Application startup complete.")) == 3, SECONDS)
+        assert level + b"0.0" in fake.get("/metrics").body
+        fake.process.terminate()
+        assert fake.wait() == 0
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_requests_have_no_line(tmp_path: Path, workers: int) -> None:
     with serving(tmp_path, "sound", workers) as fake:
@@ -187,6 +200,14 @@ def test_a_signal_to_all_processes_lets_accepted_requests_be_answered(
         assert fake.wait() == 0
         assert len(draining := fake.said("draining")) == 2
         assert not any("request_id" in line for line in draining)
+
+
+def test_workers_whose_supervisor_is_killed_end_too(tmp_path: Path) -> None:
+    with serving(tmp_path, "sound", 2) as fake:
+        pids = fake.workers()
+        fake.process.kill()
+        wait_until(lambda: len(fake.said("draining")) == 2, SECONDS)
+        wait_until(lambda: not any(map(is_worker, pids)), SECONDS)
 
 
 @pytest.mark.parametrize(("workers", "number"), [(1, signal.SIGTERM), (2, signal.SIGINT)])
