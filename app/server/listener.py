@@ -22,11 +22,13 @@ log = structlog.get_logger()
 
 WINDOW_SECONDS = 0.001
 """Length of a window, in which a worker accepts one portion."""
-MIN_PORTION, MAX_PORTION = 2, 8
-"""Connections accepted in a window: one more than in the window before, within these bounds, so
-that a worker that wakes late gets a share: of 4 connections 2, of 64 some 30. With at most 16 it
-could get 5 of 64; with at most 4, clients that connect for each request had half as many answers.
-"""
+FIRST_WINDOW_SECONDS = 0.004
+"""Length of the first window after an idle time: a worker that slept may wake milliseconds later
+than another, and would find nothing left."""
+MIN_PORTION, MAX_PORTION = 1, 8
+"""Connections accepted in a window: one more in every second window, within these bounds, so that
+each worker gets its share: of 4 connections 2, of 64 some 30. With at most 16 it could get 5 of 64;
+with at most 4, clients that connect for each request had half as many answers."""
 IDLE_SECONDS = 0.005
 """Time without a connection after which the portion is the least again."""
 RETRY_SECONDS = 1.0
@@ -57,6 +59,7 @@ class Listener:
         self._socket = sock
         self._timer: asyncio.TimerHandle | None = None
         self._window_ends = 0.0
+        self._windows = 0  # since it was idle
         self._portion = self._accepted = 0  # in the window
         self._opening: set[asyncio.Task[Any]] = set()
         sock.setblocking(False)
@@ -84,14 +87,17 @@ class Listener:
     def _on_readable(self) -> None:
         now = self._loop.time()
         if now >= self._window_ends:
-            was_idle = now >= self._window_ends + IDLE_SECONDS
-            wanted = 0 if was_idle else self._accepted + 1
-            self._portion = min(max(MIN_PORTION, wanted), MAX_PORTION)
-            self._accepted = 0
-            self._window_ends = now + WINDOW_SECONDS
+            self._begin_window(now)
         self._accepted += self._accept(self._portion - self._accepted)
         if self._accepted == self._portion:
-            self._pause(WINDOW_SECONDS)
+            self._pause(self._window_ends - now)
+
+    def _begin_window(self, now: float) -> None:
+        was_idle = now >= self._window_ends + IDLE_SECONDS
+        self._windows = 0 if was_idle else self._windows + 1
+        self._portion = min(MIN_PORTION + self._windows // 2, MAX_PORTION)
+        self._accepted = 0
+        self._window_ends = now + (FIRST_WINDOW_SECONDS if was_idle else WINDOW_SECONDS)
 
     def _accept(self, count: int) -> int:
         """Accept up to `count` connections; return how many there were."""

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from app.server import listener
 from app.server.listener import (
+    FIRST_WINDOW_SECONDS,
     IDLE_SECONDS,
     MAX_PORTION,
     MIN_PORTION,
@@ -142,8 +143,13 @@ def test_portions_grow_while_there_are_more(listening: socket.socket) -> None:
         on_readable()
         return crowd.accepted - before
 
-    grown = [portion(2 * WINDOW_SECONDS) for _ in range(MIN_PORTION, MAX_PORTION + 3)]
-    assert grown == [*range(MIN_PORTION, MAX_PORTION + 1), MAX_PORTION, MAX_PORTION]
+    assert portion(0) == MIN_PORTION
+    assert loop.call_later.call_args.args[0] == pytest.approx(FIRST_WINDOW_SECONDS)
+    grown = [portion(FIRST_WINDOW_SECONDS)]
+    assert loop.call_later.call_args.args[0] == pytest.approx(WINDOW_SECONDS)
+    grown += [portion(2 * WINDOW_SECONDS) for _ in range(2 * (MAX_PORTION - MIN_PORTION) + 1)]
+    assert grown[::2] == [*range(MIN_PORTION, MAX_PORTION + 1)]
+    assert grown[1::2] == [*range(MIN_PORTION + 1, MAX_PORTION + 1), MAX_PORTION]
     assert portion(IDLE_SECONDS + 2 * WINDOW_SECONDS) == MIN_PORTION
     one.close()
 
