@@ -13,9 +13,12 @@ import cv2
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
 from .api import openapi
 from .api.formats import parse_all
@@ -55,6 +58,22 @@ DRAIN_MARGIN_SECONDS = 2.0
 """From the end of the drain to the end of the process, whatever threads still do."""
 
 
+class Application(FastAPI):
+    """FastAPI with the middleware that is of use here.
+
+    Three layers of its own would stand before it, a twenty-fifth of a small request's time:
+    failures are `TelemetryMiddleware`'s, bodies are limited by `read_body`, and nothing is traced.
+    """
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """What surrounds the routes, from the inside out."""
+        app: ASGIApp = AsyncExitStackMiddleware(self.router)
+        app = ExceptionMiddleware(app, handlers=self.exception_handlers)
+        for cls, args, options in reversed(self.user_middleware):
+            app = cls(app, *args, **options)
+        return app
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application.
 
@@ -67,7 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         configure_logging(json=settings.log_json)
     metrics = Metrics(shared_folder(), version=VERSION, reasons=Rejection)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
-    app = FastAPI(
+    app = Application(
         title="Digits",
         version=VERSION,
         description=DESCRIPTION,
