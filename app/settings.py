@@ -74,11 +74,14 @@ def working_budget(settings: dict[str, Any]) -> int:
 
 DATA_VARIABLES = frozenset({"DIGITS_DATA", "DIGITS_USPS"})
 """Data sets of training, the benchmark and the tests; no settings of the service."""
+CLIENT_VARIABLES = frozenset({"DIGITS_URL", "DIGITS_API_KEY"})
+"""Where the command `digits` finds a service, and its key; no settings of the service."""
 
 
 def unknown_settings(environment: Mapping[str, str] = os.environ) -> Iterable[str]:
     """Variables that look like a setting and are none, such as one with a typing error."""
-    known = DATA_VARIABLES | {PREFIX + name.upper() for name in Settings.model_fields}
+    known = DATA_VARIABLES | CLIENT_VARIABLES
+    known |= {PREFIX + name.upper() for name in Settings.model_fields}
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 

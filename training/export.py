@@ -287,7 +287,7 @@ def write_tflite(folder: Path, precision: str, convert: Convert) -> None:
         model = convert(folder, network)
         file = tflite_file(folder, network, precision)
         file.write_bytes(model)
-        program = InterpreterPool(tf, model, threads=1, sizes=())
+        program = InterpreterPool(tf.lite, model, threads=1, sizes=())
         write_golden(file.with_suffix(".npz"), images, program)
 
 

@@ -82,7 +82,7 @@ def load_int8(folder: Path) -> dict[str, Compute]:
     """Return the int8 programs of the version in `folder` by the names of their networks."""
     return {
         network: InterpreterPool(
-            tf, tflite_file(folder, network, INT8).read_bytes(), threads=1, sizes=()
+            tf.lite, tflite_file(folder, network, INT8).read_bytes(), threads=1, sizes=()
         )
         for network in export.networks_of(folder)
     }

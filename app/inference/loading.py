@@ -1,7 +1,7 @@
 """Loading of a version: verified, self-tested, its quickest programs chosen, warmed up.
 
 Only this module imports TensorFlow: inside `load`, because the import takes seconds, and because
-the number of its threads must be in the environment before.
+the number of its threads must be in the environment before. `load_programs` does without it.
 """
 
 from __future__ import annotations
@@ -105,9 +105,8 @@ def load(
         return prepare(signature, sizes)
 
     try:
-        if card.get("converted_from") != files["saved_model.pb"]:
-            raise ModelError("The card names no conversion of this SavedModel.")
-        networks, chosen = _choose_programs(tf, folder, precisions, intra_op_threads)
+        _check_conversion(card, files)
+        networks, chosen = _choose_programs(tf.lite, folder, precisions, intra_op_threads)
         classifier = prepare(compose(networks, card), SIZES)
     except ModelError as error:
         log.warning("TensorFlow Lite is not used", version=folder.name, reason=str(error))
@@ -117,6 +116,31 @@ def load(
         return classifier  # other precisions have other scores; a cascade's batches are split up
     full = prepare_signature(range(SIZES[0], largest + 1, SIZES[0]))
     return _split_if_quicker(np.resize(golden.images, (largest, 28, 28)), full, classifier)
+
+
+def load_programs(folder: Path, *, precisions: Sequence[str] = PRECISIONS) -> Classifier:
+    """Load the TensorFlow Lite programs in `folder` through ai-edge-litert, without TensorFlow.
+
+    A program's scores are those that it has in `load`, to the bit.
+
+    Args:
+        folder: A version's folder; its name is the version.
+        precisions: The precisions to choose from.
+
+    Raises:
+        ModelError: The version may not be used; the message is one line that says why.
+    """
+    try:
+        from ai_edge_litert import interpreter as lite  # noqa: PLC0415 -- an extra
+    except ImportError as error:
+        raise ModelError(f"ai-edge-litert can't be imported ({error}).") from error
+    files = verify(folder)
+    card, name, thresholds = _read_card(folder)
+    _check_conversion(card, files)
+    networks, _ = _choose_programs(lite, folder, precisions, threads=1)
+    classifier = Classifier(name, folder.name, card, thresholds, compose(networks, card))
+    _warm_up(folder, classifier, SIZES)
+    return classifier
 
 
 def verify(folder: Path) -> dict[str, str]:
@@ -168,6 +192,11 @@ def _read_card(folder: Path) -> tuple[Mapping[str, Any], str, Thresholds]:
         return card, str(card["name"]), thresholds
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{folder}: model_card.json lacks a name or thresholds.") from error
+
+
+def _check_conversion(card: Mapping[str, Any], files: Mapping[str, str]) -> None:
+    if card.get("converted_from") != files["saved_model.pb"]:
+        raise ModelError("The card names no conversion of this SavedModel.")
 
 
 def _tensorflow(intra_op_threads: int) -> Any:
@@ -239,7 +268,7 @@ def _signature(tf: Any, saved_model: Any) -> Compute:
 
 
 def _choose_programs(
-    tf: Any, folder: Path, precisions: Sequence[str], threads: int
+    lite: Any, folder: Path, precisions: Sequence[str], threads: int
 ) -> tuple[dict[str, Compute], dict[str, str]]:
     """Return each network's quickest program, and its precision, by the network's name.
 
@@ -252,7 +281,7 @@ def _choose_programs(
     files = (folder / "assets.extra").glob("*.tflite")
     for network in sorted({path.name.split(".")[0] for path in files}):
         candidates = [tflite_file(folder, network, precision) for precision in precisions]
-        programs = _load_programs(tf, candidates, threads)
+        programs = _load_programs(lite, candidates, threads)
         if not programs:
             raise ModelError(f"No program of the network {network!r} can be used.")
         seconds = _seconds_per_image(programs)
@@ -267,7 +296,7 @@ def _choose_programs(
     return networks, chosen
 
 
-def _load_programs(tf: Any, files: Iterable[Path], threads: int) -> dict[str, InterpreterPool]:
+def _load_programs(lite: Any, files: Iterable[Path], threads: int) -> dict[str, InterpreterPool]:
     """Return those of the programs that exist and have their golden scores, by precision."""
     programs: dict[str, InterpreterPool] = {}
     for file in files:
@@ -275,7 +304,7 @@ def _load_programs(tf: Any, files: Iterable[Path], threads: int) -> dict[str, In
             continue
         try:
             model = file.read_bytes()
-            program = InterpreterPool(tf, model, threads=threads, sizes=MEASURED_SIZES)
+            program = InterpreterPool(lite, model, threads=threads, sizes=MEASURED_SIZES)
             _self_test(file, program, read_golden(file.with_suffix(".npz")))
         except ModelError as error:
             log.warning("program rejected", reason=str(error))

@@ -45,17 +45,17 @@ def tflite_file(folder: Path, network: str, precision: str) -> Path:
 class BatchInterpreter:
     """An interpreter for one batch size. Not safe for threads."""
 
-    def __init__(self, tf: Any, model: bytes, size: int, *, threads: int) -> None:
+    def __init__(self, lite: Any, model: bytes, size: int, *, threads: int) -> None:
         """Lay the network out.
 
         Args:
-            tf: The TensorFlow module.
+            lite: `tensorflow.lite`, or `ai_edge_litert.interpreter`.
             model: Content of a TensorFlow Lite file; its input is uint8 [n,28,28], or int8 [n,h,h]
                 with `INT8_OFFSET` and, where h is above 28, `PADDING`.
             size: Images per call.
             threads: Threads that a call may use.
         """
-        self._interpreter = tf.lite.Interpreter(model_content=model, num_threads=threads)
+        self._interpreter = lite.Interpreter(model_content=model, num_threads=threads)
         (images,) = self._interpreter.get_input_details()
         self._images, side = images["index"], images["shape"][-1]
         self._interpreter.resize_tensor_input(self._images, (size, side, side))
@@ -86,12 +86,12 @@ class InterpreterPool:
     """
 
     def __init__(
-        self, tf: Any, model: bytes, *, threads: int, sizes: Iterable[int] = SIZES
+        self, lite: Any, model: bytes, *, threads: int, sizes: Iterable[int] = SIZES
     ) -> None:
         """Lay the network out for `sizes`; other sizes of `SIZES` follow when they are needed.
 
         Args:
-            tf: The TensorFlow module.
+            lite: `tensorflow.lite`, or `ai_edge_litert.interpreter`.
             model: Content of a TensorFlow Lite file.
             threads: Threads that a call may use.
             sizes: Batch sizes to lay out now.
@@ -100,7 +100,7 @@ class InterpreterPool:
             ModelError: TensorFlow Lite can't run the file.
         """
         warnings.filterwarnings("ignore", r"\s*Warning: tf.lite.Interpreter is deprecated")
-        self._interpreter = partial(BatchInterpreter, tf, model, threads=threads)
+        self._interpreter = partial(BatchInterpreter, lite, model, threads=threads)
         self._idle: dict[int, list[BatchInterpreter]] = {size: [] for size in SIZES}
         self.lay_out(sizes)
 

@@ -15,7 +15,7 @@ from app.errors import ModelError
 from app.inference import loading
 from app.inference.cascade import ACCURATE, FAST, unsure
 from app.inference.classifier import Classifier, Scores, Thresholds
-from app.inference.loading import _split_if_quicker, load, verify
+from app.inference.loading import _split_if_quicker, load, load_programs, verify
 from app.inference.tflite import FLOAT32, INT8, PRECISIONS, SIZES, InterpreterPool, tflite_file
 from app.settings import Settings
 from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write_manifest
@@ -73,13 +73,29 @@ def test_each_precision_has_the_scores_of_the_signature(precision: str, toleranc
     assert WITHOUT_TFLITE not in events(logs)
     images = np.load(SHIPPED / "golden.npz")["images"]
     unclear = images // 2 + np.roll(images, 1, axis=0) // 2
-    fast = InterpreterPool(tf, tflite_file(SHIPPED, FAST, precision).read_bytes(), threads=1)
+    fast = InterpreterPool(tf.lite, tflite_file(SHIPPED, FAST, precision).read_bytes(), threads=1)
     asked = unsure(fast(unclear), classifier.card["cascade"]["threshold"])
     assert 0 < asked.sum() < len(unclear)
     signature = tf.saved_model.load(str(SHIPPED)).signatures["serving_default"](images=unclear)
     scores = classifier(unclear)
     assert scores[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=tolerance)
     assert scores[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=tolerance)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_programs_have_the_same_scores_without_tensorflow(precision: str) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the extra `local` is not installed")
+    images = np.load(SHIPPED / "golden.npz")["images"]
+    unclear = images // 2 + np.roll(images, 1, axis=0) // 2
+    every = np.concatenate([images, unclear])
+    programs = load_programs(SHIPPED, precisions=(precision,))
+    assert np.array_equal(programs(every), load(SHIPPED, precisions=(precision,))(every))
+
+
+def test_programs_need_their_conversion(version: Path) -> None:
+    pytest.importorskip("ai_edge_litert", reason="the extra `local` is not installed")
+    with pytest.raises(ModelError, match="names no conversion"):
+        load_programs(version)
 
 
 def test_the_shipped_cascade_has_each_network_in_each_precision() -> None:

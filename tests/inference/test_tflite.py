@@ -18,7 +18,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> InterpreterPool:
     folder = tmp_path_factory.mktemp("models") / "1"
     export_stand_in(folder, plain_stand_in, tflite=True)
     model = tflite_file(folder, "serving_default", "float32").read_bytes()
-    return InterpreterPool(tf, model, threads=1)
+    return InterpreterPool(tf.lite, model, threads=1)
 
 
 def different(count: int) -> Image:
@@ -54,13 +54,13 @@ def test_a_file_that_can_not_be_run() -> None:
     import tensorflow as tf  # noqa: PLC0415 -- see conftest.py
 
     with pytest.raises(ModelError, match="can't run it"):
-        InterpreterPool(tf, b"no program", threads=1)
+        InterpreterPool(tf.lite, b"no program", threads=1)
 
 
 def test_a_size_is_laid_out_when_it_is_needed(program: InterpreterPool) -> None:
     import tensorflow as tf  # noqa: PLC0415 -- see conftest.py
 
-    lazy = InterpreterPool(tf, program._interpreter.args[1], threads=1, sizes=())
+    lazy = InterpreterPool(tf.lite, program._interpreter.args[1], threads=1, sizes=())
     assert not any(lazy._idle.values())
     assert np.array_equal(lazy(different(3)), program(different(3)))
     assert [size for size in SIZES if lazy._idle[size]] == [2, 1]
