@@ -6,7 +6,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 # What exists of it: the lint covers all the Python that there is.
-SOURCES := $(wildcard app training tests benchmarks deploy)
+SOURCES := $(wildcard app digits training tests benchmarks deploy)
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras \

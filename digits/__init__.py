@@ -1,0 +1,51 @@
+"""Reads handwritten digits: the client of the service, and the same code without a service.
+
+Example:
+    with Client() as client:
+        print(client.predict("seven.png").label)
+"""
+
+from __future__ import annotations
+
+from .client import AsyncClient, Client
+from .errors import (
+    ConnectionFailed,
+    DeadlineExceeded,
+    DigitsError,
+    ImageError,
+    PayloadTooLarge,
+    Problem,
+    ServiceError,
+    SourceError,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    UnexpectedAnswer,
+)
+from .local import LocalReader, LocalUnavailable
+from .results import Model, Outcome, Prediction, Seen
+from .retries import Retries
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "ConnectionFailed",
+    "DeadlineExceeded",
+    "DigitsError",
+    "ImageError",
+    "LocalReader",
+    "LocalUnavailable",
+    "Model",
+    "Outcome",
+    "PayloadTooLarge",
+    "Prediction",
+    "Problem",
+    "Retries",
+    "Seen",
+    "ServiceError",
+    "SourceError",
+    "TimedOut",
+    "Unauthorized",
+    "Unavailable",
+    "UnexpectedAnswer",
+]

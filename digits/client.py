@@ -1,0 +1,315 @@
+"""The clients of the service: `Client`, and `AsyncClient` for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Self
+
+import httpx
+
+from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch
+from .images import Content, Image, Item, async_batches, batches, read, read_item
+from .results import Model, Outcome, Prediction
+from .retries import Retries
+
+DEFAULT_URL = "http://localhost:8000"
+URL_VARIABLE, KEY_VARIABLE = "DIGITS_URL", "DIGITS_API_KEY"
+CONNECT_SECONDS = 5.0
+GRACE_SECONDS = 5.0
+"""How much longer than the service's deadline an answer is awaited: its own word for what took so
+long says more than a connection that was cut."""
+BATCH_SIZE = 32
+"""Images in a request: the service's batches are half as large."""
+IN_FLIGHT = 4
+"""Requests at once: enough that a worker of the service never waits for the next."""
+
+
+class Connection:
+    """How a service is reached and asked; what both clients have in common.
+
+    Args:
+        url: Address of the service. Default: `DIGITS_URL`, else http://localhost:8000.
+        api_key: The key, where the service wants any. Default: `DIGITS_API_KEY`.
+        timeout_seconds: Seconds for a request, its upload and waiting in the service included;
+            the service is told, and does not begin what nobody waits for.
+        retries: When and how often to try again.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 30.0,
+        retries: Retries | None = None,
+    ) -> None:
+        self.url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        self.retries = retries or Retries()
+        key = api_key or os.environ.get(KEY_VARIABLE)
+        self._headers = {"user-agent": "digits-python", "x-deadline-seconds": f"{timeout_seconds}"}
+        if key:
+            self._headers["authorization"] = f"Bearer {key}"
+        self._timeout = httpx.Timeout(timeout_seconds + GRACE_SECONDS, connect=CONNECT_SECONDS)
+
+    def _options(self) -> dict[str, Any]:
+        return {"base_url": self.url, "headers": self._headers, "timeout": self._timeout}
+
+
+def _maker(
+    http: httpx.Client | httpx.AsyncClient, *, normalize: bool, include_seen: bool
+) -> MakeRequest:
+    """Return the function that makes requests for predictions with these parameters."""
+    parameters = {} if normalize else {"normalize": "false"}
+    if include_seen:
+        parameters["include"] = "seen"
+
+    def make(contents: Sequence[Content]) -> httpx.Request:
+        if contents[0].is_json:
+            images = b",".join(content.data for content in contents)
+            return http.build_request(
+                "POST",
+                "predict",
+                params=parameters,
+                content=b'{"images":[' + images + b"]}",
+                headers={"content-type": "application/json"},
+            )
+        # The part's type is of no matter to the service, and httpx would guess it from the name.
+        files = [("file", ("image", content.data, "image/*")) for content in contents]
+        return http.build_request("POST", "predict", params=parameters, files=files)
+
+    return make
+
+
+class Client(Connection):
+    """Asks a service for predictions. Safe to use from several threads.
+
+    Example:
+        with Client("http://localhost:8000") as client:
+            prediction = client.predict("seven.png")
+
+    The arguments are those of `Connection`, and:
+
+    Args:
+        transport: Takes requests instead of the network, such as `httpx.MockTransport`.
+        sleep: Waits for some seconds before another attempt.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(url, api_key=api_key, timeout_seconds=timeout_seconds, retries=retries)
+        self._http = httpx.Client(**self._options(), transport=transport)
+        self._sleep = sleep
+
+    def predict(
+        self, image: Image, *, normalize: bool = True, include_seen: bool = False
+    ) -> Prediction:
+        """Ask what digit `image` shows.
+
+        Args:
+            image: A path, a file's bytes, a file object, an image of Pillow, a NumPy array or
+                nested lists.
+            normalize: False where it is 28×28, white ink on black, and to be taken as it is.
+            include_seen: Whether to say what the model saw.
+
+        Raises:
+            DigitsError: There is no prediction; `digits.errors` has the tree.
+        """
+        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        return self._run(predict(make, [read(image)], self.retries))[0]
+
+    def predict_many(
+        self,
+        images: Iterable[Image],
+        *,
+        normalize: bool = True,
+        include_seen: bool = False,
+        batch_size: int = BATCH_SIZE,
+        in_flight: int = IN_FLIGHT,
+    ) -> Iterator[Outcome]:
+        """Ask for predictions of any number of images; yield an outcome for each, in order.
+
+        At most `batch_size` × (`in_flight` + 1) images are held at any time. An image that can't
+        be read has an outcome with an error, and costs no other image anything.
+
+        Args:
+            images: Taken from as outcomes are.
+            normalize: As for `predict`.
+            include_seen: As for `predict`.
+            batch_size: Images in a request at most; the service takes 256.
+            in_flight: Requests at once.
+
+        Raises:
+            DigitsError: The service can't be reached, or refuses every image.
+        """
+        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        pending: deque[Future[list[Outcome]]] = deque()
+        with ThreadPoolExecutor(in_flight, thread_name_prefix="digits") as threads:
+            try:
+                for batch in batches(images, batch_size):
+                    if len(pending) == in_flight:
+                        yield from pending.popleft().result()
+                    flow = predict_batch(make, batch, self.retries)
+                    pending.append(threads.submit(self._run, flow))
+                while pending:
+                    yield from pending.popleft().result()
+            finally:
+                for future in pending:
+                    future.cancel()
+
+    def card(self) -> dict[str, Any]:
+        """Return the live model's card: how it was trained, its figures and thresholds."""
+        card: dict[str, Any] = self._run(
+            fetch(self._http.build_request("GET", "model"), self.retries)
+        )
+        return card
+
+    def model(self) -> Model:
+        """Return the name and version of the live model."""
+        card = self.card()
+        return Model(str(card["name"]), str(card["version"]))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, flow: Flow[Result]) -> Result:
+        try:
+            step = next(flow)
+            while True:
+                if step.pause_seconds:
+                    self._sleep(step.pause_seconds)
+                try:
+                    response = self._http.send(step.request)
+                except httpx.TransportError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+class AsyncClient(Connection):
+    """Asks a service for predictions, for asyncio.
+
+    Example:
+        async with AsyncClient("http://localhost:8000") as client:
+            prediction = await client.predict("seven.png")
+
+    Arguments and methods are those of `Client`.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        api_key: str | None = None,
+        timeout_seconds: float = 30.0,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Any] = asyncio.sleep,
+    ) -> None:
+        super().__init__(url, api_key=api_key, timeout_seconds=timeout_seconds, retries=retries)
+        self._http = httpx.AsyncClient(**self._options(), transport=transport)
+        self._sleep = sleep
+
+    async def predict(
+        self, image: Image, *, normalize: bool = True, include_seen: bool = False
+    ) -> Prediction:
+        """Ask what digit `image` shows; see `Client.predict`."""
+        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        content = await asyncio.to_thread(read, image)
+        return (await self._run(predict(make, [content], self.retries)))[0]
+
+    async def predict_many(
+        self,
+        images: Iterable[Image] | AsyncIterable[Image],
+        *,
+        normalize: bool = True,
+        include_seen: bool = False,
+        batch_size: int = BATCH_SIZE,
+        in_flight: int = IN_FLIGHT,
+    ) -> AsyncIterator[Outcome]:
+        """Ask for predictions of any number of images; see `Client.predict_many`."""
+        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        pending: deque[asyncio.Task[list[Outcome]]] = deque()
+        try:
+            async for batch in async_batches(_items(images), batch_size):
+                if len(pending) == in_flight:
+                    for outcome in await pending.popleft():
+                        yield outcome
+                flow = predict_batch(make, batch, self.retries)
+                pending.append(asyncio.create_task(self._run(flow)))
+            while pending:
+                for outcome in await pending.popleft():
+                    yield outcome
+        finally:
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    async def card(self) -> dict[str, Any]:
+        """Return the live model's card: how it was trained, its figures and thresholds."""
+        request = self._http.build_request("GET", "model")
+        card: dict[str, Any] = await self._run(fetch(request, self.retries))
+        return card
+
+    async def model(self) -> Model:
+        """Return the name and version of the live model."""
+        card = await self.card()
+        return Model(str(card["name"]), str(card["version"]))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _run(self, flow: Flow[Result]) -> Result:
+        try:
+            step = next(flow)
+            while True:
+                if step.pause_seconds:
+                    await self._sleep(step.pause_seconds)
+                try:
+                    response = await self._http.send(step.request)
+                except httpx.TransportError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(response)
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+
+async def _items(images: Iterable[Image] | AsyncIterable[Image]) -> AsyncIterator[Item]:
+    """Read images in a thread, each when it is asked for."""
+    if isinstance(images, AsyncIterable):
+        async for image in images:
+            yield await asyncio.to_thread(read_item, image)
+    else:
+        for image in images:
+            yield await asyncio.to_thread(read_item, image)

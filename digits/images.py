@@ -1,0 +1,213 @@
+"""Images as they are given -> what is sent: a file's bytes, or a JSON array.
+
+What an image is, and what its numbers mean, is the service's to judge: nothing is decoded here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from .errors import SourceError
+
+MAX_IMAGE_BYTES = 64 * 2**20
+"""Bytes of an image's file. Twice of what the service takes of a request, unless it is set to more;
+a video in a folder of photos must not fill the memory."""
+BATCH_BYTES = 2**20
+"""Bytes of images in a request, unless a single image has more: some seconds of a slow uplink."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file object in binary mode."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read at most `size` bytes, or all."""
+
+
+class Array(Protocol):
+    """A NumPy array, or another that becomes nested lists."""
+
+    def tolist(self) -> Any:
+        """Return the numbers as nested lists."""
+
+
+class PillowImage(Protocol):
+    """An image of Pillow."""
+
+    mode: str
+
+    def getexif(self) -> Any:
+        """Return the image's EXIF tags."""
+
+    def save(self, file: Any, image_format: str, /) -> None:
+        """Write the image."""
+
+
+Image = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | Readable
+    | PillowImage
+    | Array
+    | Sequence[Any]
+)
+"""A path, a file's bytes, a file object, an image of Pillow, a NumPy array or nested lists. Numbers
+are 0–255, or 0–1 where none exceeds 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What is sent of an image: the bytes of a file, or the text of a JSON array."""
+
+    data: bytes
+    is_json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image of a batch: its content, or why it has none."""
+
+    source: Any
+    content: Content | None
+    error: SourceError | None = None
+
+
+@dataclass(slots=True)
+class Batch:
+    """Images, in order, that can go into one request: files, or JSON arrays."""
+
+    max_images: int
+    items: list[Item] = field(default_factory=list)
+    size: int = 0
+    is_json: bool | None = None
+
+    def add(self, item: Item) -> bool:
+        """Add `item` if it fits; return whether it did."""
+        content = item.content
+        if len(self.items) == self.max_images:
+            return False
+        if content is not None:
+            if self.is_json not in (None, content.is_json):
+                return False
+            if self.size and self.size + len(content.data) > BATCH_BYTES:
+                return False
+            self.is_json = content.is_json
+            self.size += len(content.data)
+        self.items.append(item)
+        return True
+
+
+def batches(images: Iterable[Image], max_images: int) -> Iterator[list[Item]]:
+    """Read `images` as they are asked for; yield them in batches, in order."""
+    batch = Batch(max_images)
+    for image in images:
+        item = read_item(image)
+        if not batch.add(item):
+            yield batch.items
+            batch = Batch(max_images)
+            batch.add(item)
+    if batch.items:
+        yield batch.items
+
+
+async def async_batches(items: AsyncIterable[Item], max_images: int) -> AsyncIterator[list[Item]]:
+    """Yield `items` in batches, in order, as `batches` does."""
+    batch = Batch(max_images)
+    async for item in items:
+        if not batch.add(item):
+            yield batch.items
+            batch = Batch(max_images)
+            batch.add(item)
+    if batch.items:
+        yield batch.items
+
+
+def read_item(image: Image) -> Item:
+    """Read `image`; what fails is the item's error."""
+    try:
+        return Item(image, read(image))
+    except SourceError as error:
+        return Item(image, None, error)
+
+
+def read(image: Image) -> Content:
+    """Read what is sent of `image`.
+
+    Raises:
+        SourceError: It can't be read, or is nothing that can be sent.
+    """
+    match image:
+        case str() | os.PathLike():
+            return Content(_read_file(Path(image)))
+        case bytes() | bytearray() | memoryview():
+            return Content(_checked(bytes(image)))
+        case Readable():
+            return Content(_read_bounded(image))
+    if _is_pillow(image):
+        return Content(_png(image))
+    try:
+        text = json.dumps(image, separators=(",", ":"), default=_nested_lists)
+        return Content(text.encode(), is_json=True)
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        kind = type(image).__name__
+        raise SourceError(
+            f"{kind} is no image. Give a path, bytes, a file object, an image of Pillow, a NumPy "
+            "array or nested lists."
+        ) from error
+
+
+def _nested_lists(array: Array) -> Any:
+    return array.tolist()
+
+
+def _read_file(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return _read_bounded(file)
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise SourceError(f"The file can't be read: {reason}.") from error
+
+
+def _read_bounded(file: Readable) -> bytes:
+    data = file.read(MAX_IMAGE_BYTES + 1)
+    if not isinstance(data, bytes):
+        raise SourceError("The file object gives no bytes; open it in binary mode.")
+    return _checked(data)
+
+
+def _checked(data: bytes) -> bytes:
+    if not data:
+        raise SourceError("The file is empty.")
+    if len(data) > MAX_IMAGE_BYTES:
+        raise SourceError(f"The file has more than {MAX_IMAGE_BYTES:,} bytes.")
+    return data
+
+
+def _is_pillow(image: Any) -> bool:
+    pillow = sys.modules.get("PIL.Image")  # without it, there is no such image
+    return pillow is not None and isinstance(image, pillow.Image)
+
+
+def _png(image: Any) -> bytes:
+    from PIL import ImageOps  # noqa: PLC0415 -- the caller has it
+
+    file = io.BytesIO()
+    try:
+        upright = ImageOps.exif_transpose(image)  # a PNG is written without the rotation's tag
+        if upright.mode in ("CMYK", "YCbCr", "LAB", "HSV"):
+            upright = upright.convert("RGB")
+        upright.save(file, "PNG")
+    except (OSError, ValueError) as error:
+        raise SourceError(f"Pillow can't write the image as PNG: {error}") from error
+    return file.getvalue()

@@ -1,0 +1,56 @@
+"""The commands that become another program: the service, training, evaluation."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .local import MODELS, SERVICE
+from .sources import UsageError
+
+SERVICE_PACKAGES = ("fastapi", "uvicorn", "tensorflow")
+
+
+def serve(*, host: str | None, port: int | None) -> NoReturn:
+    """Become the service.
+
+    Raises:
+        UsageError: Packages are missing.
+    """
+    missing = [name for name in SERVICE_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"The service needs {', '.join(missing)}: pip install 'digits[serve]', or `make serve` "
+            "in a checkout."
+        )
+    settings = {"DIGITS_HOST": host, "DIGITS_PORT": port}
+    given = {name: str(value) for name, value in settings.items() if value is not None}
+    become([SERVICE], {"DIGITS_MODELS_DIR": str(MODELS)} | {**os.environ} | given)
+
+
+def train(module: str, arguments: Sequence[str]) -> NoReturn:
+    """Become a program of `training`.
+
+    Args:
+        module: `train` or `evaluate`.
+        arguments: Passed on.
+
+    Raises:
+        UsageError: The current folder is no checkout.
+    """
+    if not Path("training", f"{module}.py").is_file():
+        raise UsageError(
+            f"`digits {module}` runs training.{module}, which is not part of the package. Call it "
+            "in a checkout of the repository, with what requirements/train.txt lists."
+        )
+    become([f"training.{module}", *arguments], os.environ)
+
+
+def become(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by `python -m` with `arguments`: signals and exit status are its own."""
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", *arguments], environment)  # noqa: S606

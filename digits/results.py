@@ -1,0 +1,113 @@
+"""Results: a prediction, the model that gave it, and the outcome for each of many images."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import DigitsError, UnexpectedAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model that answered."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the model saw of an image.
+
+    Attributes:
+        image: A PNG file, 28×28, white ink on black.
+        inverted: Whether the ink was dark on a light ground.
+        box: Left, top, right and bottom of the ink in the upright image's pixels.
+        warnings: What may be wrong with the image.
+    """
+
+    image: bytes
+    inverted: bool
+    box: tuple[int, int, int, int] | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What an image shows.
+
+    Attributes:
+        label: The most probable digit; None for a blank.
+        confidence: The label's probability.
+        probabilities: Ten, by digit.
+        rejected: None, or why the prediction should not be used: `blank`, `not_a_digit`, …
+        model: The model that answered.
+        seen: What the model saw, where that was asked for.
+    """
+
+    label: int | None
+    confidence: float
+    probabilities: tuple[float, ...]
+    rejected: str | None
+    model: Model
+    seen: Seen | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of an image of many: a prediction, or the error that it cost.
+
+    Attributes:
+        source: The image as it was given.
+        prediction: None where there is an error.
+        error: None where there is a prediction.
+    """
+
+    source: Any
+    prediction: Prediction | None = None
+    error: DigitsError | None = None
+
+
+def parse_predictions(answer: Any, count: int) -> list[Prediction]:
+    """Read the document that answers a request of `count` images.
+
+    Raises:
+        UnexpectedAnswer: It is another document.
+    """
+    try:
+        model = Model(str(answer["model"]["name"]), str(answer["model"]["version"]))
+        predictions = [_prediction(each, model) for each in answer["predictions"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UnexpectedAnswer("The answer is no list of predictions. Is this Digits?") from error
+    if len(predictions) != count:
+        raise UnexpectedAnswer(f"{count} images have {len(predictions)} predictions.")
+    return predictions
+
+
+def _prediction(document: Any, model: Model) -> Prediction:
+    seen = document.get("seen")
+    return Prediction(
+        label=document["label"],
+        confidence=float(document["confidence"]),
+        probabilities=_floats(document["probabilities"]),
+        rejected=document["rejected"],
+        model=model,
+        seen=None if seen is None else _seen(seen),
+    )
+
+
+def _seen(document: Any) -> Seen:
+    box = document["box"]
+    return Seen(
+        image=base64.b64decode(document["image"].partition(",")[2]),
+        inverted=bool(document["inverted"]),
+        box=None if box is None else (box[0], box[1], box[2], box[3]),
+        warnings=tuple(document["warnings"]),
+    )
+
+
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
+    return tuple(map(float, values))
