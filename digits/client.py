@@ -18,6 +18,8 @@ from .results import Model, Outcome, Prediction
 from .retries import Retries
 
 DEFAULT_URL = "http://localhost:8000"
+TIMEOUT_SECONDS = 30.0
+"""The service's own limit, unless it is set to another."""
 URL_VARIABLE, KEY_VARIABLE = "DIGITS_URL", "DIGITS_API_KEY"
 CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
@@ -45,7 +47,7 @@ class Connection:
         url: str | None = None,
         *,
         api_key: str | None = None,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         retries: Retries | None = None,
     ) -> None:
         self.url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
@@ -104,7 +106,7 @@ class Client(Connection):
         url: str | None = None,
         *,
         api_key: str | None = None,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         retries: Retries | None = None,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
@@ -223,7 +225,7 @@ class AsyncClient(Connection):
         url: str | None = None,
         *,
         api_key: str | None = None,
-        timeout_seconds: float = 30.0,
+        timeout_seconds: float = TIMEOUT_SECONDS,
         retries: Retries | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Any] = asyncio.sleep,

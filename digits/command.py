@@ -20,11 +20,20 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from . import launch
-from .client import BATCH_SIZE, DEFAULT_URL, IN_FLIGHT, KEY_VARIABLE, URL_VARIABLE, Client
+from .client import (
+    BATCH_SIZE,
+    DEFAULT_URL,
+    IN_FLIGHT,
+    KEY_VARIABLE,
+    TIMEOUT_SECONDS,
+    URL_VARIABLE,
+    Client,
+)
 from .errors import DigitsError
 from .local import LocalReader, LocalUnavailable
 from .progress import is_read, with_bar
 from .results import Outcome
+from .retries import Retries
 from .rows import Csv, JsonLines, RowWriter, TableRows, names_in
 from .sources import Source, UsageError, expand, name_of, reads_stdin
 
@@ -149,6 +158,25 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--url", help=f"the service ({URL_VARIABLE}, else {DEFAULT_URL})")
     place.add_argument("--local", action="store_true", help="do without a service")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_SECONDS,
+        metavar="SECONDS",
+        help="seconds for a request (%(default)s)",
+    )
+    parser.add_argument(
+        "--attempts",
+        type=_whole(1, 100),
+        default=Retries().attempts,
+        metavar="N",
+        help="requests at most until the service answers (%(default)s)",
+    )
+
+
+def _client(options: argparse.Namespace) -> Client:
+    retries = Retries(attempts=options.attempts)
+    return Client(options.url, timeout_seconds=options.timeout, retries=retries)
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:
@@ -198,7 +226,7 @@ def _outcomes(
     normalize = not options.as_it_is
     if options.local:
         return LocalReader().predict_many(sources, normalize=normalize, include_seen=include_seen)
-    client = stack.enter_context(Client(options.url))
+    client = stack.enter_context(_client(options))
     return client.predict_many(
         sources,
         normalize=normalize,
@@ -256,7 +284,7 @@ def _count(options: argparse.Namespace, done: set[str]) -> int | None:
 
 
 def _versions(options: argparse.Namespace) -> int:
-    with LocalReader() if options.local else Client(options.url) as reader:
+    with LocalReader() if options.local else _client(options) as reader:
         card = reader.card()
     if options.json:
         text = json.dumps(card)

@@ -41,7 +41,9 @@ class Array(Protocol):
 class PillowImage(Protocol):
     """An image of Pillow."""
 
-    mode: str
+    @property
+    def mode(self) -> str:
+        """The kind of its pixels, such as `RGB`."""
 
     def getexif(self) -> Any:
         """Return the image's EXIF tags."""

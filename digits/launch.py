@@ -24,8 +24,8 @@ def serve(*, host: str | None, port: int | None) -> NoReturn:
     missing = [name for name in SERVICE_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"The service needs {', '.join(missing)}: pip install 'digits[serve]', or `make serve` "
-            "in a checkout."
+            f"The service needs {', '.join(missing)}, which the extra `serve` brings: in a "
+            "checkout, pip install '.[serve]', or `make serve`."
         )
     settings = {"DIGITS_HOST": host, "DIGITS_PORT": port}
     given = {name: str(value) for name, value in settings.items() if value is not None}

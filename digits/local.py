@@ -58,7 +58,8 @@ class LocalReader:
             settings = _import("settings").Settings()
         except ImportError as error:
             raise LocalUnavailable(
-                f"{error}. Reading without a service needs an extra: pip install 'digits[local]'."
+                f"{error}. Reading without a service needs the extra `local`: in a checkout, "
+                "pip install '.[local]'."
             ) from error
         except ValueError as error:  # by pydantic, with a line for each variable
             raise LocalUnavailable(str(error)) from error

@@ -1,0 +1,88 @@
+"""The wheel: what is in it, and what it wants."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+from digits.local import MODELS
+from tests.conftest import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+SHIPPED = "4"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    if importlib.util.find_spec("hatchling") is None:
+        pytest.skip("hatchling, which builds the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (path,) = folder.glob("*.whl")
+    return zipfile.ZipFile(path)
+
+
+def files(folder: Path) -> set[str]:
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_it_has_the_client_the_service_and_the_model(wheel: zipfile.ZipFile) -> None:
+    inside = files(ROOT / "app") | files(ROOT / "models" / "digits" / SHIPPED)
+    expected = files(ROOT / "digits") | {f"digits/{name}" for name in inside}
+    found = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert found == expected
+    assert {name.split("/")[0] for name in found} == {"digits"}
+
+
+def test_what_it_has_is_what_is_there(wheel: zipfile.ZipFile) -> None:
+    for name in wheel.namelist():
+        if ".dist-info/" in name:
+            continue
+        inner = name.removeprefix("digits/")
+        source = ROOT / (inner if inner.startswith(("app/", "models/")) else name)
+        assert wheel.read(name) == source.read_bytes(), name
+
+
+def test_it_has_the_command_and_its_extras(wheel: zipfile.ZipFile) -> None:
+    def metadata(name: str) -> str:
+        (path,) = (each for each in wheel.namelist() if each.endswith(f".dist-info/{name}"))
+        return wheel.read(path).decode()
+
+    assert "digits = digits.command:main" in metadata("entry_points.txt")
+    wanted = Parser().parsestr(metadata("METADATA"))
+    assert wanted.get_all("Provides-Extra") == ["local", "serve"]
+    plain = [each for each in wanted.get_all("Requires-Dist", []) if "extra ==" not in each]
+    assert sorted(each.split(">")[0] for each in plain) == ["httpx", "rich"]
+
+
+def test_the_highest_version_ships() -> None:
+    versions = sorted(int(path.name) for path in MODELS.iterdir())
+    assert str(versions[-1]) == SHIPPED
+
+
+def test_the_extra_of_the_service_is_what_the_service_wants() -> None:
+    lines = (ROOT / "requirements" / "serve.in").read_text("utf-8").splitlines()
+    wanted = [line.replace('"', "'") for line in lines]
+    assert PROJECT["optional-dependencies"]["serve"] == wanted
+
+
+def test_the_extra_for_reading_has_the_same_versions() -> None:
+    extras = PROJECT["optional-dependencies"]
+    (litert,) = set(extras["local"]) - set(extras["serve"])
+    assert litert.startswith("ai-edge-litert")
