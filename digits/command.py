@@ -14,8 +14,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from rich.console import Console
 
@@ -198,15 +199,15 @@ def _predict(options: argparse.Namespace) -> int:
         raise UsageError("--resume goes on with a file: it needs --output FILE.")
     done = _already_done(options)
     with ExitStack() as stack:
-        writer, pictures, is_quiet = _open_writer(options, stack)
-        stack.callback(writer.close)
+        output = _open_output(options, stack)
+        stack.callback(output.writer.close)
         sources = (source for source in _sources(options) if name_of(source) not in done)
-        outcomes = _outcomes(options, sources, stack, include_seen=pictures)
-        if is_quiet and sys.stderr.isatty():
+        outcomes = _outcomes(options, sources, stack, include_seen=output.has_pictures)
+        if not output.is_terminal and sys.stderr.isatty():
             outcomes = with_bar(outcomes, _count(options, done))
         status = ALL_READ
         for outcome in outcomes:
-            writer.write(outcome)
+            output.writer.write(outcome)
             if not is_read(outcome):
                 status = SOME_NOT_READ
     return status
@@ -251,24 +252,31 @@ def _already_done(options: argparse.Namespace) -> set[str]:
     return names_in(output, is_csv=_is_csv(options))
 
 
-def _open_writer(options: argparse.Namespace, stack: ExitStack) -> tuple[RowWriter, bool, bool]:
-    """Return the writer of rows, whether it shows pictures, and whether the terminal is free."""
+class Output(NamedTuple):
+    """Where rows go, whether they have pictures, and whether a terminal shows them."""
+
+    writer: RowWriter
+    has_pictures: bool
+    is_terminal: bool
+
+
+def _open_output(options: argparse.Namespace, stack: ExitStack) -> Output:
     if options.output is not None:
         # By lines: what an interruption leaves is whole rows.
         file: TextIO = stack.enter_context(
             options.output.open("a", 1, encoding="utf-8", errors="surrogateescape", newline="")
         )
-        if _is_csv(options):
-            return Csv(file, has_header=file.tell() > 0), False, True
-        return JsonLines(file), False, True
-    is_free = not sys.stdout.isatty()
-    if options.json:
-        return JsonLines(sys.stdout), False, is_free
-    if options.csv:
-        return Csv(sys.stdout), False, is_free
+        writer = Csv(file, has_header=file.tell() > 0) if _is_csv(options) else JsonLines(file)
+        return Output(writer, has_pictures=False, is_terminal=False)
+    is_terminal = sys.stdout.isatty()
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal need not have every character
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if options.json or options.csv:
+        writer = Csv(sys.stdout) if options.csv else JsonLines(sys.stdout)
+        return Output(writer, has_pictures=False, is_terminal=is_terminal)
     console = Console(highlight=False)
     pictures = _can_show_pictures(console) and not options.no_pictures
-    return TableRows(console, pictures=pictures), pictures, is_free
+    return Output(TableRows(console, pictures=pictures), pictures, is_terminal)
 
 
 def _can_show_pictures(console: Console) -> bool:

@@ -87,6 +87,20 @@ def test_a_table_is_for_people(
     assert "▀" not in ended.out
 
 
+def test_a_terminal_need_not_have_every_character(url: str) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [sys.executable, "-m", "digits", "predict", "--url", url, "missing – é.png"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == SOME_NOT_READ
+    assert rb"missing \u2013 \xe9.png" in done.stdout
+    assert done.stderr == b""
+
+
 def test_what_is_not_read_sets_the_status(
     capsys: pytest.CaptureFixture[str], url: str, tmp_path: Path
 ) -> None:
