@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Self
 
 import httpx
@@ -40,6 +41,9 @@ class Connection:
         timeout_seconds: Seconds for a request, its upload and waiting in the service included;
             the service is told, and does not begin what nobody waits for.
         retries: When and how often to try again.
+
+    Raises:
+        ValueError: The address is none of http or https.
     """
 
     def __init__(
@@ -50,9 +54,9 @@ class Connection:
         timeout_seconds: float = TIMEOUT_SECONDS,
         retries: Retries | None = None,
     ) -> None:
-        self.url = url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+        self.url = _checked(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.retries = retries or Retries()
-        key = api_key or os.environ.get(KEY_VARIABLE)
+        key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
         self._headers = {"user-agent": "digits-python", "x-deadline-seconds": f"{timeout_seconds}"}
         if key:
             self._headers["authorization"] = f"Bearer {key}"
@@ -60,6 +64,14 @@ class Connection:
 
     def _options(self) -> dict[str, Any]:
         return {"base_url": self.url, "headers": self._headers, "timeout": self._timeout}
+
+
+def _checked(url: str) -> str:
+    with suppress(httpx.InvalidURL):
+        address = httpx.URL(url)
+        if address.scheme in ("http", "https") and address.host:
+            return url
+    raise ValueError(f"{url!r} is no address of a service. Give one such as {DEFAULT_URL}.")
 
 
 def _maker(
@@ -201,7 +213,7 @@ class Client(Connection):
                     self._sleep(step.pause_seconds)
                 try:
                     response = self._http.send(step.request)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(response)
@@ -298,7 +310,7 @@ class AsyncClient(Connection):
                     await self._sleep(step.pause_seconds)
                 try:
                     response = await self._http.send(step.request)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     step = flow.throw(error)
                 else:
                     step = flow.send(response)

@@ -177,7 +177,10 @@ def _add_place(parser: argparse.ArgumentParser) -> None:
 
 def _client(options: argparse.Namespace) -> Client:
     retries = Retries(attempts=options.attempts)
-    return Client(options.url, timeout_seconds=options.timeout, retries=retries)
+    try:
+        return Client(options.url, timeout_seconds=options.timeout, retries=retries)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _whole(least: int, most: int) -> Callable[[str], int]:

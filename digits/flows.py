@@ -1,6 +1,6 @@
 """What is sent, and in which order, without doing it: the same for both clients.
 
-A flow is a generator: it yields steps, is sent their responses (or has `httpx.TransportError`
+A flow is a generator: it yields steps, is sent their responses (or has `httpx.RequestError`
 thrown at it), and returns its result. `Client` and `AsyncClient` differ in how they take a step.
 """
 
@@ -57,9 +57,9 @@ def fetch(request: httpx.Request, retries: Retries) -> Flow[Any]:
         try:
             response = yield Step(pause, request)
             return _json_of(response)
-        except httpx.TransportError as transport_error:
-            error: DigitsError = _failed(request, transport_error)
-            error.__cause__ = transport_error
+        except httpx.RequestError as request_error:
+            error: DigitsError = _failed(request, request_error)
+            error.__cause__ = request_error
         except Problem as problem:
             error = problem
         delay = retries.delay(error, attempt, waited)
@@ -124,8 +124,8 @@ def _json_of(response: httpx.Response) -> Any:
         return document
     if response.is_success or response.is_redirect:
         raise UnexpectedAnswer(
-            f"{response.url} answers with status {response.status_code} and no JSON. Is this "
-            "Digits?"
+            f"{response.url.copy_with(userinfo=b'')} answers with status {response.status_code} "
+            "and no JSON. Is this Digits?"
         )
     raise problem_from(
         document if isinstance(document, dict) else {},
@@ -134,7 +134,7 @@ def _json_of(response: httpx.Response) -> Any:
     )
 
 
-def _failed(request: httpx.Request, error: httpx.TransportError) -> ConnectionFailed:
+def _failed(request: httpx.Request, error: httpx.RequestError) -> ConnectionFailed:
     address = f"{request.url.scheme}://{request.url.netloc.decode()}"
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.TimeoutException) and not isinstance(error, httpx.ConnectTimeout):

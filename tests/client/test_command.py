@@ -164,6 +164,8 @@ def test_lists_are_read(capsys: pytest.CaptureFixture[str], url: str, tmp_path: 
         (["predict", "--batch-size", "0", SEVEN], "from 1 to 256"),
         (["predict", "--in-flight", "many", SEVEN], "invalid"),
         (["predict", "--url", NOWHERE, "@none"], "can't be read"),
+        (["predict", "--url", "localhost:8000", SEVEN], "no address of a service"),
+        (["versions", "--url", "http://[::1"], "no address of a service"),
     ],
 )
 def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str) -> None:

@@ -59,6 +59,11 @@ def test_a_connection_that_is_cut_off_is_tried_again() -> None:
     assert len(slept(Service(refusals=[cut]))) == 1
 
 
+def test_an_answer_that_can_not_be_decoded_is_a_failed_connection() -> None:
+    garbled = httpx.DecodingError("Error -3 while decompressing data")
+    assert len(slept(Service(refusals=[garbled]))) == 1
+
+
 def test_zero_seconds_is_no_busy_loop() -> None:
     assert slept(Service(refusals=[busy("0")]), Retries(first_seconds=1))[0] >= 0.5
 
