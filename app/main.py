@@ -23,7 +23,7 @@ from starlette.types import ASGIApp
 from .api import openapi
 from .api.formats import parse_all
 from .api.middleware import ApiKeyMiddleware, TelemetryMiddleware, read_key_hashes
-from .api.pages import WEB, PageFiles, pages
+from .api.pages import page_files, pages
 from .api.predict import PredictEndpoint
 from .api.problems import handle_error
 from .api.routes import routes
@@ -112,7 +112,7 @@ def add_routes(app: FastAPI) -> None:
     ]
     app.include_router(routes)
     app.include_router(pages)
-    app.mount("/web", PageFiles(directory=WEB))
+    app.mount("/web", page_files)
 
 
 def add_middleware(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from html import escape
 from pathlib import Path
+from string import Template
 from typing import Any
 
-from fastapi import APIRouter
-from fastapi.responses import FileResponse
-from starlette.responses import Response
+from fastapi import APIRouter, Request
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from .head import GetRoute
@@ -24,6 +26,9 @@ REDOC_POLICY = (
     "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"
 )
 """ReDoc inserts two style elements, always the same: an empty one, and its scroll bars'."""
+POLICIES = {"redoc.html": REDOC_POLICY}
+VENDORED = WEB / "vendor"
+"""Folders of libraries, each named for its version."""
 
 
 def page_headers(policy: str = POLICY) -> dict[str, str]:
@@ -36,33 +41,53 @@ def page_headers(policy: str = POLICY) -> dict[str, str]:
 
 
 class PageFiles(StaticFiles):
-    """What the pages load; HTML among it comes with the headers of a page."""
+    """The pages and what they load, with the headers of a page; 304 where a browser has it."""
 
     def file_response(
         self, full_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Response:
-        """Return a file with the headers of a page."""
+        """Return a file with the headers of a page; vendored files never change under a name."""
         response = super().file_response(full_path, *args, **kwargs)
-        response.headers.update(page_headers())
+        response.headers.update(page_headers(POLICIES.get(Path(full_path).name, POLICY)))
+        if VENDORED in Path(full_path).parents:
+            response.headers["cache-control"] = "public, max-age=31536000, immutable"
         return response
+
+
+page_files = PageFiles(directory=WEB)
+
+
+PROBLEM_PAGE = Template((WEB / "problem.html").read_text("utf-8"))
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks, which names HTML among the types that it takes."""
+    return "text/html" in request.headers.get("accept", "").lower()
+
+
+def problem_page(problem: Mapping[str, object]) -> HTMLResponse:
+    """The page that explains `problem`."""
+    fields = {name: escape(str(value)) for name, value in problem.items()}
+    headers = page_headers() | {"vary": "Accept"}
+    return HTMLResponse(PROBLEM_PAGE.substitute(fields), headers=headers)
 
 
 pages = APIRouter(route_class=GetRoute, include_in_schema=False)
 
 
 @pages.get("/")
-async def draw() -> FileResponse:
+async def draw(request: Request) -> Response:
     """The page on which people draw and see the answer."""
-    return FileResponse(WEB / "index.html", headers=page_headers())
+    return await page_files.get_response("index.html", request.scope)
 
 
 @pages.get("/docs")
-async def docs() -> FileResponse:
+async def docs(request: Request) -> Response:
     """The API to try, by Swagger UI."""
-    return FileResponse(WEB / "docs.html", headers=page_headers())
+    return await page_files.get_response("docs.html", request.scope)
 
 
 @pages.get("/redoc")
-async def redoc() -> FileResponse:
+async def redoc(request: Request) -> Response:
     """The API to read, by ReDoc."""
-    return FileResponse(WEB / "redoc.html", headers=page_headers(REDOC_POLICY))
+    return await page_files.get_response("redoc.html", request.scope)

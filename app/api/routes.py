@@ -13,6 +13,7 @@ from ..errors import PROBLEMS
 from . import schemas
 from .head import GetRoute
 from .openapi import problem_responses
+from .pages import problem_page, wants_page
 from .problems import describe_problem
 from .response import encode
 from .services import Services, services_of
@@ -95,10 +96,17 @@ async def metrics(request: Request) -> Response:
     operation_id="problem",
     tags=["problems"],
     summary="What a problem's type means",
+    response_model=dict[str, Any],
     responses=problem_responses(404),
 )
 async def problem(
+    request: Request,
+    response: Response,
     slug: Annotated[str, Field(json_schema_extra={"enum": list(PROBLEMS)})],
-) -> dict[str, Any]:
+) -> Any:
     """The explanation at the address that a problem document's `type` names."""
-    return describe_problem(slug)
+    explained = describe_problem(slug)
+    if wants_page(request):
+        return problem_page(explained)
+    response.headers["vary"] = "Accept"
+    return explained

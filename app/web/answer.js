@@ -1,6 +1,6 @@
 // The answer on the screen: digit, words and bars, or in their place what went wrong.
 
-import { stepsOf, wordsOf } from "./words.js";
+import { figureOf, stepsOf, wordsOf } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -90,11 +90,10 @@ export class AnswerView {
   #fill(probabilities, label) {
     probabilities.forEach((share, digit) => {
       const { row, bar, figure } = this.#bars[digit];
-      const whole = Math.round(100 * share);
       bar.style.transform = `scaleY(${share})`;
-      figure.textContent = whole === 0 ? "0" : `${whole}%`;
+      figure.textContent = figureOf(share);
       row.classList.toggle("best", digit === label);
-      row.classList.toggle("none", whole === 0);
+      row.classList.toggle("none", share < 0.005);
     });
   }
 

@@ -11,7 +11,7 @@ const REJECTIONS = {
   },
   not_a_digit: {
     headline: "Not a digit",
-    advice: () => "If it is one, write it plainer, with nothing else around it.",
+    advice: () => "If it is one, write it plainer: one digit at a time, with nothing around it.",
   },
   several_digits: {
     headline: "More than one digit",
@@ -31,6 +31,14 @@ const REMEDIES = {
 export function percent(share) {
   if (share >= 0.99) return `${Math.min(Math.floor(share * 1e4) / 100, 99.99).toFixed(2)}%`;
   return `${(100 * share).toFixed(1)}%`;
+}
+
+/** A bar's figure; only what is certain is 100%, and only what is nothing is 0. */
+export function figureOf(share) {
+  if (share >= 0.995 && share < 1) return ">99%";
+  if (share > 0.0005 && share < 0.005) return "<1%";
+  const whole = Math.round(100 * share);
+  return whole === 0 ? "0" : `${whole}%`;
 }
 
 function candidates({ probabilities }) {

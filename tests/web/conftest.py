@@ -82,7 +82,7 @@ def draw(page: Page, points: Points, *, release: bool = True) -> None:
     page.mouse.move(*spots[0])
     page.mouse.down()
     for spot in spots[1:]:
-        page.mouse.move(*spot, steps=10)
+        page.mouse.move(*spot, steps=3)  # each takes a frame
     if release:
         page.mouse.up()
 

@@ -92,7 +92,7 @@ def test_pad_and_answer_have_roles_and_names(page: Page) -> None:
     bars = page.get_by_role("list", name="Probability of each digit")
     expect(bars.get_by_role("listitem")).to_have_count(10)
     accepted(page)
-    expect(bars.get_by_role("listitem").nth(7)).to_have_text("7100%")
+    expect(bars.get_by_role("listitem").nth(7)).to_have_text("7>99%")
     expect(page.get_by_role("region", name="Answer").get_by_role("status").first).to_contain_text(
         "Seven"
     )

@@ -42,7 +42,7 @@ def test_a_documentation_page_needs_nothing_from_elsewhere(
     assert f"{address}/favicon.ico" not in asked
 
 
-@pytest.mark.parametrize("name", ["index.html", "docs.html", "redoc.html"])
+@pytest.mark.parametrize("name", ["index.html", "docs.html", "redoc.html", "problem.html"])
 def test_no_page_has_anything_inline_or_from_another_host(name: str) -> None:
     text = (WEB / name).read_text()
     assert "<script>" not in text
@@ -58,3 +58,34 @@ def test_every_vendored_library_has_its_licence_beside_it() -> None:
     for library in libraries:
         assert (library / "LICENSE").is_file(), library.name
         assert library.name in (WEB / "vendor" / "README.md").read_text()
+
+
+def test_a_problem_is_explained_in_a_browser(browser: Browser, address: str) -> None:
+    with opened(browser, f"{address}/problems/not-an-image") as page:
+        expect(page.get_by_role("heading", level=1)).to_have_text("Not an image that Digits reads")
+        expect(page.get_by_text("Send a PNG or JPEG")).to_be_visible()
+        page.get_by_role("link", name="Digits", exact=True).click()
+        expect(page.get_by_label("Drawing pad, empty")).to_be_visible()
+
+
+def test_a_problem_is_json_for_a_program(browser: Browser, address: str) -> None:
+    with opened(browser, address) as page:
+        answer = page.request.get(
+            f"{address}/problems/not-an-image", headers={"accept": "application/json"}
+        )
+        assert answer.json()["status"] == 415
+        assert answer.headers["vary"] == "Accept"
+
+
+def test_pages_are_not_sent_again_and_vendored_files_are_kept(
+    browser: Browser, address: str
+) -> None:
+    vendored = "web/vendor/swagger-ui-5.35.0/swagger-ui.css"
+    with opened(browser, address) as page:
+        first = page.request.get(address)
+        headers = {"if-none-match": first.headers["etag"]}
+        again = page.request.get(address, headers=headers)
+        kept = page.request.get(f"{address}/{vendored}")
+    assert again.status == 304
+    assert "immutable" in kept.headers["cache-control"]
+    assert first.headers["cache-control"] == "no-cache"
