@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
 from ..serving.limits import Lease
 from ..serving.predictor import Predictions, RawImage
-from .formats import ParseRequest, cost_of
+from .formats import ParseRequest, cost_of, start_of
 from .options import Options, parse_options
 from .response import encode_predictions, send_json
 from .services import Services, services_of
@@ -38,17 +38,18 @@ class PredictEndpoint:
         options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
         received_at = scope["state"].get("received_at") or time.monotonic()
         with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
-            body = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
-            scope["state"]["body_bytes"] = len(body)
-            images = await _parse(services, body, options, lease, receive)
-            del body  # from here on its memory, and what was charged for it, is its images'
+            chunks = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
+            scope["state"]["body_bytes"] = sum(map(len, chunks))
+            images = await _parse(services, chunks, options, lease, receive)
             predictions = await _predict(services, images, options, lease, receive)
         services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
         await send_json(send, encode_predictions(predictions, seen=options.query.include_seen))
 
 
-async def read_body(receive: Receive, options: Options, lease: Lease, *, max_bytes: int) -> bytes:
-    """The request's whole body, charged before it is read where its length is declared.
+async def read_body(
+    receive: Receive, options: Options, lease: Lease, *, max_bytes: int
+) -> list[bytes]:
+    """The request's body in chunks, charged before it is read where its length is declared.
 
     Raises:
         BodyTooLarge: before the first byte where the length is declared, else at the limit.
@@ -77,21 +78,22 @@ async def read_body(receive: Receive, options: Options, lease: Lease, *, max_byt
         if declared is None:
             lease.charge_chunk(len(chunk))
         chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return chunks
 
 
 async def _parse(
-    services: Services, body: bytes, options: Options, lease: Lease, receive: Receive
+    services: Services, chunks: list[bytes], options: Options, lease: Lease, receive: Receive
 ) -> list[RawImage]:
     settings = services.settings
-    cost = cost_of(body, options.content_type)
-    if cost.is_json and len(body) > settings.max_json_bytes:
+    size = sum(map(len, chunks))
+    cost = cost_of(start_of(chunks), size, options.content_type)
+    if cost.is_json and size > settings.max_json_bytes:
         raise BodyTooLarge(
             f"A JSON body has at most {settings.max_json_bytes:,} bytes. Send the image itself, as "
             "a PNG or JPEG, or in multipart/form-data."
         )
     lease.check()
-    request = ParseRequest(body, options.content_type, settings.max_images, lease)
+    request = ParseRequest(chunks, options.content_type, settings.max_images, lease)
     if cost.pixels <= DIRECT_COST:
         return request.parse()
     await lease.charge_working(cost.working_bytes)

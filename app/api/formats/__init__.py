@@ -49,6 +49,10 @@ TEXT_COPIES = 5
 twice, and each time the parts and the whole are held."""
 
 
+START_BYTES = 256
+"""Bytes of a body that tell how it is parsed."""
+
+
 class ParseCost(NamedTuple):
     """What it takes to parse a body, known before it is begun."""
 
@@ -63,7 +67,8 @@ class ParseCost(NamedTuple):
 class ParseRequest:
     """A body to be parsed, and the request's share of the limits."""
 
-    body: bytes
+    chunks: list[bytes]
+    """The body as it was received: where large ones are joined, the loop does not wait."""
     content_type: bytes
     max_images: int
     lease: Lease
@@ -71,7 +76,9 @@ class ParseRequest:
     def parse(self) -> list[RawImage]:
         """The images in the body. Raises as `parse` does, or as the lease's `check`."""
         self.lease.check()
-        return parse(self.body, self.content_type, max_images=self.max_images)
+        body = b"".join(self.chunks)
+        self.chunks.clear()
+        return parse(body, self.content_type, max_images=self.max_images)
 
 
 def parse_all(requests: Sequence[ParseRequest]) -> list[list[RawImage] | Exception]:
@@ -85,18 +92,26 @@ def parse_all(requests: Sequence[ParseRequest]) -> list[list[RawImage] | Excepti
     return outcomes
 
 
-def cost_of(body: bytes, content_type: bytes) -> ParseCost:
-    """What it will take to parse `body`."""
-    parser = _parser_for(body, parse_header(content_type)[0])
+def start_of(chunks: Sequence[bytes]) -> bytes:
+    """The first START_BYTES of a body or more, or all of it."""
+    start = b""
+    for chunk in chunks:
+        start += chunk
+        if len(start) >= START_BYTES:
+            break
+    return start
+
+
+def cost_of(start: bytes, size: int, content_type: bytes) -> ParseCost:
+    """What it will take to parse a body of `size` bytes that begins with `start`."""
+    parser = _parser_for(start, parse_header(content_type)[0])
     if parser is pixels.parse:
-        memory = pixels.working_bytes(len(body))
-        return ParseCost(int(len(body) * JSON_BYTE_COST), memory, is_json=True)
+        return ParseCost(int(size * JSON_BYTE_COST), pixels.working_bytes(size), is_json=True)
     if parser is multipart.parse:
-        return ParseCost(int(len(body) * FORM_BYTE_COST), len(body), is_json=False)
-    if parser is multipart.parse_urlencoded or (parser is image.parse and image.is_text(body)):
-        memory = len(body) * TEXT_COPIES
-        return ParseCost(int(len(body) * TEXT_BYTE_COST), memory, is_json=False)
-    return ParseCost(int(len(body) * FILE_BYTE_COST), len(body), is_json=False)
+        return ParseCost(int(size * FORM_BYTE_COST), size, is_json=False)
+    if parser is multipart.parse_urlencoded or (parser is image.parse and image.is_text(start)):
+        return ParseCost(int(size * TEXT_BYTE_COST), size * TEXT_COPIES, is_json=False)
+    return ParseCost(int(size * FILE_BYTE_COST), size, is_json=False)
 
 
 def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage]:

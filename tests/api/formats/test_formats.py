@@ -14,7 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api import formats, predict
-from app.api.formats import PARSERS, SNIFFED, ParseRequest, cost_of, parse, parse_all, pixels
+from app.api.formats import (
+    PARSERS,
+    SNIFFED,
+    START_BYTES,
+    ParseRequest,
+    cost_of,
+    parse,
+    parse_all,
+    pixels,
+    start_of,
+)
 from app.api.formats.multipart import MAX_PARTS
 from app.errors import (
     DeadlineExceeded,
@@ -166,7 +176,7 @@ def test_more_images_than_may_be_are_refused_whatever_the_parser(
 
 @pytest.mark.parametrize("content_type", [b"application/json", b"", b"text/plain"])
 def test_json_costs_by_the_byte(content_type: bytes) -> None:
-    cost = cost_of(ROWS, content_type)
+    cost = cost_of(ROWS, len(ROWS), content_type)
     assert (cost.pixels, cost.is_json) == (len(ROWS), True)
     assert cost.working_bytes == pixels.working_bytes(len(ROWS))
 
@@ -176,13 +186,22 @@ def test_json_costs_by_the_byte(content_type: bytes) -> None:
     [(FILE, b"image/png", 32), (ROWS, b"image/png", 32), (FORM, FORM_TYPE, 4)],
 )
 def test_other_bodies_cost_less(body: bytes, content_type: bytes, share: int) -> None:
-    cost = cost_of(body, content_type)
+    cost = cost_of(body, len(body), content_type)
     assert (cost.pixels, cost.is_json) == (len(body) // share, False)
     assert cost.working_bytes == len(body)
 
 
+@pytest.mark.parametrize("size", [1, 5, 100, START_BYTES, 1000])
+def test_a_body_begins_alike_however_it_is_cut(size: int) -> None:
+    body = b"file=data:image/png;base64," + b"A" * 2 * START_BYTES
+    chunks = [body[at : at + size] for at in range(0, len(body), size)]
+    assert start_of(chunks)[:START_BYTES] == body[:START_BYTES]
+    assert cost_of(start_of(chunks), len(body), URLENCODED) == cost_of(body, len(body), URLENCODED)
+    assert start_of([]) == b""
+
+
 def test_the_cost_of_what_is_refused_is_known_too() -> None:
-    assert cost_of(ROWS, b"application/pdf").is_json is False
+    assert cost_of(ROWS, len(ROWS), b"application/pdf").is_json is False
 
 
 def test_requests_are_parsed_each_for_itself() -> None:
@@ -190,11 +209,11 @@ def test_requests_are_parsed_each_for_itself() -> None:
     lease = admission.open_lease(time.monotonic() + 60)
     late = admission.open_lease(time.monotonic() - 1)
     requests = [
-        ParseRequest(FILE, b"image/png", 4, lease),
-        ParseRequest(b"{", b"application/json", 4, lease),
-        ParseRequest(b"{", b"application/json", 4, late),
-        ParseRequest(FORM, FORM_TYPE, 0, lease),
-        ParseRequest(FORM, FORM_TYPE, 1, lease),
+        ParseRequest([FILE], b"image/png", 4, lease),
+        ParseRequest([b"{"], b"application/json", 4, lease),
+        ParseRequest([b"{"], b"application/json", 4, late),
+        ParseRequest([FORM[:9], FORM[9:]], FORM_TYPE, 0, lease),
+        ParseRequest([FORM[:9], FORM[9:]], FORM_TYPE, 1, lease),
     ]
     outcomes = parse_all(requests)
     assert [type(outcome) for outcome in outcomes] == [
@@ -216,7 +235,7 @@ def test_a_failure_of_a_parser_is_its_requests_own(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(formats, "PARSERS", PARSERS | {b"x/bad": fail})
     admission = Admission(max_waiting_images=1, body_bytes=1, working_bytes=1)
     lease = admission.open_lease(time.monotonic() + 60)
-    requests = [ParseRequest(FILE, kind, 1, lease) for kind in (b"x/bad", b"image/png")]
+    requests = [ParseRequest([FILE], kind, 1, lease) for kind in (b"x/bad", b"image/png")]
     assert parse_all(requests) == [failure, [FILE]]
 
 
@@ -233,7 +252,7 @@ def test_any_bytes_are_images_or_a_problem(
 ) -> None:
     at = data.draw(st.integers(0, len(body)))
     damaged = body[:at] + data.draw(st.binary(max_size=3)) + body[at:]
-    assert cost_of(damaged, content_type).pixels >= 0
+    assert cost_of(damaged, len(damaged), content_type).pixels >= 0
     with suppress(PayloadError):
         images = parse(damaged, content_type, max_images=4)
         assert all(isinstance(image, (bytes, np.ndarray)) for image in images)
@@ -270,7 +289,7 @@ def test_text_takes_no_more_memory_than_is_charged(
     start: bytes, repeated: bytes, kind: bytes
 ) -> None:
     body = start + repeated * (MIB // len(repeated)) + b'"}' * (kind == JSON)
-    charged = cost_of(body, kind)
+    charged = cost_of(body[:START_BYTES], len(body), kind)
     assert charged.pixels > predict.DIRECT_COST
     tracemalloc.start()
     try:
@@ -284,7 +303,7 @@ def test_text_takes_no_more_memory_than_is_charged(
 
 def test_text_costs_more_than_a_file_of_its_size() -> None:
     text, form, file = (
-        cost_of(body + b"A" * MIB, kind).pixels
+        cost_of(body + bytes(START_BYTES), MIB, kind).pixels
         for body, kind in ((b"data:,", b""), (b"file=", URLENCODED), (FILE, b""))
     )
     assert min(text, form) >= MIB > 10 * file
