@@ -1,9 +1,10 @@
 """A process that asks a server for `/healthz` all the time and keeps the worst latency.
 
 `python -m benchmarks.probe PORT` prints `ready`, and answers every line on its standard input with
-a JSON object of the time since the line before: `worst_ms`, `p50_ms` and `answers`. It is a process
-of its own, with priority where that is allowed, so that the delays are the server's and not those
-of the client that sends the load.
+a JSON object of the time since the line before: `worst_ms`, `p50_ms` and `answers`; and `late_ms`,
+the longest time for which it did not run itself though it only waited: what nobody on this machine
+can answer within. It is a process of its own, with priority where that is allowed, so that the
+delays are the server's and not those of the client that sends the load.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 CONNECTIONS = 2
 PERIOD_SECONDS = 0.01
 """Pause on a connection between an answer and the next request: 200 requests a second in all."""
+WAIT_SECONDS = PERIOD_SECONDS / 5
+"""Longest wait for an answer before the pauses are looked at again."""
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 PRIORITY = -10
 
@@ -44,6 +47,7 @@ class HealthProbes:
         self.port = port
         self.selector = selectors.DefaultSelector()
         self.latencies: list[float] = []
+        self.late = 0.0
         for _ in range(CONNECTIONS):
             self._connect()
 
@@ -52,7 +56,10 @@ class HealthProbes:
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         print("ready", flush=True)
         while True:
-            for key, _ in self.selector.select(PERIOD_SECONDS / 5):
+            began = time.perf_counter()
+            ready = self.selector.select(WAIT_SECONDS)
+            self.late = max(self.late, time.perf_counter() - began - WAIT_SECONDS)
+            for key, _ in ready:
                 if key.data:
                     self._read(key.data)
                 elif sys.stdin.readline():
@@ -76,7 +83,9 @@ class HealthProbes:
         open_since = [probe.sent for probe in self._probes() if probe.sent is not None]
         waits = [*self.latencies, *(now - sent for sent in open_since)]
         answers, self.latencies = len(self.latencies), []
+        late, self.late = self.late, 0.0
         return {
+            "late_ms": 1000 * late,
             "worst_ms": 1000 * max(waits, default=0.0),
             "p50_ms": 1000 * statistics.median(waits) if waits else 0.0,
             "answers": answers,

@@ -168,12 +168,21 @@ def worst(records: Records) -> str:
                 record.load,
                 f"{figures['body_bytes']:,.0f}" if "body_bytes" in figures else "",
                 f"{figures['health_worst_ms']:.1f} ms",
+                f"{figures['probe_late_ms']:.1f} ms",
                 f"{figures['health_before_ms']:.1f} ms",
                 _statuses(record),
                 f"{figures['seconds']:.1f} s",
             ]
         )
-    head = ["clients × request", "bytes", "worst `/healthz`", "at rest", "answers", "took"]
+    head = [
+        "clients × request",
+        "bytes",
+        "worst `/healthz`",
+        "the probe itself late",
+        "at rest",
+        "answers",
+        "took",
+    ]
     return _table(head, rows)
 
 

@@ -148,8 +148,9 @@ def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
         send: Sends all requests and returns how many of their answers had which status.
 
     Returns:
-        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest) and
-        `seconds` until the last answer; and the statuses of the answers.
+        Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest),
+        `probe_late_ms` (of the probe itself) and `seconds` until the last answer; and the statuses
+        of the answers.
     """
     probes.report()
     time.sleep(QUIET_SECONDS)
@@ -162,6 +163,7 @@ def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
         "health_worst_ms": during["worst_ms"],
         "health_p50_ms": during["p50_ms"],
         "health_before_ms": before["worst_ms"],
+        "probe_late_ms": during["late_ms"],
         "seconds": seconds,
     }
     return Outcome(figures, dict(statuses))

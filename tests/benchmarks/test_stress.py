@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socketserver
 import threading
 import time
@@ -65,6 +66,17 @@ def test_a_stall_is_the_worst_latency(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.statuses == {"200": 3}
     assert outcome.record()["status_200"] == 3
     assert outcome.figures["health_worst_ms"] > 500 * STALL_SECONDS
+
+
+def test_a_probe_tells_for_how_long_it_did_not_run() -> None:
+    with stalling() as port, stress._probe(port) as process:
+        probes = stress.Probes()
+        probes.running.append(process)
+        probes.report()
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(STALL_SECONDS)
+        process.send_signal(signal.SIGCONT)
+        assert probes.report()["late_ms"] > 500 * STALL_SECONDS
 
 
 def test_requests_without_an_answer_are_counted() -> None:
