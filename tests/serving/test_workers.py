@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -14,7 +16,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.serving.limits import Admission, Lease
-from app.serving.workers import Process, WorkerPool
+from app.serving.workers import NICE, Process, WorkerPool
 
 PATIENT = 60.0
 
@@ -312,3 +314,16 @@ def test_an_outcome_that_no_future_takes_is_the_error_of_its_item_alone() -> Non
     assert isinstance(first, RuntimeError)
     assert second == 2
     assert admission.images.held == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own")
+def test_threads_run_after_the_event_loop() -> None:
+    def priorities(items: Sequence[Work]) -> list[int | Exception]:
+        return [os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) for _ in items]
+
+    async def main() -> None:
+        async with pool() as workers:
+            own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+            assert await workers.submit(priorities, Work(0), 1) == min(own + NICE, 19)
+
+    asyncio.run(main())
