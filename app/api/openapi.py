@@ -55,7 +55,7 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def predict_operation() -> dict[str, Any]:
     """The operation `POST /predict`."""
     answer = {"schema": {"$ref": REFERENCE.format(model=Answer.__name__)}}
-    refusals = problem_responses(400, 408, 413, 415, 422, 431, 503, 504)
+    refusals = problem_responses(400, 408, 413, 415, 422, 431, 500, 503, 504)
     return {
         "operationId": "predict",
         "tags": ["digits"],
