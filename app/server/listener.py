@@ -31,6 +31,8 @@ each worker gets its share: of 4 connections 2, of 64 some 30. With at most 16 i
 with at most 4, clients that connect for each request had half as many answers."""
 IDLE_SECONDS = 0.005
 """Time without a connection after which the portion is the least again."""
+MAX_WAITING = 4096
+"""Connections that are accepted at the end, at most; systems let hardly more wait."""
 RETRY_SECONDS = 1.0
 """Pause where the process has no descriptor or memory left, as asyncio makes it."""
 
@@ -66,7 +68,12 @@ class Listener:
         self._watch()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept those that have connected by now, and no more.
+
+        They would be reset, and what they have sent would be lost; a worker that goes on listening
+        at the socket may take its share of them.
+        """
+        self._accept(MAX_WAITING)
         self._loop.remove_reader(self._socket)
         if self._timer:
             self._timer.cancel()

@@ -155,6 +155,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._writing_since, self._write_mark = self.since, 0
         self._declines_upgrade = False
         self._has_excess = False
+        self._is_last = False  # the request that is being received
         self._running: RequestResponseCycle | None = None
         self._fault: type[DigitsError] = BadRequest
         self._refusal: type[DigitsError] = BadRequest
@@ -178,9 +179,11 @@ class HttpProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close when the requests that were received are answered."""
+        """Close when the requests that were received, or have begun to be, are answered."""
+        self._is_last = True
         if not self._owes_answer():
-            self.transport.close()
+            if self.stage is not Stage.HEAD:  # which has a limit of time of its own
+                self.transport.close()
         elif self.pipeline:
             self.pipeline[0][0].keep_alive = False
         elif self._running is not None:
@@ -304,6 +307,8 @@ class HttpProtocol(HttpToolsProtocol):
             self._declines_upgrade = True
             return
         super().on_headers_complete()
+        if self._is_last:
+            self.cycle.keep_alive = False
         self._enter(Stage.BODY)
         self._body_bytes = self._rate_bytes = self._head_bytes = self._field_bytes = 0
         self._rate_since = self.since

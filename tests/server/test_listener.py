@@ -121,6 +121,21 @@ def test_a_lone_one_accepts_all_and_what_it_accepted_outlives_it(listening: sock
         run(accept)
 
 
+def test_who_has_connected_is_accepted_though_it_is_closed(listening: socket.socket) -> None:
+    made: list[Echo] = []
+    count = 3 * MAX_PORTION
+
+    async def close(loop: Loop) -> None:
+        alone = Listener(loop, lambda: Echo("one", made), listening)
+        alone.close()
+        await alone.wait_closed()
+        assert len(made) == count
+        end(made)
+
+    with clients(count, listening):
+        run(close)
+
+
 class Crowd(socket.socket):
     """There is always somebody waiting."""
 

@@ -7,6 +7,7 @@ import http.client
 import io
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -323,6 +324,27 @@ def test_an_upgrade_is_declined_and_the_body_kept(headers: tuple[str, ...], fram
         assert reply(connection) == (200, b"POST|/echo|body")
         connection.sendall(post("/echo/next", "content-length: 0", "connection: close"))
         assert reply(connection) == (200, b"POST|/echo/next|")
+
+
+def test_a_request_that_has_begun_is_answered_though_the_server_stops() -> None:
+    limits = replace(LIMITS, header_seconds=SECONDS)
+    with ExitStack() as opened:
+        with serving([], limits) as address:
+            begun, idle = (
+                opened.enter_context(socket.create_connection(address, timeout=SECONDS))
+                for _ in range(2)
+            )
+            begun.sendall(post("/", "content-length: 0")[:-2])
+            idle.sendall(post("/", "content-length: 0"))
+            assert reply(idle) == (200, b"answered")
+            rest = threading.Timer(
+                0.3, begun.sendall, (b"\r\n",)
+            )  # the server is told to stop first
+            rest.start()
+        assert reply(begun) == (200, b"answered")
+        assert is_closed(begun)
+        assert is_closed(idle)
+        rest.join()
 
 
 def test_connect_is_refused() -> None:
