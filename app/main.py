@@ -159,7 +159,7 @@ async def lifespan(
         ]
         report_levels(metrics, services)
         drain.started = True
-        log.info("ready", model=registry.live.name, version=registry.live.version)
+        log.info("model is live", name=registry.live.name, version=registry.live.version)
         yield {"services": services}
         services.admission.close()
         for task in tasks:

@@ -37,7 +37,12 @@ def test_what_is_built_is_taken_down(stand_in_models: Path) -> None:
     assert worker_threads() == before
     with pytest.raises(Draining):
         services.admission.open_lease(0)
-    assert {"event": "ready", "log_level": "info", "model": "digits", "version": "1"} in lines
+    assert {
+        "event": "model is live",
+        "log_level": "info",
+        "name": "digits",
+        "version": "1",
+    } in lines
 
 
 def test_the_parts_have_the_limits_of_the_settings(stand_in_models: Path) -> None:

@@ -7,7 +7,6 @@ has been a ready one, the others are tried again for as long as it takes.
 
 from __future__ import annotations
 
-import logging
 import pickle
 import socket
 import sys
@@ -109,11 +108,11 @@ def bind(config: uvicorn.Config) -> socket.socket:
 
 
 def log_address(config: uvicorn.Config, sock: socket.socket) -> None:
-    """Say where the service can be reached, as uvicorn does."""
+    """Say where the service can be reached, in the words that a terminal makes a link of."""
     host = f"[{config.host}]" if ":" in config.host else config.host
-    logging.getLogger("uvicorn.error").info(
-        "Uvicorn running on http://%s:%d (Press CTRL+C to quit)", host, sock.getsockname()[1]
-    )
+    if config.host in ("0.0.0.0", "127.0.0.1", "::", "::1"):  # noqa: S104 -- compared, not bound
+        host = "localhost"
+    log.info("ready: open http://%s:%d (Ctrl+C stops it)", host, sock.getsockname()[1])
 
 
 def run(

@@ -174,7 +174,7 @@ def serving(models: Path, log_file: Path, **settings: object) -> Iterator[Server
 def wait_until_listening(server: Server) -> None:
     def port() -> int:
         assert server.process.poll() is None, server.log
-        found = re.search(r"running on http://127\.0\.0\.1:(\d+)", server.log)
+        found = re.search(r"ready: open http://localhost:(\d+) ", server.log)
         return int(found[1]) if found else 0
 
     server.port = wait_until(port, START_SECONDS)

@@ -47,8 +47,8 @@ class Fake:
     @property
     def port(self) -> int:
         events = [line["event"] for line in self.lines]
-        found = [event for event in events if event.startswith("Uvicorn running on")]
-        return int(found[0].split(":")[2].split()[0]) if found else 0
+        found = [event for event in events if event.startswith("ready: open http://localhost:")]
+        return int(found[0].split(":")[3].split()[0]) if found else 0
 
     @contextmanager
     def asking(self, path: str) -> Iterator[socket.socket]:
