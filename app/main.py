@@ -35,6 +35,7 @@ from .inference.registry import ModelRegistry
 from .observe.health import Health
 from .observe.logs import configure_logging, native_lines
 from .observe.metrics import Metrics, shared_folder
+from .protocols import oip, tfs
 from .server.shutdown import Drain
 from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
@@ -104,11 +105,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 
 def add_routes(app: FastAPI) -> None:
-    """`/predict` as plain ASGI, before FastAPI's routes."""
+    """`/predict` as plain ASGI and the other protocols, before FastAPI's routes."""
     predict = PredictEndpoint()
     app.router.routes[:0] = [
-        Route(path, predict, methods=["POST"], include_in_schema=False)
-        for path in (predict.path, predict.path + "/")
+        *(
+            Route(path, predict, methods=["POST"], include_in_schema=False)
+            for path in (predict.path, predict.path + "/")
+        ),
+        *tfs.routes,
+        *oip.routes,
     ]
     app.include_router(routes)
     app.include_router(pages)
@@ -193,7 +198,8 @@ def report_levels(metrics: Metrics, services: Services) -> None:
         )
 
     metrics.on_flush = report
-    metrics.expect_requests(PredictEndpoint.path, "POST", PREDICT_STATUSES)
+    for path in (PredictEndpoint.path, *tfs.PREDICT_PATHS, *oip.INFER_PATHS):
+        metrics.expect_requests(path, "POST", PREDICT_STATUSES)
 
 
 def build(

@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     api_keys_file: Path | None = Field(
         None,
         description="File of SHA-256 hashes (hex, one a line, `#` comments) of the API keys that "
-        "may use `/predict`. Unset: no key is asked for.",
+        "may use `/predict` and the other protocols. Unset: no key is asked for.",
     )
     trusted_proxies: str = Field(
         "127.0.0.1", description="Addresses whose `X-Forwarded-*` is believed, comma-separated."

@@ -20,11 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthorized
 from ..observe.metrics import OTHER, Metrics
 from ..observe.request_id import request_id_of
-from .problems import NOSNIFF, problem_response
+from .problems import NOSNIFF, error_response
 
 log = structlog.get_logger()
 
-LOCKED_PATHS = ("/predict", "/read")
+LOCKED_PATHS = ("/predict", "/read", "/v1", "/v2/models", "/v2/repository")
 """Paths that want a key, where keys are set at all; health, metrics, pages and documents do not."""
 
 CLOSE = (b"connection", b"close")
@@ -85,7 +85,7 @@ class TelemetryMiddleware:
             # Not in a handler for Exception: Starlette would put that around all middleware, and
             # its answer would have no ID and not be counted.
             problem = _problem_of(error, request_id.decode())
-            await problem_response(problem, request_id.decode())(scope, receive, send_with_id)
+            await error_response(problem, scope)(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - began, sent_bytes)
 
@@ -137,7 +137,7 @@ class ApiKeyMiddleware:
             key = _presented(Headers(scope=scope))
             if not self._is_known(key):
                 error = Forbidden() if key else Unauthorized()
-                response = problem_response(error, scope["state"]["request_id"])
+                response = error_response(error, scope)
                 if not key:
                     response.headers["www-authenticate"] = 'Bearer realm="digits"'
                 await response(scope, receive, send)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl
@@ -32,16 +33,25 @@ class Options:
     content_type: bytes
     content_length: int | None
     deadline_seconds: float
+    content_encoding: bytes = b""
+    """How the body is compressed, in lower case; empty where it is not."""
 
 
-def parse_options(scope: Scope, *, deadline_seconds: float) -> Options:
-    """The options of a request; `deadline_seconds` is the longest that it may ask for.
+def parse_options(
+    scope: Scope, *, deadline_seconds: float, encodings: Collection[bytes] = ()
+) -> Options:
+    """The options of a request.
+
+    Args:
+        scope: The request's.
+        deadline_seconds: The longest that it may ask for.
+        encodings: Ways to compress a body that are taken.
 
     Raises:
         BadParameter: a parameter or X-Deadline-Seconds is not acceptable.
-        UnsupportedEncoding: the body is compressed.
+        UnsupportedEncoding: the body is compressed in another way.
     """
-    content_type, content_length = b"", None
+    content_type, content_length, content_encoding = b"", None, b""
     for name, value in scope["headers"]:
         if name == b"content-type":
             content_type = value
@@ -50,9 +60,11 @@ def parse_options(scope: Scope, *, deadline_seconds: float) -> Options:
         elif name == b"x-deadline-seconds":
             deadline_seconds = min(deadline_seconds, _seconds(value))
         elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
-            raise UnsupportedEncoding
+            content_encoding = value.lower()
+            if content_encoding not in encodings:
+                raise UnsupportedEncoding
     query = parse_query(scope["query_string"])
-    return Options(query, content_type, content_length, deadline_seconds)
+    return Options(query, content_type, content_length, deadline_seconds, content_encoding)
 
 
 @lru_cache(maxsize=64)

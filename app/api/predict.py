@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
 from ..serving.limits import Lease
+from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, RawImage
-from .formats import ParseRequest, cost_of, start_of
+from ..serving.workers import Item
+from ..settings import Settings
+from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
 from .options import Options, parse_options
 from .response import encode_predictions, send_json
 from .services import Services, services_of
 
 Result = TypeVar("Result")
+
+Parse = Callable[
+    [Services, list[bytes], Options, Lease, Receive], Awaitable[tuple[Sequence[RawImage], bool]]
+]
+"""A protocol's way from a body in chunks to its images, and whether they are to be normalized."""
 
 DIRECT_COST = 4096
 """Cost up to which a body is parsed where it is received, in pixels: some 40 µs."""
@@ -34,16 +43,30 @@ class PredictEndpoint:
         """Answer one request."""
         scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
-        settings = services.settings
-        options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
-        received_at = scope["state"].get("received_at") or time.monotonic()
-        with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
-            chunks = await read_body(receive, options, lease, max_bytes=settings.max_body_bytes)
-            scope["state"]["body_bytes"] = sum(map(len, chunks))
-            images = await _parse(services, chunks, options, lease, receive)
-            predictions = await _predict(services, images, options, lease, receive)
-        services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+        options = parse_options(scope, deadline_seconds=services.settings.deadline_seconds)
+        predictions = await predict(services, scope, receive, options, _parse)
         await send_json(send, encode_predictions(predictions, seen=options.query.include_seen))
+
+
+async def predict(
+    services: Services, scope: Scope, receive: Receive, options: Options, parse: Parse
+) -> Predictions:
+    """The predictions for a request of any protocol, admitted, bounded and counted.
+
+    lease → body → images → predictions
+    """
+    max_bytes = services.settings.max_body_bytes
+    received_at = scope["state"].get("received_at") or time.monotonic()
+    with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
+        chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
+        scope["state"]["body_bytes"] = sum(map(len, chunks))
+        images, normalize = await parse(services, chunks, options, lease, receive)
+        lease.charge_images(len(images))
+        request = services.predictor.prepare(images, lease, normalize=normalize)
+        await lease.charge_working(request.working_bytes)
+        predictions = await process(services.predictions, request, request.cost, receive)
+    services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+    return predictions
 
 
 async def read_body(
@@ -83,40 +106,54 @@ async def read_body(
 
 async def _parse(
     services: Services, chunks: list[bytes], options: Options, lease: Lease, receive: Receive
-) -> list[RawImage]:
+) -> tuple[list[RawImage], bool]:
     settings = services.settings
     size = sum(map(len, chunks))
     cost = cost_of(start_of(chunks), size, options.content_type)
-    if cost.is_json and size > settings.max_json_bytes:
+    if cost.is_json:
+        check_json_size(size, settings)
+    request = ParseRequest(chunks, options.content_type, settings.max_images, lease)
+    return await parse_body(services, request, cost, receive), options.query.normalize
+
+
+def check_json_size(length: int, settings: Settings) -> None:
+    """Refuse a JSON document of more bytes than are parsed.
+
+    Raises:
+        BodyTooLarge: it has more.
+    """
+    if length > settings.max_json_bytes:
         raise BodyTooLarge(
             f"A JSON body has at most {settings.max_json_bytes:,} bytes. Send the image itself, as "
             "a PNG or JPEG, or in multipart/form-data."
         )
+
+
+async def parse_body(
+    services: Services, request: Parseable[Result], cost: ParseCost, receive: Receive
+) -> Result:
+    """What the body of `request` holds, parsed where its cost belongs."""
+    lease = request.lease
     lease.check()
-    request = ParseRequest(chunks, options.content_type, settings.max_images, lease)
     if cost.pixels <= DIRECT_COST:
         return request.parse()
     await lease.charge_working(cost.working_bytes)
-    parsed = services.parser.submit(request, cost.pixels)
-    if services.parser.runs_inline(cost.pixels):
-        return await parsed
-    return await cancel_on_disconnect(parsed, lease, receive)
+    parsed: Result = await process(services.parser, request, cost.pixels, receive)
+    return parsed
 
 
-async def _predict(
-    services: Services,
-    images: list[RawImage],
-    options: Options,
-    lease: Lease,
-    receive: Receive,
-) -> Predictions:
-    lease.charge_images(len(images))
-    request = services.predictor.prepare(images, lease, normalize=options.query.normalize)
-    await lease.charge_working(request.working_bytes)
-    predicted = services.predictions.submit(request, request.cost)
-    if services.predictions.runs_inline(request.cost):
-        return await predicted
-    return await cancel_on_disconnect(predicted, lease, receive)
+async def process(
+    batcher: MicroBatcher[Item, Result], item: Item, cost: int, receive: Receive
+) -> Result:
+    """The result of `item`, by way of `batcher`.
+
+    Raises:
+        DeadlineExceeded, ClientGone: the work was given up.
+    """
+    future = batcher.submit(item, cost)
+    if batcher.runs_inline(cost):
+        return await future
+    return await cancel_on_disconnect(future, item.lease, receive)
 
 
 async def cancel_on_disconnect(

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from ..errors import (
     PROBLEMS,
@@ -26,6 +27,10 @@ log = structlog.get_logger()
 MEDIA_TYPE = "application/problem+json"
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 """Header of every response: a browser takes its content type as it is."""
+PROTOCOL_PATHS = ("/v1/", "/v2/")
+"""Where other people's protocols are spoken (`app.protocols`), whose errors are `{"error": …}`."""
+PROTOCOL_STATUSES = {415: 400, 422: 400}
+"""Statuses that their clients do not know, and what they know instead: an invalid argument."""
 HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
 
 
@@ -44,10 +49,23 @@ def problem_document(error: DigitsError, request_id: str) -> bytes:
 
 def problem_response(error: DigitsError, request_id: str) -> Response:
     """The response that `error` becomes."""
-    response = Response(problem_document(error, request_id), error.status, media_type=MEDIA_TYPE)
+    document = problem_document(error, request_id)
+    return Response(document, error.status, _retry_after(error), MEDIA_TYPE)
+
+
+def error_response(error: DigitsError, scope: Scope) -> Response:
+    """The response that `error` becomes, in the form of the protocol that its path belongs to."""
+    if not f"{scope['path']}/".startswith(PROTOCOL_PATHS):
+        return problem_response(error, scope["state"]["request_id"])
+    status = PROTOCOL_STATUSES.get(error.status, error.status)
+    content = orjson.dumps({"error": error.detail})
+    return Response(content, status, _retry_after(error), "application/json")
+
+
+def _retry_after(error: DigitsError) -> dict[str, str]:
     if isinstance(error, Unavailable):
-        response.headers["retry-after"] = str(error.retry_after_seconds)
-    return response
+        return {"retry-after": str(error.retry_after_seconds)}
+    return {}
 
 
 def render_problem(error: type[DigitsError]) -> tuple[list[tuple[bytes, bytes]], bytes]:
@@ -63,11 +81,10 @@ def render_problem(error: type[DigitsError]) -> tuple[list[tuple[bytes, bytes]],
 
 async def handle_error(request: Request, error: Exception) -> Response:
     """Answer a failure that Digits raised, or that FastAPI and Starlette raise for it."""
-    request_id = request.state.request_id
     problem = _problem(error)
     if problem.status == InternalError.status:
-        log.error("failed", request_id=request_id, reason=str(error))
-    response = problem_response(problem, request_id)
+        log.error("failed", request_id=request.state.request_id, reason=str(error))
+    response = error_response(problem, request.scope)
     if isinstance(error, HTTPException):
         response.headers.update(error.headers or {})
     return response

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import orjson
+from starlette.responses import Response
 from starlette.types import Send
 
 from ..serving.predictor import Prediction, Predictions
@@ -31,6 +32,11 @@ def encode_predictions(predictions: Predictions, *, seen: bool = False) -> bytes
             "predictions": [_prediction(one, seen=seen) for one in predictions.items],
         }
     )
+
+
+def json_response(content: Any, status: int = 200) -> Response:
+    """A response with JSON of dicts, lists and arrays."""
+    return Response(encode(content), status, media_type="application/json")
 
 
 async def send_json(send: Send, body: bytes) -> None:

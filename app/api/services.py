@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from starlette.types import Scope
 
@@ -12,9 +12,9 @@ from ..observe.health import Health
 from ..observe.metrics import Metrics
 from ..serving.limits import Admission
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import Predictions, Predictor, PredictRequest, RawImage
+from ..serving.predictor import Predictions, Predictor, PredictRequest
 from ..settings import Settings
-from .formats import ParseRequest
+from .formats import Parseable
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Services:
     health: Health
     registry: ModelRegistry
     admission: Admission
-    parser: MicroBatcher[ParseRequest, list[RawImage]]
+    parser: MicroBatcher[Parseable[Any], Any]
     predictor: Predictor
     predictions: MicroBatcher[PredictRequest, Predictions]
 

@@ -91,3 +91,12 @@ def test_a_body_as_it_is_is_taken(encoding: str) -> None:
 def test_a_compressed_body_is_refused(encoding: str) -> None:
     with pytest.raises(UnsupportedEncoding):
         options_of(content_encoding=encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZip"])
+def test_a_way_to_compress_that_a_protocol_takes(encoding: str) -> None:
+    scope: Scope = {"query_string": b"", "headers": [(b"content-encoding", encoding.encode())]}
+    options = parse_options(scope, deadline_seconds=30, encodings={b"gzip"})
+    assert options.content_encoding == b"gzip"
+    with pytest.raises(UnsupportedEncoding):
+        parse_options(scope, deadline_seconds=30, encodings={b"deflate"})

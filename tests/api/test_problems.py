@@ -34,9 +34,10 @@ from app.errors import (
 )
 
 
-def handled(error: Exception) -> Response:
+def handled(error: Exception, path: str = "/predict") -> Response:
     """The response to a request in which `error` was raised."""
-    request = Request({"type": "http", "headers": [], "state": {"request_id": "abc"}})
+    state = {"request_id": "abc"}
+    request = Request({"type": "http", "path": path, "headers": [], "state": state})
     return asyncio.run(handle_error(request, error))
 
 
@@ -157,3 +158,20 @@ def test_a_problem_is_described(slug: str) -> None:
 def test_another_problem_is_not_found(slug: str) -> None:
     with pytest.raises(NotFound):
         describe_problem(slug)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/digits:predict", "/v1", "/v2", "/v2/health/ready"])
+@pytest.mark.parametrize("error", PROBLEMS.values(), ids=lambda error: error.slug)
+def test_an_error_is_in_the_form_of_the_protocol_of_its_path(
+    path: str, error: type[DigitsError]
+) -> None:
+    response = handled(error("So it is."), path)
+    assert json.loads(bytes(response.body)) == {"error": "So it is."}
+    assert response.media_type == "application/json"
+    assert response.status_code == (400 if error.status in {415, 422} else error.status)
+    assert ("retry-after" in response.headers) is issubclass(error, Unavailable)
+
+
+@pytest.mark.parametrize("path", ["/v1x", "/v20", "/predict/v1/", "/"])
+def test_other_paths_have_problems(path: str) -> None:
+    assert document_of(handled(QueueFull(), path))["type"] == "/problems/queue-full"

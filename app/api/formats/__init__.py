@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
 
 from ...errors import EmptyBatch, MalformedBody, TooManyImages, UnsupportedContentType
 from ...serving.limits import Lease
 from ...serving.predictor import RawImage
 from . import image, multipart, pixels
 from .header import parse_header
+
+Parsed = TypeVar("Parsed")
+Parsed_co = TypeVar("Parsed_co", covariant=True)
 
 Parser = Callable[[bytes, dict[bytes, bytes], int], list[RawImage]]
 """Parse a body: (body, parameters of its content type, most images) -> raw images."""
@@ -63,6 +66,24 @@ class ParseCost(NamedTuple):
     is_json: bool
 
 
+class Parseable(Protocol[Parsed_co]):
+    """A body to be parsed, of whatever protocol, and the request's share of the limits."""
+
+    @property
+    def lease(self) -> Lease:
+        """The request's share of the limits."""
+
+    def parse(self) -> Parsed_co:
+        """What the body holds. Raises as the protocol says, or as the lease's `check`."""
+
+
+def joined(chunks: list[bytes]) -> bytes:
+    """The body that has come in `chunks`, whose memory goes."""
+    body = b"".join(chunks)
+    chunks.clear()
+    return body
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ParseRequest:
     """A body to be parsed, and the request's share of the limits."""
@@ -76,14 +97,12 @@ class ParseRequest:
     def parse(self) -> list[RawImage]:
         """The images in the body. Raises as `parse` does, or as the lease's `check`."""
         self.lease.check()
-        body = b"".join(self.chunks)
-        self.chunks.clear()
-        return parse(body, self.content_type, max_images=self.max_images)
+        return parse(joined(self.chunks), self.content_type, max_images=self.max_images)
 
 
-def parse_all(requests: Sequence[ParseRequest]) -> list[list[RawImage] | Exception]:
-    """The images of each request, or the exception that it fails with."""
-    outcomes: list[list[RawImage] | Exception] = []
+def parse_all(requests: Sequence[Parseable[Parsed]]) -> list[Parsed | Exception]:
+    """What each request holds, or the exception that it fails with."""
+    outcomes: list[Parsed | Exception] = []
     for request in requests:
         try:
             outcomes.append(request.parse())
@@ -106,12 +125,17 @@ def cost_of(start: bytes, size: int, content_type: bytes) -> ParseCost:
     """What it will take to parse a body of `size` bytes that begins with `start`."""
     parser = _parser_for(start, parse_header(content_type)[0])
     if parser is pixels.parse:
-        return ParseCost(int(size * JSON_BYTE_COST), pixels.working_bytes(size), is_json=True)
+        return json_cost(size)
     if parser is multipart.parse:
         return ParseCost(int(size * FORM_BYTE_COST), size, is_json=False)
     if parser is multipart.parse_urlencoded or (parser is image.parse and image.is_text(start)):
         return ParseCost(int(size * TEXT_BYTE_COST), size * TEXT_COPIES, is_json=False)
     return ParseCost(int(size * FILE_BYTE_COST), size, is_json=False)
+
+
+def json_cost(size: int) -> ParseCost:
+    """What it will take to parse a JSON document of `size` bytes."""
+    return ParseCost(int(size * JSON_BYTE_COST), pixels.working_bytes(size), is_json=True)
 
 
 def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage]:

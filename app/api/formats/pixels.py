@@ -6,6 +6,7 @@ import math
 import operator
 import re
 import threading
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -56,20 +57,64 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
         BadPixels: it is another document, or an image of it is none.
         TooManyImages: there are more than `max_images`.
     """
-    body = body.removeprefix(BYTE_ORDER_MARK)
-    lists = _check_counts(np.frombuffer(body, np.uint8))
-    values = _values(_load(body))
+    if not body or body.isspace():
+        raise MalformedBody(f"The body is empty. {KEYS}")
+    document, lists = load(body)
+    values = _values(document)
     if len(values) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
+    return to_images(values, lists - isinstance(values, Array))
+
+
+def load(body: bytes) -> tuple[Any, int]:
+    """Parse the document in `body`, within the limits on its values.
+
+    Returns:
+        The document, in which lists are `simdjson.Array` and objects `simdjson.Object`; and how
+        many lists begin in it.
+
+    Raises:
+        BodyTooLarge: it has more values than are parsed.
+        MalformedBody: it is no JSON.
+        BadPixels: a number of it is none, or too large for any type.
+    """
+    body = body.removeprefix(BYTE_ORDER_MARK)
+    lists = _check_counts(np.frombuffer(body, np.uint8))
+    if body[:1] not in BEGINNINGS:
+        raise MalformedBody(
+            "The body is not JSON. If it is an image, send it with its own type, such as "
+            "Content-Type: image/png."
+        )
+    if not body.isascii():  # nothing that is read has other characters, and they cost more
+        raise MalformedBody("The body is not JSON in ASCII.")
+    try:
+        with _parsing:
+            return simdjson.Parser().parse(body), lists
+    except (ValueError, RuntimeError):  # for some faults this, for some that
+        if NO_NUMBER.search(body):
+            raise BadPixels("Every pixel is a finite number, from 0 to 255.") from None
+        raise MalformedBody("The body is not JSON.") from None
+
+
+def to_images(values: Array | Sequence[Any], lists: int) -> list[RawImage]:
+    """The images that values of a document stand for: rows, 784 numbers, or text.
+
+    Args:
+        values: As `load` gives them.
+        lists: How many lists there are in them, if no number stands in one too many.
+
+    Raises:
+        BadPixels: one of them stands for no image.
+    """
     images: list[RawImage] = []
-    lists -= isinstance(values, Array)
     for index, value in enumerate(values):
         if isinstance(value, str):
             images.append(image.decode_text(value.encode("utf-8", "replace"), index))
             continue
         numbers, shape = _numbers(value, index)
         lists -= _lists_in(shape)
-        images.append(_levels(numbers, shape, index))
+        size = _height_and_width(shape, index)
+        images.append(to_levels(numbers.reshape(size), index))
     if lists:
         _check_leaves(values)
     return images
@@ -93,25 +138,6 @@ def _check_counts(octets: Gray) -> int:
 def _count(octets: Gray, mark: bytes) -> int:
     """How often `mark` occurs; NumPy takes a tenth of the time of bytes.count."""
     return int(np.count_nonzero(octets == ord(mark)))
-
-
-def _load(body: bytes) -> Any:
-    if body[:1] not in BEGINNINGS:
-        raise MalformedBody(
-            "The body is not JSON. If it is an image, send it with its own type, such as "
-            "Content-Type: image/png."
-        )
-    if not body.isascii():  # nothing that is read has other characters, and they cost more
-        raise MalformedBody("The body is not JSON in ASCII.")
-    try:
-        with _parsing:
-            return simdjson.Parser().parse(body)
-    except (ValueError, RuntimeError):  # for some faults this, for some that
-        if NO_NUMBER.search(body):
-            raise BadPixels("Every pixel is a finite number, from 0 to 255.") from None
-        if not body.strip():
-            raise MalformedBody(f"The body is empty. {KEYS}") from None
-        raise MalformedBody("The body is not JSON.") from None
 
 
 def _values(document: Any) -> Array | list[Any]:
@@ -145,24 +171,27 @@ def _numbers(value: Any, index: int) -> tuple[Numbers, list[int]]:
             raise _uneven(index)
         shape += lengths
         if not isinstance(rows[0][0], Array):
-            return _flat(value, shape, index), shape
+            return flat(value, math.prod(shape), index), shape
         rows = [inner for row in rows for inner in row]
         if set(map(type, rows)) != {Array}:
             raise _uneven(index)
     raise BadPixels(f"Image {index} has lists in lists, {MAX_AXES} deep; an image is rows.")
 
 
-def _flat(value: Array, shape: list[int], index: int) -> Numbers:
-    """All numbers in `value`, whole ones where all are."""
-    numbers: Numbers
+def flat(value: Array, count: int, index: int) -> Numbers:
+    """All `count` numbers in `value`, as whole ones where all are.
+
+    Raises:
+        BadPixels: there are more or fewer, or something else.
+    """
     try:
-        numbers = np.frombuffer(value.as_buffer(of_type="u"), np.uint64)
+        numbers: Numbers = np.frombuffer(value.as_buffer(of_type="u"), np.uint64)
     except (TypeError, ValueError):
         try:
             numbers = np.frombuffer(value.as_buffer(of_type="d"), np.float64)
         except (TypeError, ValueError):
             raise _uneven(index) from None
-    if numbers.size != math.prod(shape):
+    if numbers.size != count:
         raise _uneven(index)
     return numbers
 
@@ -172,7 +201,7 @@ def _lists_in(shape: list[int]) -> int:
     return sum(accumulate(shape[:-1], operator.mul, initial=1))
 
 
-def _check_leaves(values: Array | list[Any]) -> None:
+def _check_leaves(values: Array | Sequence[Any]) -> None:
     """Refuse numbers with lists among them, which simdjson takes for their own numbers."""
     for index, value in enumerate(values):
         rows = [value]
@@ -186,20 +215,22 @@ def _uneven(index: int) -> BadPixels:
     return BadPixels(f"Image {index} has rows of different lengths, or values that are no numbers.")
 
 
-def _levels(numbers: Numbers, shape: list[int], index: int) -> Gray:
-    """Numbers as uint8 [h,w]. 0–255, or 0–1 where none exceeds 1."""
-    height, width = _height_and_width(shape, index)
-    highest = numbers.max()
-    is_whole = numbers.dtype == np.uint64
-    if highest > 255 or not (is_whole or numbers.min() >= 0):
+def to_levels(numbers: NDArray[Any], index: int) -> Gray:
+    """Numbers [h,w] as gray levels: 0–255, or 0–1 where none exceeds 1.
+
+    Raises:
+        BadPixels: a number is not finite or out of range.
+    """
+    highest, kind = numbers.max(), numbers.dtype.kind
+    if not (highest <= 255 and (kind == "u" or numbers.min() >= 0)):
         raise BadPixels(
             f"Image {index} has a value that is not from 0 to 255. Scale it to 0–255 or 0–1."
         )
     if highest <= 1:
         numbers = numbers * 255
-    if not is_whole:
+    if kind == "f":
         numbers = np.rint(numbers)
-    return numbers.astype(np.uint8).reshape(height, width)
+    return numbers.astype(np.uint8)
 
 
 def _height_and_width(shape: list[int], index: int) -> tuple[int, int]:

@@ -1,0 +1,134 @@
+"""The way that all other protocols take: their bodies in, the same predictor, tensors out.
+
+body → decompress → parse → `api.predict` → tensors → body
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.types import Receive
+
+from ..api.formats import ParseCost, joined
+from ..api.options import Options, parse_options
+from ..api.predict import check_json_size, parse_body, predict
+from ..api.services import Services, services_of
+from ..errors import BadParameter, EmptyBatch, TooManyImages
+from ..serving.limits import Lease
+from ..serving.predictor import Prediction, Predictions, RawImage
+from .compression import ENCODINGS, CompressedBody
+
+NO_LABEL = -1
+"""Label of a blank image: tensors have no null."""
+
+
+class Inputs(Protocol):
+    """What a request's body holds, in any protocol."""
+
+    @property
+    def images(self) -> list[RawImage]:
+        """Files or gray levels, in order."""
+
+    @property
+    def normalize(self) -> bool | None:
+        """Whether to normalize them; None leaves it to the query."""
+
+
+Parsed = TypeVar("Parsed", bound=Inputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InferenceBody(Generic[Parsed]):
+    """A body, and how a protocol reads it: parsed as any other (`api.formats.Parseable`)."""
+
+    chunks: list[bytes]
+    read: Callable[[bytes], Parsed]
+    lease: Lease
+
+    def parse(self) -> Parsed:
+        """What it holds. Raises as the protocol says, or as the lease's `check`."""
+        self.lease.check()
+        return self.read(joined(self.chunks))
+
+
+async def infer(
+    request: Request,
+    read: Callable[[bytes], Parsed],
+    cost_of: Callable[[int], ParseCost],
+    *,
+    json_bytes: int | None = None,
+) -> tuple[Parsed, Predictions]:
+    """Answer a request whose body `read` parses.
+
+    Args:
+        request: Its body has not been received yet.
+        read: Body -> what it holds; it may run in a thread.
+        cost_of: Bytes of a body -> what it takes to parse it.
+        json_bytes: Bytes of its JSON; None where all of it is JSON.
+    """
+    services = services_of(request.scope)
+    settings = services.settings
+    options = parse_options(
+        request.scope, deadline_seconds=settings.deadline_seconds, encodings=ENCODINGS
+    )
+    if options.query.include_seen:
+        raise BadParameter("`include` is a parameter of /predict alone.")
+    inputs: list[Parsed] = []
+
+    async def parse(
+        services: Services, chunks: list[bytes], options: Options, lease: Lease, receive: Receive
+    ) -> tuple[Sequence[RawImage], bool]:
+        if options.content_encoding:
+            max_bytes = settings.max_json_bytes if json_bytes is None else settings.max_body_bytes
+            compressed = CompressedBody(chunks, max_bytes, lease)
+            chunks = [await _decompressed(services, compressed, receive)]
+        size = sum(map(len, chunks))
+        check_json_size(size if json_bytes is None else json_bytes, settings)
+        parseable = InferenceBody(chunks, read, lease)
+        parsed = await parse_body(services, parseable, cost_of(size), receive)
+        inputs.append(parsed)
+        normalize = options.query.normalize if parsed.normalize is None else parsed.normalize
+        return parsed.images, normalize
+
+    predictions = await predict(services, request.scope, request.receive, options, parse)
+    return inputs[0], predictions
+
+
+async def _decompressed(services: Services, compressed: CompressedBody, receive: Receive) -> bytes:
+    size = compressed.size
+    body = await parse_body(services, compressed, compressed.cost, receive)
+    compressed.lease.charge_chunk(max(0, len(body) - size))
+    return body
+
+
+def check_count(count: int, max_images: int) -> None:
+    """Refuse a request without images, or with too many, before any is read.
+
+    Raises:
+        EmptyBatch, TooManyImages: it is one.
+    """
+    if not count:
+        raise EmptyBatch("The request holds no image.")
+    if count > max_images:
+        raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
+
+
+def tensors_of(predictions: Sequence[Prediction]) -> dict[str, NDArray[Any]]:
+    """The outputs by name, each with an entry for every image.
+
+    Returns:
+        `label` int64 [n], `NO_LABEL` for a blank; `confidence` float32 [n]; `probabilities` float32
+        [n,10]; `rejected` str [n], the reason not to use the answer, empty where there is none.
+    """
+    labels = [NO_LABEL if one.label is None else one.label for one in predictions]
+    return {
+        "label": np.array(labels, np.int64),
+        "confidence": np.array([one.confidence for one in predictions], np.float32),
+        "probabilities": np.stack([one.probabilities for one in predictions]),
+        "rejected": np.array([str(one.rejected or "") for one in predictions], object),
+    }

@@ -1,0 +1,233 @@
+"""TensorFlow Serving's REST API, of which KServe's V1 protocol is a part.
+
+Images come as rows (`instances`) or as a column (`inputs`): numbers, or `{"b64": …}` of a file.
+Source: https://www.tensorflow.org/tfx/serving/api_rest, and for the wording of errors, which
+clients look at, `http_rest_api_handler.cc` and `json_tensor.cc` of tensorflow/serving.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from simdjson import Array, Object
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..api.formats import json_cost
+from ..api.formats.pixels import load, to_images
+from ..api.response import json_response
+from ..api.services import services_of
+from ..errors import BadPixels, BadRequest, MalformedBody, NotFound
+from ..inference.classifier import Classifier
+from ..serving.predictor import Predictions, RawImage
+from ..vision.normalize import SIDE
+from .inference import check_count, infer, tensors_of
+from .route import ProtocolRoute
+
+TARGET = re.compile(r"([\w.-]{1,128})(?:/versions/(\d{1,18})|/labels/([\w.-]{1,128}))?", re.ASCII)
+"""A model, and its version by number or label; of other names, none could be ours."""
+LIVE_LABEL = "stable"
+SIGNATURE = "serving_default"
+INPUT_NAMES = ("images", "image_bytes")
+"""Names that the one input goes by: the signature's, and that which files have elsewhere."""
+INPUT_TYPE = ("DT_UINT8", (-1, SIDE, SIDE))
+OUTPUT_TYPES = {
+    "label": ("DT_INT64", (-1,)),
+    "confidence": ("DT_FLOAT", (-1,)),
+    "probabilities": ("DT_FLOAT", (-1, 10)),
+    "rejected": ("DT_STRING", (-1,)),
+}
+PREDICT_PATHS = ("/v1/models/{target:path}:predict",)
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+ADDRESSES = "/v1/models/MODEL[/versions/VERSION|/labels/LABEL][:predict|/metadata]"
+
+
+class Target(NamedTuple):
+    """The model that a path names, and its version where it names that."""
+
+    name: str
+    version: int | None
+
+    def is_served_by(self, live: Classifier) -> bool:
+        """Whether `live` is what is named."""
+        return self.name == live.name and self.version in (None, int(live.version))
+
+
+@dataclass(frozen=True, slots=True)
+class PredictInputs:
+    """What a request to predict holds."""
+
+    images: list[RawImage]
+    is_columnar: bool
+    normalize: bool | None = None
+
+
+async def predict(request: Request) -> Response:
+    """Read the images of a request."""
+    services = services_of(request.scope)
+    target = _target(request)
+    _check_served(target, services.registry.live)
+    read = partial(read_inputs, max_images=services.settings.max_images)
+    inputs, predictions = await infer(request, read, json_cost)
+    _check_served(target, predictions.classifier)  # another version may have gone live meanwhile
+    return json_response(_answer(predictions, is_columnar=inputs.is_columnar))
+
+
+async def status(request: Request) -> Response:
+    """Say which version is served, and whether it is ready, as KServe's clients want to know."""
+    services = services_of(request.scope)
+    target, live = _target(request), services.registry.live
+    if not target.is_served_by(live):
+        version = "any versions" if target.version is None else f"version {target.version}"
+        raise NotFound(f"Could not find {version} of model {target.name}")
+    return json_response(
+        {
+            "name": live.name,
+            "ready": services.health.unready_reason() is None,
+            "model_version_status": [
+                {
+                    "version": live.version,
+                    "state": "AVAILABLE",
+                    "status": {"error_code": "OK", "error_message": ""},
+                }
+            ],
+        }
+    )
+
+
+async def metadata(request: Request) -> Response:
+    """Describe the inputs and outputs."""
+    live = services_of(request.scope).registry.live
+    _check_served(_target(request), live)
+    signature = {
+        "inputs": {INPUT_NAMES[0]: _tensor_info(INPUT_NAMES[0], *INPUT_TYPE)},
+        "outputs": {name: _tensor_info(name, *kind) for name, kind in OUTPUT_TYPES.items()},
+        "method_name": "tensorflow/serving/predict",
+    }
+    return json_response(
+        {
+            "model_spec": {"name": live.name, "signature_name": "", "version": live.version},
+            "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
+        }
+    )
+
+
+async def models(request: Request) -> Response:
+    """List the models, as KServe does."""
+    return json_response({"models": [services_of(request.scope).registry.live.name]})
+
+
+async def malformed(request: Request) -> Response:
+    """Refuse what is none of the API's addresses."""
+    raise BadRequest(f"Malformed request: {request.method}; there is {ADDRESSES}.")
+
+
+routes = [
+    *(ProtocolRoute(path, predict, methods=["POST"]) for path in PREDICT_PATHS),
+    ProtocolRoute("/v1/models/{target:path}/metadata", metadata),
+    ProtocolRoute("/v1/models/{target:path}", status),
+    ProtocolRoute("/v1/models", models),
+    ProtocolRoute("/v1/{rest:path}", malformed, methods=METHODS),
+]
+
+
+def read_inputs(body: bytes, *, max_images: int) -> PredictInputs:
+    """The images in a body, in order.
+
+    Raises:
+        MalformedBody: it is no document of this API.
+        EmptyBatch, TooManyImages: there are none, or more than `max_images`.
+        BadPixels: an image is none.
+    """
+    try:
+        document, lists = load(body)
+    except MalformedBody as error:
+        raise MalformedBody(f"JSON Parse error: {error.detail}") from None
+    if not isinstance(document, Object):
+        raise MalformedBody("JSON Value: Is not object")
+    if document.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
+        raise MalformedBody(f'Serving signature name: not found; there is "{SIGNATURE}".')
+    values = _values(document)
+    check_count(len(values), max_images)
+    images = [_image(_named(value), index) for index, value in enumerate(values)]
+    return PredictInputs(to_images(images, lists - 1), is_columnar="inputs" in document)
+
+
+def _values(document: Object) -> Array:
+    """The list of images in a document."""
+    keys = {"instances", "inputs"}.intersection(document)
+    if len(keys) == 2:
+        raise MalformedBody(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+        )
+    if "instances" in keys:
+        values = document["instances"]
+        if not isinstance(values, Array):
+            raise MalformedBody("Excepting 'instances' to be an list/array")
+    elif "inputs" in keys:
+        values = _named(document["inputs"])
+        if not isinstance(values, Array):
+            raise MalformedBody("'inputs' is a list of images, also for one of them.")
+    else:
+        raise MalformedBody("Missing 'inputs' or 'instances' key")
+    return values
+
+
+def _named(value: Any) -> Any:
+    """The value of the one input, where it is given by its name."""
+    if not isinstance(value, Object) or "b64" in value:
+        return value
+    match list(value):
+        case [name] if name in INPUT_NAMES:
+            return value[name]
+        case _:
+            raise MalformedBody(
+                f"JSON object: does not have named input: {INPUT_NAMES[0]}, and it alone"
+            )
+
+
+def _image(value: Any, index: int) -> Any:
+    """The text of a file that is given as such; all else as it is."""
+    if not isinstance(value, Object):
+        return value
+    if list(value) == ["b64"] and isinstance(text := value["b64"], str):
+        return text
+    raise BadPixels(f'Image {index} is an object; there is {{"b64": "…"}}.')
+
+
+def _answer(predictions: Predictions, *, is_columnar: bool) -> dict[str, Any]:
+    columns: dict[str, Any] = dict(tensors_of(predictions.items))
+    columns["rejected"] = columns["rejected"].tolist()
+    if is_columnar:
+        return {"outputs": columns}
+    rows = zip(*columns.values(), strict=True)
+    return {"predictions": [dict(zip(columns, row, strict=True)) for row in rows]}
+
+
+def _target(request: Request) -> Target:
+    match = TARGET.fullmatch(request.path_params["target"])
+    if match is None:
+        raise BadRequest(f"Malformed request: {request.method}; there is {ADDRESSES}.")
+    name, version, label = match.groups()
+    if label not in (None, LIVE_LABEL):
+        raise BadRequest(f"Unrecognized servable version label; there is {LIVE_LABEL}.")
+    return Target(name, None if version is None else int(version))
+
+
+def _check_served(target: Target, live: Classifier) -> None:
+    if not target.is_served_by(live):
+        name, version = target
+        wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+        raise NotFound(f"Servable not found for request: {wanted}")
+
+
+def _tensor_info(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:
+    dimensions = [{"size": str(size), "name": ""} for size in shape]
+    return {
+        "dtype": dtype,
+        "tensor_shape": {"dim": dimensions, "unknown_rank": False},
+        "name": f"{SIGNATURE}_{name}:0",
+    }
