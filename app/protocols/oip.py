@@ -44,12 +44,11 @@ BYTES = "BYTES"
 LENGTH_BYTES = 4
 """Bytes of the length, least significant first, before each element of a binary BYTES tensor."""
 MAX_ID_CHARACTERS = 1024
-CLASSES = 10
 INPUTS = {IMAGES: ("UINT8", [-1, SIDE, SIDE]), IMAGE_BYTES: (BYTES, [-1])}
 OUTPUTS = {
     "label": ("INT64", [-1]),
     "confidence": ("FP32", [-1]),
-    "probabilities": ("FP32", [-1, CLASSES]),
+    "probabilities": ("FP32", [-1, 10]),
     "rejected": (BYTES, [-1]),
 }
 REPEATED = re.compile(r"'[\w.-]{1,128}'( version \d{1,18})?", re.ASCII)
@@ -271,17 +270,16 @@ def _count(name: str, datatype: str, shape: list[Any]) -> int:
         raise MalformedBody(f"A shape is a list of at most {MAX_AXES} whole numbers.")
     if name not in INPUTS:
         raise BadPixels(f"unexpected inference input; there are {', '.join(INPUTS)}")
-    count, *others = shape or [0]
     if name == IMAGES:
-        fits = datatype in NUMBER_TYPES and others in ([SIDE, SIDE], [SIDE, SIDE, 1])
+        fits = datatype in NUMBER_TYPES and shape[1:] in ([SIDE, SIDE], [SIDE, SIDE, 1])
     else:
-        fits = datatype == BYTES and others in ([], [1])
-    if not fits:
+        fits = datatype == BYTES and shape[1:] in ([], [1])
+    if not (fits and shape):
         raise BadPixels(
             f"`{IMAGES}` is {', '.join(NUMBER_TYPES)} of shape [n,28,28] or [n,28,28,1]; "
             f"`{IMAGE_BYTES}` is {BYTES} of shape [n]."
         )
-    return int(count)
+    return int(shape[0])
 
 
 def _listed(data: Any, count: int, lists: int) -> list[RawImage]:
@@ -310,8 +308,6 @@ def _elements(binary: memoryview, count: int) -> list[RawImage]:
     for _ in range(count):
         start = at + LENGTH_BYTES
         at = start + int.from_bytes(binary[at:start], "little")
-        if at > len(binary):
-            break
         elements.append(bytes(binary[start:at]))
     if at != len(binary):
         raise MalformedBody(f"The binary tensor does not hold {count:,} elements of {BYTES}.")
@@ -363,7 +359,7 @@ def _output(output: Any, all_binary: bool) -> RequestedOutput:
     classes = parameters.get("classification", 0)
     if type(classes) is not int or classes < 0 or (classes and name != "probabilities"):
         raise BadParameter("`classification` is a number of digits, and of `probabilities` alone.")
-    return RequestedOutput(name, all_binary if binary is None else binary, min(classes, CLASSES))
+    return RequestedOutput(name, all_binary if binary is None else binary, classes)
 
 
 def _parameters(holder: Mapping[str, Any]) -> dict[str, Any]:

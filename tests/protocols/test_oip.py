@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
+from app.api.formats.pixels import working_bytes
 from app.errors import BadPixels, PayloadError
 from app.protocols.oip import NUMBER_TYPES, OUTPUTS, read_inputs
 from tests.api.calls import SEVEN, services_in
@@ -299,6 +300,7 @@ SHAPES = "`images` is UINT8, INT32, INT64, FP32, FP64 of shape [n,28,28] or [n,2
         ({"inputs": [ONE | {"datatype": "FP16"}]}, SHAPES),
         ({"inputs": [texts(["x"]) | {"datatype": "UINT8"}]}, SHAPES),
         ({"inputs": [texts(["x"], [1, 2])]}, SHAPES),
+        ({"inputs": [texts([]) | {"shape": []}]}, SHAPES),
         ({"inputs": [ONE | {"shape": [2, 28, 28.0]}]}, "A shape is a list of at most 4 whole"),
         ({"inputs": [ONE | {"shape": [2, 28, 28, 1, 1]}]}, "A shape is a list of at most 4 whole"),
         ({"inputs": [ONE | {"shape": [True, 28, 28]}]}, "A shape is a list of at most 4 whole"),
@@ -529,6 +531,30 @@ def test_what_there_is_not(client: TestClient, method: str, path: str, status: i
     assert (response.status_code, response.json().keys()) == (status, {"error"})
 
 
+def test_a_binary_tensor_is_charged_for(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = services_in(client)
+    costs: list[int] = []
+    memory: list[int] = []
+
+    def submit(item: Any, cost: int) -> Any:
+        costs.append(cost)
+        return type(services.parser).submit(services.parser, item, cost)
+
+    def try_acquire(amount: int, **options: int) -> bool:
+        memory.append(amount)
+        return type(working).try_acquire(working, amount, **options)
+
+    working = services.admission.working
+    monkeypatch.setattr(services.parser, "submit", submit)
+    monkeypatch.setattr(working, "try_acquire", try_acquire)
+    body, headers = binary_request(bytes(8 * 28 * 28 * 8), "FP64", [8, 28, 28])
+    assert client.post(INFER, content=body, headers=headers).status_code == 200
+    assert costs == [int(headers[LENGTH]) + 8 * 28 * 28 * 2]
+    assert memory[0] == working_bytes(int(headers[LENGTH])) + 8 * 28 * 28 * 8
+
+
 def test_large_requests_go_to_threads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     services = services_in(client)
     monkeypatch.setattr(services.parser, "inline_cost", 0)
@@ -552,6 +578,9 @@ def images_in(body: bytes, headers: dict[str, str]) -> list[NDArray[np.uint8]]:
 
 
 @given(LEVELS | SHARES)
+@example(np.full((1, 28, 28), 0.0019607844296842813, np.float32)).via(
+    "0.5 of 255 in float32, not in 64"
+)
 @settings(max_examples=50)
 def test_binary_tensors_are_the_same_images_as_json(numbers: NDArray[Any]) -> None:
     shape = [*numbers.shape]

@@ -6,6 +6,7 @@ import gzip
 import json
 import zlib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from app.errors import InternalError, PayloadError
+from app.errors import DeadlineExceeded, InternalError, PayloadError
 from app.main import create_app
+from app.protocols.inference import InferenceBody
 from app.protocols.tfs import read_inputs
+from app.serving.limits import Admission
 from app.settings import Settings
 from tests.api.calls import services_in
 from tests.conftest import png, spoken
@@ -138,6 +141,33 @@ def test_a_compressed_body(client: TestClient, compress: Any) -> None:
     assert response.json()["predictions"][0]["label"] == 6
 
 
+def test_what_comes_out_of_a_compressed_body_is_charged(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bodies = services_in(client).admission.bodies
+    charged: list[int] = []
+
+    def try_acquire(amount: int, **options: int) -> bool:
+        charged.append(amount)
+        return type(bodies).try_acquire(bodies, amount, **options)
+
+    monkeypatch.setattr(bodies, "try_acquire", try_acquire)
+    body = json.dumps({"instances": [ROWS[6]]}).encode()
+    for level, total in ((9, len(body)), (0, len(gzip.compress(body, 0)))):
+        charged.clear()
+        content = gzip.compress(body, level)
+        answer = client.post(AS_IS, content=content, headers={"content-encoding": "gzip"})
+        assert answer.status_code == 200
+        assert (charged[0], sum(charged)) == (len(content), total)
+
+
+def test_parsing_is_not_begun_when_the_deadline_has_passed() -> None:
+    admission = Admission(max_waiting_images=1, body_bytes=1, working_bytes=1)
+    body = InferenceBody([b"{}"], partial(read_inputs, max_images=1), admission.open_lease(0))
+    with pytest.raises(DeadlineExceeded):
+        body.parse()
+
+
 @pytest.mark.parametrize(
     ("document", "expected"),
     [
@@ -213,6 +243,7 @@ def test_another_model_or_version(client: TestClient, target: str, expected: str
         ("POST", "/v1/models/digits:regress"),
         ("POST", "/v1/models/digits"),
         ("POST", "/v1/models/digits/versions/x:predict"),
+        ("POST", "/v1/models/digits/versions/١:predict"),
         ("POST", "/v1/models/:predict"),
         ("POST", "/v1/models/a b:predict"),
         ("POST", "/v1/models/digits:predict/"),
