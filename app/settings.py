@@ -108,10 +108,12 @@ class Settings(BaseSettings):
         Path("models/digits"), description="Folder of the version folders `1`, `2`, …"
     )
     model_version: PositiveInt | None = Field(
-        None, description="Serve this version and no other. Unset: the highest there is."
+        None,
+        description="Serve this version and no other. Unset: the one that `live.json` in "
+        "`models_dir` names, which `training.promote` writes; without that file, the highest.",
     )
     reload_seconds: PositiveFloat = Field(
-        5.0, description="Seconds between looks for a newer version in `models_dir`."
+        5.0, description="Seconds between looks at which version in `models_dir` is to be served."
     )
 
     max_body_bytes: PositiveInt = Field(

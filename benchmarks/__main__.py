@@ -15,7 +15,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from app.inference.registry import newest
+from app.inference.registry import version_to_serve
 from benchmarks import bars, digits, machine, report, worst, wrk
 from benchmarks.peers.catalog import PEERS, Peer
 from benchmarks.peers.environments import InstallError, install
@@ -75,7 +75,7 @@ def _parse() -> argparse.Namespace:
     )
     names, worst_names = [peer.name for peer in PEERS], [case.name for case in worst.CASES]
     parser.add_argument("--models", type=Path, default=Path("models/digits"))
-    parser.add_argument("--version", help="of the model, for every server; default: the newest")
+    parser.add_argument("--version", help="of the model, for every server; default: the live one")
     parser.add_argument("--data", type=Path, help="an mnist.npz; default: DIGITS_DATA")
     parser.add_argument("--only", nargs="*", choices=PARTS, metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--peers", nargs="*", choices=names, metavar="NAME", help=", ".join(names))
@@ -102,7 +102,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         parts = QUICK_PARTS if quick else PARTS
     return Plan(
         options.models,
-        options.version or newest(options.models).name,
+        options.version or version_to_serve(options.models).name,
         parts=parts,
         rounds=options.rounds or (1 if quick else 3),
         seconds=options.seconds or (2 if quick else 3),

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from app.inference.loading import load
-from app.inference.registry import newest
+from app.inference.registry import version_to_serve
 from tests.faults import test_images, test_json, test_transport
 from tests.faults.server import Server, request, serving, wait_until
 
@@ -97,7 +97,7 @@ def functions(folder: Path) -> list[int]:
 
 def run(models_dir: Path, seconds: float, swaps: int) -> dict[str, Any]:
     """Serve under the traffic for so many seconds and return what is left behind."""
-    origin = newest(models_dir)
+    origin = version_to_serve(models_dir)
     outcomes: Counter[str] = Counter()
     samples: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as folder:

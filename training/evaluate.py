@@ -87,8 +87,12 @@ class Folder:
     def files(self, images: Sequence[bytes]) -> Answers:
         """Classify encoded images; a blank has equal probabilities and is rejected."""
         normalized = [normalize(decode(image).gray) for image in images]
-        answers = self.arrays(np.stack([image.digit for image in normalized]))
         blank = np.array([image.box is None for image in normalized])
+        return self.normalized(np.stack([image.digit for image in normalized]), blank)
+
+    def normalized(self, images: Images, blank: NDArray[np.bool_]) -> Answers:
+        """Classify images [n,28,28] that were normalized; `blank` [n] are those without ink."""
+        answers = self.arrays(images)
         answers.probabilities[blank] = 0.1
         return Answers(answers.probabilities, answers.accepted & ~blank)
 

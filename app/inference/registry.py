@@ -1,7 +1,8 @@
 """The registry: the version folders on disk, and the classifier of the live version.
 
-A newer version is loaded beside the live one and replaces it in one assignment, so that no request
-waits and every response is of one version. If it fails, the live one stays; `rejected` says why.
+The version to serve is the pinned one, else the pointer's, else the highest. If it is not the live
+one, it is loaded beside it and replaces it in one assignment, so that no request waits and every
+response is of one version. If it fails, the live one stays; `rejected` says why.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 import structlog
 
 from ..errors import ModelError, NotReady
+from . import pointer
 from .classifier import Classifier
 
 log = structlog.get_logger()
@@ -23,12 +25,15 @@ UNREADABLE = "a file can't be read."
 Stamp = tuple[tuple[Path, int, int], ...]
 
 
-def newest(models_dir: Path, pinned: int | None = None) -> Path:
-    """Return the folder of the highest version in `models_dir`, or of the pinned one.
+def version_to_serve(models_dir: Path, pinned: int | None = None) -> Path:
+    """Return the folder of the pinned version, else of the pointer's, else of the highest.
 
     Raises:
-        ModelError: There is no such folder.
+        ModelError: There is no such folder, or the pointer is damaged.
     """
+    wanted = pinned
+    if wanted is None and (live := pointer.read(models_dir)):
+        wanted = live.version
     try:
         numbers = sorted(
             int(path.name)
@@ -37,11 +42,11 @@ def newest(models_dir: Path, pinned: int | None = None) -> Path:
         )
     except OSError as error:
         raise ModelError(f"{models_dir}: no such folder of model versions.") from error
-    if pinned is not None:
-        numbers = [number for number in numbers if number == pinned]
+    if wanted is not None:
+        numbers = [number for number in numbers if number == wanted]
     if not numbers:
-        wanted = "no version" if pinned is None else f"no version {pinned}"
-        raise ModelError(f"{models_dir}: there is {wanted} in it.")
+        missing = "no version" if wanted is None else f"no version {wanted}"
+        raise ModelError(f"{models_dir}: there is {missing} in it.")
     return models_dir / str(numbers[-1])
 
 
@@ -55,10 +60,10 @@ def _stamp(folder: Path) -> Stamp:
 
 
 class ModelRegistry:
-    """Hold the live classifier, and replace it when a newer version appears on disk.
+    """Hold the live classifier, and replace it when another version is to be served.
 
     Attributes:
-        rejected: Why the newest version on disk is not the live one, or None if it is.
+        rejected: Why the version to serve is not the live one, or None if it is.
     """
 
     def __init__(
@@ -97,12 +102,12 @@ class ModelRegistry:
         return self._live
 
     async def start(self) -> None:
-        """Load the newest version.
+        """Load the version to serve.
 
         Raises:
             ModelError: It may not be served.
         """
-        folder = newest(self.models_dir, self.pinned)
+        folder = version_to_serve(self.models_dir, self.pinned)
         self._live = await asyncio.to_thread(self._load, folder)
         await asyncio.to_thread(gc.collect)  # a SavedModel holds itself in cycles
 
@@ -113,10 +118,10 @@ class ModelRegistry:
             await self.refresh()
 
     async def refresh(self) -> None:
-        """Load the newest version, unless it is live or has failed and not changed since."""
+        """Load the version to serve, unless it is live or has failed and not changed since."""
         place = self.models_dir
         try:
-            place = newest(self.models_dir, self.pinned)
+            place = version_to_serve(self.models_dir, self.pinned)
             if place.name == self.live.version:
                 self._failed = self.rejected = None
                 return

@@ -10,8 +10,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from app.errors import ModelError, NotReady
+from app.inference import pointer
 from app.inference.classifier import Classifier, Thresholds
-from app.inference.registry import ModelRegistry, newest
+from app.inference.pointer import Pointer
+from app.inference.registry import ModelRegistry, version_to_serve
 from tests.conftest import no_rows
 
 
@@ -38,28 +40,47 @@ def classifier(folder: Path) -> Classifier:
     ],
     ids=["one", "numbers, not names", "pinned", "others are no versions"],
 )
-def test_newest(tmp_path: Path, names: list[str], pinned: int | None, expected: str) -> None:
-    assert newest(folders(tmp_path, *names), pinned) == tmp_path / expected
+def test_the_version_to_serve(
+    tmp_path: Path, names: list[str], pinned: int | None, expected: str
+) -> None:
+    assert version_to_serve(folders(tmp_path, *names), pinned) == tmp_path / expected
 
 
 @pytest.mark.parametrize(
     ("names", "pinned", "says"),
     [([], None, "no version"), (["1"], 2, "no version 2"), (["x"], None, "no version")],
 )
-def test_no_newest(tmp_path: Path, names: list[str], pinned: int | None, says: str) -> None:
+def test_no_version_to_serve(
+    tmp_path: Path, names: list[str], pinned: int | None, says: str
+) -> None:
     with pytest.raises(ModelError, match=says):
-        newest(folders(tmp_path, *names), pinned)
+        version_to_serve(folders(tmp_path, *names), pinned)
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no such folder"):
-        newest(tmp_path / "gone")
+        version_to_serve(tmp_path / "gone")
 
 
 def test_a_file_is_no_version(tmp_path: Path) -> None:
     folders(tmp_path, "1")
     (tmp_path / "2").touch()
-    assert newest(tmp_path) == tmp_path / "1"
+    assert version_to_serve(tmp_path) == tmp_path / "1"
+
+
+@pytest.mark.parametrize(("pinned", "expected"), [(None, "4"), (1, "1"), (6, "6")])
+def test_the_pointer_goes_before_the_highest_and_the_pin_before_the_pointer(
+    tmp_path: Path, pinned: int | None, expected: str
+) -> None:
+    pointer.write(folders(tmp_path, "1", "4", "6"), Pointer(version=4))
+    assert version_to_serve(tmp_path, pinned) == tmp_path / expected
+
+
+def test_a_pin_needs_no_sound_pointer(tmp_path: Path) -> None:
+    (folders(tmp_path, "1") / pointer.FILE).write_text("{")
+    assert version_to_serve(tmp_path, 1) == tmp_path / "1"
+    with pytest.raises(ModelError, match="damaged"):
+        version_to_serve(tmp_path)
 
 
 def watching(models: Path, **options: Any) -> tuple[ModelRegistry, list[bool], list[str]]:
@@ -240,3 +261,56 @@ def test_the_watch_looks_until_it_is_cancelled(tmp_path: Path) -> None:
             await watch
 
     run(scene())
+
+
+def test_the_registry_follows_the_pointer(tmp_path: Path) -> None:
+    registry, reloads, loaded = watching(folders(tmp_path, "1", "2"))
+    pointer.write(tmp_path, Pointer(version=1))
+
+    async def scene() -> None:
+        await registry.start()
+        folders(tmp_path, "3")
+        await registry.refresh()
+        assert registry.live.version == "1"
+        for version in (2, 1):
+            pointer.write(tmp_path, Pointer(version=version))
+            await registry.refresh()
+            assert registry.live.version == str(version)
+
+    run(scene())
+    assert loaded == ["1", "2", "1"]
+    assert reloads == [True, True]
+
+
+def test_a_pointer_that_leads_nowhere_leaves_the_live_version(tmp_path: Path) -> None:
+    registry, reloads, _ = watching(folders(tmp_path, "1", "2"))
+    (tmp_path / "2" / "bad").touch()
+    pointer.write(tmp_path, Pointer(version=1))
+
+    async def scene() -> None:
+        await registry.start()
+        pointer.write(tmp_path, Pointer(version=2))
+        await registry.refresh()
+        assert registry.rejected == "Version 2: 2 is bad"
+        pointer.write(tmp_path, Pointer(version=9))
+        await registry.refresh()
+        assert registry.rejected == "The models: there is no version 9 in it."
+        (tmp_path / pointer.FILE).write_text("{")
+        await registry.refresh()
+        assert registry.rejected is not None
+        assert registry.rejected.startswith("The models: live.json is damaged")
+        assert registry.live.version == "1"
+        pointer.write(tmp_path, Pointer(version=1))
+        await registry.refresh()
+        assert registry.rejected is None
+
+    run(scene())
+    assert reloads == [False, False, False]
+
+
+def test_a_damaged_pointer_is_no_start(tmp_path: Path) -> None:
+    (folders(tmp_path, "1") / pointer.FILE).write_text("{")
+    registry, _, loaded = watching(tmp_path)
+    with pytest.raises(ModelError, match="damaged"):
+        asyncio.run(registry.start())
+    assert loaded == []

@@ -6,28 +6,13 @@ import sys
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from training import evaluate, export, train
 
 # Keras 3.15 saving weights under NumPy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-
-
-@pytest.fixture(scope="module")
-def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write scikit-learn's 8×8 digits as MNIST's are: 20 pixels in the middle of 28."""
-    bunch = load_digits()
-    gray = (bunch.images * 15.9).astype(np.uint8)
-    images = np.stack([np.pad(cv2.resize(image, (20, 20)), 4) for image in gray])
-    labels = bunch.target.astype(np.uint8)
-    path = tmp_path_factory.mktemp("data") / "digits.npz"
-    parts = {"x_train": images[:1400], "y_train": labels[:1400]}
-    np.savez(path, **parts, x_test=images[1400:], y_test=labels[1400:])
-    return path
 
 
 def arguments(data: Path, folder: Path, *more: str) -> list[str]:
