@@ -1,5 +1,6 @@
 """Plots of a run. Each function writes a PNG at `path`; equal input gives equal bytes."""
 
+from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,11 @@ def mistakes(images: Images, labels: Labels, probabilities: Floats, path: Path) 
     _grid(images[worst], titles, [True] * len(worst), side=6, path=path)
 
 
+def differences(images: Images, titles: list[str], wrong: list[bool], path: Path) -> None:
+    """Plot the images that two versions answer differently; those that are `wrong` in orange."""
+    _grid(images, titles, wrong, side=max(1, ceil(sqrt(len(images)))), path=path)
+
+
 def reliability(curves: dict[str, Reliability], path: Path) -> None:
     """Plot the accuracy of answers by their confidence, one curve a data set."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
@@ -89,7 +95,7 @@ def bars(values: dict[str, float], title: str, path: Path) -> None:
 
 def _grid(images: Images, titles: list[str], wrong: list[bool], side: int, path: Path) -> None:
     figure = Figure(figsize=(side * 1.1, side * 1.25), layout="constrained")
-    for place, cell in enumerate(figure.subplots(side, side).flat):
+    for place, cell in enumerate(figure.subplots(side, side, squeeze=False).flat):
         cell.axis("off")
         if place < len(images):
             cell.imshow(images[place], cmap="gray_r", vmin=0, vmax=255)

@@ -56,10 +56,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an entry was left out, or is suspicious."""
+    """Why an entry was left out; `found` is its label, if that is why."""
 
     name: str
     reason: str
+    found: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.found!r}" if self.found else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ class LabelledImages:
         """Say in a line each what should be known before the images are used."""
         reasons = Counter(problem.reason for problem in self.problems)
         for reason, count in reasons.most_common():
-            names = [problem.name for problem in self.problems if problem.reason == reason]
+            names = [str(problem) for problem in self.problems if problem.reason == reason]
             more = ", …" if count > EXAMPLES else ""
             yield f"left out, {count}: {reason} ({', '.join(names[:EXAMPLES])}{more})"
         if self.blank.any():
@@ -186,8 +190,8 @@ def _labelled(entries: Iterable[Entry], problems: list[Problem]) -> Iterator[Ent
         if _is_label(entry.label):
             yield entry
         else:
-            shown = f"label {entry.label[:20]!r} is no digit" if entry.label else "no label"
-            problems.append(Problem(entry.name, shown))
+            reason = "the label is none of 0 to 9" if entry.label else "no label"
+            problems.append(Problem(entry.name, reason, found=entry.label[:20]))
 
 
 def _without_copies(

@@ -77,7 +77,8 @@ def test_what_is_left_out_is_said(ten: Path) -> None:
     assert read.blank.sum() == 1
     assert len(read.digits) == 9
     assert list(read.words()) == [
-        "left out, 4: label 'seven' is no digit (seven/a.png, seven/b.png, seven/c.png, …)",
+        "left out, 4: the label is none of 0 to 9 (seven/a.png: 'seven', seven/b.png: 'seven', "
+        "seven/c.png: 'seven', …)",
         "left out, 2: copies of an image with different labels (5/contrary.png, 6/a.png)",
         "left out, 1: a file has 1 to 33,554,432 bytes (2/empty.png)",
         "left out, 1: a copy of another (1/copy.png)",
@@ -96,7 +97,7 @@ def test_rows_without_a_file_or_a_digit_are_left_out(ten: Path) -> None:
     assert len(read) == 10
     assert [(problem.name, problem.reason) for problem in read.problems] == [
         ("gone.png", "No such file or directory"),
-        ("4/a.png", "label '1977' is no digit"),
+        ("4/a.png", "the label is none of 0 to 9"),
         ("4/a.png", "no label"),
         ("..", "Is a directory"),
         ("4/a.png", "no label"),
