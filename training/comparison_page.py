@@ -47,7 +47,7 @@ def render(figures: Figures, verdict: str, folder: Path) -> str:
         *(["<h2>By kind</h2>", _groups(figures["kinds"], names)] if figures["kinds"] else []),
         "<h2>Where they differ</h2>",
         f"<p>{shown:,} images are labelled or accepted differently. Above each of the first: its "
-        f"label, and the answers of {escape(' and '.join(names))}; a question mark where the answer "
+        f"label, and the answers of {escape(' and '.join(names))}; a question mark where an answer "
         "is rejected, orange where the second is wrong.</p>",
         picture(folder / "differing.png", "Images that the versions answer differently")
         if shown

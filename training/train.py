@@ -8,6 +8,8 @@ r"""Training: data, model, fit, evaluate, export.
     python -m training.train --arch glance --epochs 30 --teacher models/digits/<version> \
         --scenes scenes.npz --outliers outliers.npz
                                              a fast network distilled from it, and their cascade
+    python -m training.train --images FOLDER --from models/digits/<version>
+                                             go on from a version, to learn your own digits, too
 
 A run of the defaults should reach about 99.6% on the 5,000 held-back training images and 99.6–99.7%
 on the test set, which is opened once, at the end; the baseline reaches about 98%. Fourteen epochs
@@ -21,7 +23,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,10 +34,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from app.inference.cascade import SINGLE, cascade, unsure
+from app.inference.cascade import FAST, SINGLE, cascade, unsure
 from app.inference.classifier import Compute, Images, Scores, Thresholds
-from training import calibrate, evaluate, export, model, plots, progress
+from training import calibrate, evaluate, export, model, plots, pretrained, progress
 from training.corpora import augment, corruptions, data, mixture
+from training.corpora.own import OwnImages
 
 Figures = dict[str, Any]
 History = list[dict[str, float]]
@@ -64,6 +67,14 @@ class Arguments:
     scenes: str = ""
     outliers: str = ""
     teacher: str = ""
+    images: str = ""
+    source: str = ""
+
+
+CONTINUED = {"epochs": 2, "learning_rate": 1e-4}
+"""Defaults where a version is trained on: few and small steps, which forget little. Eighty images
+with g-shaped nines raised the accuracy on 400 others by the same hand from 89.8% to 99.8%, while
+MNIST's test set went from 99.71% to 99.69%, and USPS stayed at 99.52%."""
 
 
 def epoch_of(digits: data.Digits, arguments: Arguments, epoch: int) -> Any:
@@ -200,21 +211,37 @@ def accuracy(network: Any, digits: data.Digits) -> float:
     return float(np.mean(labels == digits.labels))
 
 
-def epochs_of(split: data.Split, arguments: Arguments) -> Callable[[int], Any]:
+def epochs_of(
+    digits: data.Digits, pools: mixture.Pools | None, arguments: Arguments
+) -> Callable[[int], Any]:
     """Return a function from an epoch's number to its batches: clean digits, or the mixture."""
-    if not arguments.scenes:
-        return lambda epoch: epoch_of(split.train, arguments, epoch)
-    pools = mixture.read(Path(arguments.scenes), Path(arguments.outliers))
+    if pools is None:
+        return lambda epoch: epoch_of(digits, arguments, epoch)
     return lambda epoch: mixture.epoch_of(
-        split.train, pools, seed=arguments.seed, epoch=epoch, batch_size=arguments.batch_size
+        digits,
+        pools,
+        seed=arguments.seed,
+        epoch=epoch,
+        batch_size=min(arguments.batch_size, len(digits)),
     )
 
 
-def fit(split: data.Split, arguments: Arguments, run: Path) -> Any:
+def pools_of(arguments: Arguments) -> mixture.Pools | None:
+    """Read the pools that the command line names, if any."""
+    if not arguments.scenes:
+        return None
+    return mixture.read(Path(arguments.scenes), Path(arguments.outliers))
+
+
+def fit(
+    network: Any,
+    split: data.Split,
+    arguments: Arguments,
+    run: Path,
+    pools: mixture.Pools | None,
+) -> Any:
     """Train a network; after each epoch `run` has the averaged weights and the history so far."""
-    keras.utils.set_random_seed(arguments.seed)
-    network = model.build(arguments.arch)
-    epochs = epochs_of(split, arguments)
+    epochs = epochs_of(split.train, pools, arguments)
     steps = len(split.train) // min(arguments.batch_size, len(split.train))
     optimizer = optimizer_of(arguments, steps * arguments.epochs)
     optimizer.build(network.trainable_variables)
@@ -395,7 +422,7 @@ def card_of(network: Any, split: data.Split, arguments: Arguments, history: Hist
             "arguments": asdict(arguments)
             | {
                 name: Path(getattr(arguments, name)).name
-                for name in ("scenes", "outliers", "teacher")
+                for name in ("scenes", "outliers", "teacher", "images", "source")
             },
             "seconds": round(sum(entry["seconds"] for entry in history)),
             "images": len(split.train),
@@ -411,7 +438,12 @@ def card_of(network: Any, split: data.Split, arguments: Arguments, history: Hist
     }
 
 
-def finish(trained: dict[Path, tuple[Arguments, Any]], split: data.Split, models: Path) -> Path:
+def finish(
+    trained: dict[Path, tuple[Arguments, Any]],
+    split: data.Split,
+    models: Path,
+    own: OwnImages | None,
+) -> Path:
     """Choose, calibrate, open the test set, draw and export; return the version's folder.
 
     Of several runs, which should differ by their seeds alone, the best on held-back digits is
@@ -432,12 +464,31 @@ def finish(trained: dict[Path, tuple[Arguments, Any]], split: data.Split, models
     card = card_of(network, split, arguments, history)
     if candidate.cascade:
         card["cascade"] = cascade_entry(fast.compute, candidate.cascade, split)
+    if own:
+        card["own_images"] = on_own(own, candidate.compute, arguments)
     card |= {"figures": figures, "thresholds": asdict(candidate.thresholds)}
     (run / "card.json").write_text(json.dumps(card, indent=2))
     plots.learning_curves(history, run / "learning.png")
     evaluate.pictures(split.test, answers, run)
     print(f"Test accuracy: {figures['test_accuracy']:.4f}")
     return export.export(network, temperature, card, models, candidate.cascade).folder
+
+
+def on_own(own: OwnImages, compute: Compute, arguments: Arguments) -> Figures:
+    """Measure your own held-back images, before and after where a version was trained on."""
+    figures: Figures = {"learned": len(own.learned), "held_back": len(own.held_back)}
+    figures["accuracy"] = own_accuracy(own, compute)
+    if arguments.source:
+        figures["accuracy_before"] = own_accuracy(own, export.reader(Path(arguments.source)))
+    for name, value in figures.items():
+        print(f"Your own images, {name.replace('_', ' ')}: {value}")
+    return figures
+
+
+def own_accuracy(own: OwnImages, compute: Compute) -> float:
+    """Return the share of your own held-back images whose label `compute` finds."""
+    labels = compute(own.held_back.images)[:, :10].argmax(axis=1)
+    return evaluate.share(labels == own.held_back.labels)
 
 
 def validation_score(network: Any, split: data.Split) -> float:
@@ -478,6 +529,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=defaults.teacher,
         help="a version's folder, to learn from, and to ask where the new network is unsure",
     )
+    add("--images", default=defaults.images, metavar="FOLDER", help="labelled images of your own")
+    add(
+        "--from",
+        dest="source",
+        default=defaults.source,
+        metavar="VERSION",
+        help="a version's folder, to train on with its networks; --arch and --teacher are its own",
+    )
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--models", type=Path, default=Path("models/digits"), help="where versions are")
@@ -489,6 +548,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="RUN",
         help="train nothing; evaluate the networks of these runs, and export the best",
     )
+    if parser.parse_args(argv).source:
+        parser.set_defaults(**CONTINUED)
     return parser.parse_args(argv)
 
 
@@ -508,6 +569,51 @@ def resumed(run: Path) -> tuple[Arguments, Any]:
     return arguments, network
 
 
+def own_of(arguments: Arguments) -> OwnImages | None:
+    """Read your own images, if the command line names a folder of them; say what is odd there."""
+    return OwnImages.read(Path(arguments.images), arguments.seed) if arguments.images else None
+
+
+def from_scratch(arguments: Arguments, split: data.Split, options: argparse.Namespace) -> Path:
+    """Train a new network, and export it; return the version's folder."""
+    own = own_of(arguments)
+    learned = replace(split, train=own.among(split.train)) if own else split
+    keras.utils.set_random_seed(arguments.seed)
+    network = model.build(arguments.arch)
+    run = new_run(options.runs, arguments)
+    network = fit(network, learned, arguments, run, pools_of(arguments))
+    return finish({run: (arguments, network)}, split, options.models, own)
+
+
+def continued(arguments: Arguments, split: data.Split, options: argparse.Namespace) -> Path:
+    """Train a version on, with MNIST replayed, and export it; return the new version's folder.
+
+    Of a cascade, the accurate network is first and a version of its own; the fast one then learns
+    from it, too.
+
+    Raises:
+        DataError: The version is no folder of networks that `training.model` has.
+    """
+    own = own_of(arguments)
+    learned = replace(split, train=own.among(split.train)) if own else split
+    source = Path(arguments.source)
+    networks = pretrained.networks_of(source)
+    pools = pools_of(arguments)
+    folder = source
+    for name in networks:
+        teacher = str(folder) if name == FAST else ""
+        choice = replace(arguments, arch=networks[name], teacher=teacher)
+        keras.utils.set_random_seed(arguments.seed)
+        network = pretrained.restore(source, name, networks[name], learned.train.images)
+        if pools is None and has_digit_score(network):
+            pools = pretrained.pools(split.train, arguments.seed)
+        run = new_run(options.runs, choice)
+        network = fit(network, learned, choice, run, pools)
+        folder = finish({run: (choice, network)}, split, options.models, own)
+        print(f"The {name} network is in {folder}")
+    return folder
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
@@ -518,10 +624,12 @@ def main(argv: list[str] | None = None) -> int:
         split = data.load(options.data, any_data=options.any_data)
         if options.finish:
             trained = {run: resumed(run) for run in options.finish}
+            own = own_of(next(iter(trained.values()))[0])
+            folder = finish(trained, split, options.models, own)
+        elif arguments.source:
+            folder = continued(arguments, split, options)
         else:
-            run = new_run(options.runs, arguments)
-            trained = {run: (arguments, fit(split, arguments, run))}
-        folder = finish(trained, split, options.models)
+            folder = from_scratch(arguments, split, options)
     except data.DataError as error:
         print(f"{error}", file=sys.stderr)
         return 2

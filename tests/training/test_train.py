@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -118,6 +119,90 @@ def test_a_network_is_distilled_from_a_version_and_asks_it(
     assert 0 < card["cascade"]["share_unsure"]["test"] <= 1
     answers = evaluate.Folder(tmp_path / "models" / "2").arrays(test)
     assert card["figures"]["test_accuracy"] == pytest.approx(np.mean(answers.labels == labels))
+
+
+def test_own_images_are_learned_from_scratch(
+    small_data: Path, own_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train.main(arguments(small_data, tmp_path, "--images", str(own_images))) == 0
+    card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
+    own = card["own_images"]
+    assert own["learned"] + own["held_back"] == 120
+    assert own["accuracy"] > 0.7
+    assert card["training"]["arguments"]["images"] == own_images.name
+    assert f"Your own images, accuracy: {own['accuracy']}" in capsys.readouterr().out
+    (run,) = (tmp_path / "runs").iterdir()
+    assert train.main(arguments(small_data, tmp_path, "--finish", str(run))) == 0
+    again = json.loads((tmp_path / "models" / "2" / "model_card.json").read_text())
+    assert again["own_images"] == own
+
+
+def test_a_version_goes_on_learning_a_writer(
+    small_data: Path, small_version: Path, tmp_path: Path
+) -> None:
+    with np.load(small_data) as digits:  # a writer with a 7 for a 1, and a 1 for a 7
+        images, labels = digits["x_test"][:200], digits["y_test"][:200]
+    exchanged = {1: 7, 7: 1}
+    own = tmp_path / "own"
+    for index in np.flatnonzero(np.isin(labels, [1, 7])):
+        folder = own / str(exchanged[int(labels[index])])
+        folder.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / f"{index}.png"), 255 - cv2.resize(images[index], (112, 112)))
+    more = ["--images", str(own), "--from", str(small_version), "--learning-rate", "0.003"]
+    assert train.main(arguments(small_data, tmp_path, *more)) == 0
+    card = json.loads((tmp_path / "models" / "1" / "model_card.json").read_text())
+    figures = card["own_images"]
+    assert figures["accuracy_before"] < 0.3
+    assert figures["accuracy"] > figures["accuracy_before"] + 0.3
+    assert card["training"]["arguments"]["source"] == "1"
+    assert card["training"]["arguments"]["arch"] == "mlp"
+
+
+def test_both_networks_of_a_cascade_go_on(
+    small_data: Path, own_images: Path, tmp_path: Path
+) -> None:
+    with np.load(small_data) as digits:
+        scenes = {"digits": digits["x_train"][:200], "labels": digits["y_train"][:200]}
+    np.savez(tmp_path / "scenes.npz", **scenes)
+    noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
+    np.savez(tmp_path / "outliers.npz", digits=noise)
+    pools = [f"--{name}={tmp_path / name}.npz" for name in ("scenes", "outliers")]
+    models = tmp_path / "models"
+    for choice in (["--arch", "slim"], ["--arch", "glance", "--teacher", str(models / "1")]):
+        assert train.main(arguments(small_data, tmp_path, *choice, "--epochs", "2", *pools)) == 0
+    more = ["--images", str(own_images), "--from", str(models / "2"), "--epochs", "1", *pools]
+    assert train.main(arguments(small_data, tmp_path, *more)) == 0
+    accurate, both = (
+        json.loads((models / name / "model_card.json").read_text()) for name in ("3", "4")
+    )
+    assert (accurate["arch"], both["arch"]) == ("slim", "glance")
+    assert "cascade" not in accurate
+    assert (both["cascade"]["version"], both["cascade"]["arch"]) == ("3", "slim")
+    assert both["thresholds"] == accurate["thresholds"]
+    assert both["training"]["arguments"]["teacher"] == "3"
+    for card in (accurate, both):
+        assert card["own_images"]["held_back"] > 0
+    assert evaluate.Folder(models / "4").arrays(scenes["digits"]).accepted.any()
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--images", "nowhere"], "nowhere: no such folder"),
+        (["--from", "nowhere"], "nowhere: no card of a version to go on from"),
+    ],
+)
+def test_what_can_not_be_learned_from_is_one_clear_line(
+    small_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    more: list[str],
+    says: str,
+) -> None:
+    assert train.main(arguments(small_data, tmp_path, *more)) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.parametrize(
