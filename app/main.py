@@ -21,6 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from .api import openapi
+from .api.feedback import FeedbackEndpoint
 from .api.formats import parse_all
 from .api.middleware import ApiKeyMiddleware, TelemetryMiddleware, read_key_hashes
 from .api.pages import page_files, pages
@@ -37,6 +38,7 @@ from .observe.logs import configure_logging, native_lines
 from .observe.metrics import Metrics, shared_folder
 from .protocols import oip, tfs
 from .server.shutdown import Drain
+from .serving.feedback import FeedbackFolder
 from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
@@ -86,31 +88,48 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = Settings()
         configure_logging(json=settings.log_json)
     metrics = Metrics(shared_folder(), version=VERSION, reasons=Rejection)
+    feedback = feedback_folder(settings)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = Application(
         title="Digits",
         version=VERSION,
         description=DESCRIPTION,
-        lifespan=partial(lifespan, settings=settings, metrics=metrics),
+        lifespan=partial(lifespan, settings=settings, metrics=metrics, feedback=feedback),
         docs_url=None,
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.openapi = partial(openapi.document, app, locked=bool(hashes))  # type: ignore[method-assign]
-    add_routes(app)
+    app.openapi = partial(  # type: ignore[method-assign]
+        openapi.document, app, locked=bool(hashes), feedback=feedback is not None
+    )
+    add_routes(app, feedback)
     for error in (DigitsError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, handle_error)
     add_middleware(app, settings, metrics, hashes)
     return app
 
 
-def add_routes(app: FastAPI) -> None:
-    """`/predict` as plain ASGI and the other protocols, before FastAPI's routes."""
-    predict = PredictEndpoint()
+def feedback_folder(settings: Settings) -> FeedbackFolder | None:
+    """Where feedback is kept, if it is on."""
+    if settings.feedback_dir is None:
+        return None
+    return FeedbackFolder(
+        settings.feedback_dir,
+        max_bytes=settings.feedback_bytes,
+        max_seconds=settings.feedback_days * 86_400,
+    )
+
+
+def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
+    """Plain ASGI and the other protocols, before FastAPI's routes."""
+    endpoints: list[PredictEndpoint | FeedbackEndpoint] = [PredictEndpoint()]
+    if feedback:
+        endpoints.append(FeedbackEndpoint(feedback))
     app.router.routes[:0] = [
         *(
-            Route(path, predict, methods=["POST"], include_in_schema=False)
-            for path in (predict.path, predict.path + "/")
+            Route(path, endpoint, methods=["POST"], include_in_schema=False)
+            for endpoint in endpoints
+            for path in (endpoint.path, endpoint.path + "/")
         ),
         *tfs.routes,
         *oip.routes,
@@ -139,7 +158,7 @@ def add_middleware(
 
 @asynccontextmanager
 async def lifespan(
-    app: FastAPI, *, settings: Settings, metrics: Metrics
+    app: FastAPI, *, settings: Settings, metrics: Metrics, feedback: FeedbackFolder | None
 ) -> AsyncIterator[dict[str, Services]]:
     """Load the model, start the threads, watch for a newer version; then the same backwards."""
     cv2.setNumThreads(1)  # the worker threads are the parallelism
@@ -162,6 +181,9 @@ async def lifespan(
             asyncio.create_task(registry.watch(settings.reload_seconds)),
             asyncio.create_task(metrics.keep_flushed()),
         ]
+        if feedback:
+            tasks.append(asyncio.create_task(feedback.keep_pruned()))
+            metrics.expect_requests(FeedbackEndpoint.path, "POST", FeedbackEndpoint.statuses)
         report_levels(metrics, services)
         drain.started = True
         log.info("model is live", name=registry.live.name, version=registry.live.version)

@@ -223,6 +223,20 @@ class Settings(BaseSettings):
     trusted_proxies: str = Field(
         "127.0.0.1", description="Addresses whose `X-Forwarded-*` is believed, comma-separated."
     )
+    feedback_dir: Path | None = Field(
+        None,
+        description="Folder in which `POST /feedback` keeps pictures with their labels; it must "
+        "exist. Unset: there is no feedback.",
+    )
+    feedback_bytes: int = Field(
+        64 * MIB,
+        ge=MIB,
+        description="Bytes that feedback takes of its volume, in blocks of 4 KiB: 16,000 pictures. "
+        "Beyond it the oldest are removed.",
+    )
+    feedback_days: PositiveFloat = Field(
+        30.0, description="Days after which a picture that was kept for feedback is removed."
+    )
     log_requests: bool = Field(
         False, description="Log a line for every request, not only for those that fail here."
     )

@@ -46,6 +46,9 @@ def read_settings() -> Settings:
             read_key_hashes(settings.api_keys_file)
         except ValueError as error:
             raise StartupError(f"{PREFIX}API_KEYS_FILE: {error}") from None
+    kept = settings.feedback_dir
+    if kept and not (kept.is_dir() and os.access(kept, os.W_OK | os.X_OK)):
+        raise StartupError(f"{PREFIX}FEEDBACK_DIR: {kept} is no folder that can be written to.")
     return settings
 
 

@@ -133,7 +133,7 @@ def against(first: Flags, second: Flags) -> Figures:
         "only_first_right": only_first,
         "only_second_right": only_second,
         "both_wrong": int((~first & ~second).sum()),
-        "mcnemar_p": round(intervals.mcnemar(only_first, only_second), 6),
+        "mcnemar_p": float(f"{intervals.mcnemar(only_first, only_second):.3g}"),
     }
 
 

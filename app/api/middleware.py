@@ -24,7 +24,7 @@ from .problems import NOSNIFF, error_response
 
 log = structlog.get_logger()
 
-LOCKED_PATHS = ("/predict", "/read", "/v1", "/v2/models", "/v2/repository")
+LOCKED_PATHS = ("/predict", "/read", "/feedback", "/v1", "/v2/models", "/v2/repository")
 """Paths that want a key, where keys are set at all; health, metrics, pages and documents do not."""
 
 CLOSE = (b"connection", b"close")

@@ -6,12 +6,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ..errors import PROBLEMS
 from ..vision.decode import FORMATS
 from .middleware import is_locked
-from .schemas import Answer, ManyImages, OneImage, ProblemDetails
+from .schemas import Answer, Feedback, ManyImages, OneImage, ProblemDetails
 
 REFERENCE = "#/components/schemas/{model}"
 KEY_SCHEMES = {
@@ -92,6 +93,21 @@ def predict_operation() -> dict[str, Any]:
     }
 
 
+def feedback_operation() -> dict[str, Any]:
+    """The operation `POST /feedback`."""
+    body = {"schema": {"$ref": REFERENCE.format(model=Feedback.__name__)}}
+    refusals = problem_responses(400, 408, 413, 415, 431, 500, 503, 504)
+    return {
+        "operationId": "feedback",
+        "tags": ["digits"],
+        "summary": "Say what a picture shows",
+        "description": "Keeps the picture of an answer's `id` with its label, to learn from.",
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"204": {"description": "It is kept"}}
+        | {str(status): response for status, response in refusals.items()},
+    }
+
+
 def _bodies() -> dict[str, Any]:
     documents = [
         {"$ref": REFERENCE.format(model=model.__name__)} for model in (OneImage, ManyImages)
@@ -104,18 +120,29 @@ def _bodies() -> dict[str, Any]:
     }
 
 
-def document(app: FastAPI, *, locked: bool) -> dict[str, Any]:
-    """The OpenAPI document of `app`, made once; `locked` where API keys are set."""
+def document(app: FastAPI, *, locked: bool, feedback: bool) -> dict[str, Any]:
+    """The OpenAPI document of `app`, made once.
+
+    Args:
+        app: The application.
+        locked: Whether API keys are set.
+        feedback: Whether there is feedback.
+    """
     if app.openapi_schema is None:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        models = (OneImage, ManyImages, Answer, ProblemDetails)
+        models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, ProblemDetails]
+        if feedback:
+            models.append(Feedback)
         _, extra = models_json_schema(
             [(model, "validation") for model in models], ref_template=REFERENCE
         )
         made["components"]["schemas"].update(extra["$defs"])
-        made["paths"] = {"/predict": {"post": predict_operation()}, **made["paths"]}
+        own = {"/predict": {"post": predict_operation()}}
+        if feedback:
+            own["/feedback"] = {"post": feedback_operation()}
+        made["paths"] = own | made["paths"]
         if locked:
             _add_keys(made)
         app.openapi_schema = made

@@ -43,9 +43,15 @@ class PredictEndpoint:
         """Answer one request."""
         scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
-        options = parse_options(scope, deadline_seconds=services.settings.deadline_seconds)
+        settings = services.settings
+        options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
         predictions = await predict(services, scope, receive, options, _parse)
-        await send_json(send, encode_predictions(predictions, seen=options.query.include_seen))
+        answer = encode_predictions(
+            predictions,
+            seen=options.query.include_seen,
+            ids=settings.feedback_dir is not None,
+        )
+        await send_json(send, answer)
 
 
 async def predict(

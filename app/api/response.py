@@ -9,6 +9,7 @@ import orjson
 from starlette.responses import Response
 from starlette.types import Send
 
+from ..serving.feedback import id_of
 from ..serving.predictor import Prediction, Predictions
 from ..vision.decode import encode_png
 
@@ -18,18 +19,19 @@ def encode(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def encode_predictions(predictions: Predictions, *, seen: bool = False) -> bytes:
+def encode_predictions(predictions: Predictions, *, seen: bool = False, ids: bool = False) -> bytes:
     """An answer with one prediction an image, in order.
 
     Args:
         predictions: Of one request.
         seen: Whether to add what the model saw of each image.
+        ids: Whether to add the ids that feedback wants.
     """
     classifier = predictions.classifier
     return encode(
         {
             "model": {"name": classifier.name, "version": classifier.version},
-            "predictions": [_prediction(one, seen=seen) for one in predictions.items],
+            "predictions": [_prediction(one, seen=seen, ids=ids) for one in predictions.items],
         }
     )
 
@@ -49,13 +51,15 @@ async def send_json(send: Send, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def _prediction(prediction: Prediction, *, seen: bool) -> dict[str, Any]:
+def _prediction(prediction: Prediction, *, seen: bool, ids: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "label": prediction.label,
         "confidence": prediction.confidence,
         "probabilities": prediction.probabilities,
         "rejected": prediction.rejected,
     }
+    if ids:
+        answer["id"] = id_of(prediction.normalized.digit)
     if seen:
         normalized = prediction.normalized
         image = base64.b64encode(encode_png(normalized.digit)).decode()

@@ -58,6 +58,9 @@ class Prediction(BaseModel):
     rejected: Annotated[
         Rejection | None, Field(description="Null, or why the answer should not be used.")
     ]
+    id: Annotated[
+        str | None, Field(description="For `/feedback`; only where the operator has it on.")
+    ] = None
     seen: Annotated[Seen | None, Field(description="Only with `include=seen`.")] = None
 
 
@@ -66,6 +69,16 @@ class Answer(BaseModel):
 
     model: Model
     predictions: Annotated[list[Prediction], Field(min_length=1)]
+
+
+class Feedback(BaseModel, extra="forbid"):
+    """What a picture really shows."""
+
+    id: Annotated[str, Field(description="That of an answer, unchanged.")]
+    label: Annotated[
+        Annotated[int, Field(strict=True, ge=0, le=9)] | None,
+        Field(description="The digit; null for no digit."),
+    ]
 
 
 class ProblemDetails(BaseModel):

@@ -87,6 +87,7 @@ def ended(
         ),
         ({"DIGITS_CORS_ORIGINS": "[https://a.example"}, ["DIGITS_CORS_ORIGINS: "]),
         ({"DIGITS_API_KEYS_FILE": "/nowhere"}, ["DIGITS_API_KEYS_FILE: "]),
+        ({"DIGITS_FEEDBACK_DIR": "/nowhere"}, ["DIGITS_FEEDBACK_DIR: "]),
     ],
     ids=["port", "two at once", "no list", "no key file"],
 )

@@ -1,0 +1,64 @@
+"""`POST /feedback`: what a picture really shows, where the operator has switched it on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import structlog
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+
+from ..errors import InternalError, MalformedBody
+from ..serving.feedback import FeedbackFolder, picture_of
+from .formats import joined
+from .options import parse_options
+from .predict import read_body
+from .schemas import Feedback
+from .services import services_of
+
+log = structlog.get_logger()
+
+MAX_BODY_BYTES = 2048
+"""Of an id, a label and what JSON has around them."""
+
+
+class FeedbackEndpoint:
+    """Keeps a label for the picture of an answer's id; what fails raises."""
+
+    path = "/feedback"
+    statuses = (204, 400, 413, 500, 503)
+
+    def __init__(self, folder: FeedbackFolder) -> None:
+        self._folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
+        services = services_of(scope)
+        options = parse_options(scope, deadline_seconds=services.settings.deadline_seconds)
+        received_at = scope["state"].get("received_at") or time.monotonic()
+        with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
+            body = joined(await read_body(receive, options, lease, max_bytes=MAX_BODY_BYTES))
+            scope["state"]["body_bytes"] = len(body)
+            lease.charge_images(1)
+            await self._keep(body)
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _keep(self, body: bytes) -> None:
+        try:
+            feedback = Feedback.model_validate_json(body)
+            picture = picture_of(feedback.id)
+        except ValidationError as error:
+            raise MalformedBody(
+                'Feedback is JSON: {"id": …, "label": 4}, with the `id` of an answer, and a label '
+                "from 0 to 9, or null for no digit."
+            ) from error
+        except ValueError as error:
+            raise MalformedBody("The `id` is not that of an answer; send it unchanged.") from error
+        try:
+            await asyncio.to_thread(self._folder.keep, picture, feedback.label)
+        except OSError as error:
+            log.warning("feedback can't be kept", reason=error.strerror)
+            raise InternalError("The feedback could not be kept.") from error

@@ -1,0 +1,146 @@
+"""Feedback: pictures with the labels that people gave them, kept as a folder a label.
+
+    4/5f0c….png    7/….png    none/….png
+
+`training.corpora.folder` reads it as it is. A picture is kept as the model saw it, with its label,
+and nothing else: not from whom, nor with which request.
+
+An answer's `id` is that picture, compressed. No worker has to remember what it has answered, and
+feedback may come to another worker, after a restart, and however late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import numpy as np
+import structlog
+
+from ..vision.decode import encode_png
+from ..vision.grayscale import GrayImage
+from ..vision.normalize import SIDE
+
+log = structlog.get_logger()
+
+NO_DIGIT = "none"
+FOLDERS = (*map(str, range(10)), NO_DIGIT)
+PIXELS = SIDE * SIDE
+MAX_ID_LENGTH = 1200
+"""Characters of an id: more than noise takes, which does not compress."""
+BLOCK_BYTES = 4096
+"""What a file takes of a volume, at least."""
+PRUNE_EVERY = 64
+"""Files written between two looks at what the folder takes."""
+PRUNED_SHARE = 0.75
+"""Share of the limit that is left by a look: several workers write until the next one."""
+PRUNE_SECONDS = 600.0
+"""Seconds between looks where nothing is written."""
+
+
+def id_of(digit: GrayImage) -> str:
+    """Return the id of a normalized picture [28,28]: 30 µs, some 260 characters."""
+    return urlsafe_b64encode(zlib.compress(digit.tobytes(), 1)).rstrip(b"=").decode()
+
+
+def picture_of(id_: str) -> GrayImage:
+    """Return the picture of an id.
+
+    Raises:
+        ValueError: It is not an id that `id_of` returns.
+    """
+    if len(id_) > MAX_ID_LENGTH:
+        raise ValueError("too long")
+    unpacker = zlib.decompressobj()
+    try:
+        pixels = unpacker.decompress(urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)), PIXELS + 1)
+    except zlib.error as error:
+        raise ValueError("damaged") from error
+    if len(pixels) != PIXELS or not unpacker.eof:
+        raise ValueError("of another length")
+    return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
+
+
+class Kept(NamedTuple):
+    """A file of the folder: in order of age."""
+
+    changed: float
+    bytes: int
+    file: Path
+
+
+class FeedbackFolder:
+    """The folder in which labelled pictures are kept, within bytes and days; safe across threads.
+
+    Args:
+        folder: Where they are kept.
+        max_bytes: What the files may take of the volume; beyond it the oldest are removed.
+        max_seconds: After which a file is removed.
+    """
+
+    def __init__(self, folder: Path, *, max_bytes: int, max_seconds: float) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
+        self._lock = Lock()
+        self._written = 0
+
+    def keep(self, picture: GrayImage, label: int | None) -> None:
+        """Write a picture [28,28] under its label; None is no digit.
+
+        A picture that is there already is moved: given a hundred times, it is one file.
+
+        Raises:
+            OSError: The folder can't be written.
+        """
+        name = hashlib.sha256(picture.tobytes()).hexdigest()[:32] + ".png"
+        chosen = NO_DIGIT if label is None else str(label)
+        with self._lock:
+            for other in FOLDERS:
+                if other != chosen:
+                    (self._folder / other / name).unlink(missing_ok=True)
+            (self._folder / chosen).mkdir(exist_ok=True)
+            draft = self._folder / chosen / f".{name}"
+            draft.write_bytes(encode_png(picture))
+            draft.replace(self._folder / chosen / name)
+            self._written += 1
+            if self._written % PRUNE_EVERY == 0:
+                self._prune()
+
+    async def keep_pruned(self) -> None:
+        """Remove what is too old, or too much, until cancelled."""
+        while True:
+            try:
+                await asyncio.to_thread(self.prune)
+            except OSError as error:
+                log.warning("feedback can't be pruned", reason=error.strerror)
+            await asyncio.sleep(PRUNE_SECONDS)
+
+    def prune(self) -> None:
+        """Remove what is too old, and the oldest of what is too much."""
+        with self._lock:
+            self._prune()
+
+    def _prune(self) -> None:
+        oldest = time.time() - self._max_seconds
+        room = int(self._max_bytes * PRUNED_SHARE)
+        for kept in sorted(self._kept(), reverse=True):
+            room -= kept.bytes
+            if kept.changed < oldest or room < 0:
+                kept.file.unlink(missing_ok=True)
+
+    def _kept(self) -> Iterator[Kept]:
+        for name in FOLDERS:
+            for file in (self._folder / name).glob("*.png"):
+                try:
+                    stat = file.stat()
+                except FileNotFoundError:  # another worker has removed it
+                    continue
+                yield Kept(stat.st_mtime, -(-stat.st_size // BLOCK_BYTES) * BLOCK_BYTES, file)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from app.main import create_app
+from app.serving.feedback import id_of, picture_of
+from app.settings import Settings
+from app.vision.decode import decode
+from tests.conftest import png, spoken
+
+IMAGE = {"content-type": "image/png"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("feedback")
+
+
+@pytest.fixture(scope="module")
+def listening(stand_in_models: Path, folder: Path) -> Iterator[TestClient]:
+    """A client of an application with feedback on."""
+    settings = Settings(models_dir=stand_in_models, feedback_dir=folder, worker_threads=1)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield client
+
+
+def answer(client: TestClient, image: bytes) -> Any:
+    reply = client.post("/predict?normalize=false", content=image, headers=IMAGE)
+    assert reply.status_code == 200
+    return reply.json()["predictions"][0]
+
+
+def test_an_answer_has_an_id_and_feedback_keeps_its_picture(
+    listening: TestClient, folder: Path
+) -> None:
+    id_ = answer(listening, png(spoken(7)))["id"]
+    assert np.array_equal(picture_of(id_), spoken(7))
+    reply = listening.post("/feedback", json={"id": id_, "label": 1})
+    assert (reply.status_code, reply.content) == (204, b"")
+    (file,) = (folder / "1").iterdir()
+    assert np.array_equal(decode(file.read_bytes()).gray, spoken(7))
+    assert listening.post("/feedback/", json={"id": id_, "label": None}).status_code == 204
+    assert [path.parent.name for path in folder.glob("*/*")] == ["none"]
+
+
+def test_the_document_and_the_metrics_have_it(listening: TestClient, client: TestClient) -> None:
+    operation = listening.get("/openapi.json").json()["paths"]["/feedback"]["post"]
+    assert operation["responses"].keys() >= {"204", "400"}
+    assert "/feedback" not in client.get("/openapi.json").json()["paths"]
+    assert 'route="/feedback"' in listening.get("/metrics").text
+
+
+def test_it_is_off_by_default(client: TestClient) -> None:
+    assert "id" not in answer(client, png(spoken(7)))
+    reply = client.post("/feedback", json={"id": id_of(spoken(7)), "label": 7})
+    assert reply.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (b"", "Feedback is JSON"),
+        (b"\xff\xfe", "Feedback is JSON"),
+        (b"[]", "Feedback is JSON"),
+        (b'{"id": "x"}', "Feedback is JSON"),
+        (b'{"id": 7, "label": 7}', "Feedback is JSON"),
+        (b'{"id": "x", "label": 10}', "Feedback is JSON"),
+        (b'{"id": "x", "label": "7"}', "Feedback is JSON"),
+        (b'{"id": "x", "label": true}', "Feedback is JSON"),
+        (b'{"id": "x", "label": 7, "user": "me"}', "Feedback is JSON"),
+        (b'{"id": "zxechoxz", "label": 7}', "not that of an answer"),
+        (b'{"id": "../../etc", "label": 7}', "not that of an answer"),
+    ],
+)
+def test_what_is_no_feedback_is_refused(
+    listening: TestClient, folder: Path, body: bytes, says: str
+) -> None:
+    before = sorted(folder.glob("*/*"))
+    reply = listening.post("/feedback", content=body)
+    assert reply.status_code == 400
+    assert says in reply.json()["detail"]
+    assert "zxechoxz" not in reply.text
+    assert sorted(folder.glob("*/*")) == before
+
+
+def test_a_body_is_not_read_beyond_its_limit(listening: TestClient) -> None:
+    reply = listening.post("/feedback", content=b" " * 3000)
+    assert reply.status_code == 413
+
+
+def test_other_methods_are_refused(listening: TestClient) -> None:
+    assert listening.get("/feedback").status_code == 405
+
+
+def test_a_folder_that_can_not_be_written_is_an_error_of_ours(
+    stand_in_models: Path, tmp_path: Path
+) -> None:
+    settings = Settings(models_dir=stand_in_models, feedback_dir=tmp_path / "gone")
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        reply = client.post("/feedback", json={"id": id_of(spoken(7)), "label": 7})
+        assert reply.status_code == 500
+        assert str(tmp_path) not in reply.text
+        assert client.get("/healthz").status_code == 200
+
+
+def test_it_wants_a_key_where_keys_are_set(stand_in_models: Path, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("0" * 64)
+    (tmp_path / "kept").mkdir()
+    settings = Settings(
+        models_dir=stand_in_models, feedback_dir=tmp_path / "kept", api_keys_file=keys
+    )
+    with TestClient(create_app(settings)) as client:
+        assert client.post("/feedback", content=b"{}").status_code == 401
