@@ -89,7 +89,7 @@ def ended(
         ({"DIGITS_API_KEYS_FILE": "/nowhere"}, ["DIGITS_API_KEYS_FILE: "]),
         ({"DIGITS_FEEDBACK_DIR": "/nowhere"}, ["DIGITS_FEEDBACK_DIR: "]),
     ],
-    ids=["port", "two at once", "no list", "no key file"],
+    ids=["port", "two at once", "no list", "no key file", "no feedback folder"],
 )
 def test_settings_that_are_wrong(
     tmp_path: Path, environment: dict[str, str], says: list[str]
