@@ -379,6 +379,8 @@ class HttpProtocol(HttpToolsProtocol):
     def check(self, now: float) -> None:
         """Hold the connection against its limits; `now` is of `time.monotonic()`."""
         self._check_writing(now)
+        if self.stage is Stage.BODY and self.flow.read_paused:
+            self.since = now  # the server's delay; the application has a deadline for it
         seconds = now - self.since
         limits = self.limits
         match self.stage:

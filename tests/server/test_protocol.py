@@ -73,8 +73,8 @@ async def body_of(receive: Receive, seen: Seen) -> bytes | None:
 def serving(seen: Seen, limits: ConnectionLimits = LIMITS) -> Iterator[tuple[str, int]]:
     """The address of an application that notes the bodies it sees.
 
-    `/early` is answered unread, `/slow` late, `/large` with many bytes, and `/echo` with what the
-    application was told of the request.
+    `/early` is answered unread, `/busy` is read late, `/slow` answered late, `/large` with many
+    bytes, and `/echo` with what the application was told of the request.
     """
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +84,8 @@ def serving(seen: Seen, limits: ConnectionLimits = LIMITS) -> Iterator[tuple[str
         if scope["path"] == "/early":
             await answer(send, 413)
             return
+        if scope["path"] == "/busy":
+            await asyncio.sleep(3 * limits.body_seconds)
         body = await body_of(receive, seen)
         if body is None:
             return
@@ -431,6 +433,13 @@ def test_a_body_that_comes_more_slowly_than_it_may_is_refused(
                 connection.sendall(b"x")
         assert reply(connection)[0] == 408
     assert seen == ["gone"]
+
+
+def test_a_body_that_the_application_does_not_take_is_not_late() -> None:
+    body = bytes(2**20)  # more than is received ahead
+    with connected([]) as connection:
+        connection.sendall(post("/busy", f"content-length: {len(body)}") + body)
+        assert reply(connection) == (200, b"answered")
 
 
 def test_a_client_has_its_time_for_what_was_written_by_then() -> None:
