@@ -118,7 +118,7 @@ class LocalReader:
         is_set = "models_dir" in settings.model_fields_set
         load = loading.load_programs if importlib.util.find_spec(LITERT) else loading.load
         try:
-            folder = registry.newest(
+            folder = registry.version_to_serve(
                 settings.models_dir if is_set else MODELS, settings.model_version
             )
             return load(folder)

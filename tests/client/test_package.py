@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from app.inference.registry import version_to_serve
 from digits.local import MODELS
 from tests.conftest import ROOT
 
@@ -71,9 +72,8 @@ def test_it_has_the_command_and_its_extras(wheel: zipfile.ZipFile) -> None:
     assert sorted(each.split(">")[0] for each in plain) == ["httpx", "rich"]
 
 
-def test_the_highest_version_ships() -> None:
-    versions = sorted(int(path.name) for path in MODELS.iterdir())
-    assert str(versions[-1]) == SHIPPED
+def test_the_live_version_ships() -> None:
+    assert version_to_serve(MODELS).name == SHIPPED
 
 
 def test_the_extra_of_the_service_is_what_the_service_wants() -> None:
