@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from app.api.formats.pixels import MAX_LISTS, MAX_NUMBERS, MAX_STRINGS, parse, working_bytes
+from app.api.formats.pixels import (
+    MAX_LISTS,
+    MAX_NUMBERS,
+    MAX_STRINGS,
+    SEARCHED_BYTES,
+    parse,
+    working_bytes,
+)
 from app.errors import (
     BadPixels,
     BodyTooLarge,
@@ -207,6 +214,13 @@ def test_words_elsewhere_do_not_change_how_numbers_are_read(text: bytes) -> None
     with pytest.raises(BadPixels, match=r"no object|other keys"):
         images_in(b'{"image": [[3]], "other": %s}' % text)
     assert images_in(b'{"images": [[[3]], [[1, 0]]]}') == [[[3]], [[255, 0]]]
+
+
+@pytest.mark.parametrize("number", [b"NaN", b"1e999", b"9" * 20])
+@pytest.mark.parametrize("before", [0, SEARCHED_BYTES - 15, SEARCHED_BYTES, 3 * SEARCHED_BYTES + 1])
+def test_what_is_no_number_is_found_wherever_it_is(number: bytes, before: int) -> None:
+    with pytest.raises(BadPixels, match="finite number"):
+        images_in(b'{"image": [[%s%s]]}' % (b" " * before, number))
 
 
 @pytest.mark.parametrize("levels", [*range(7, 20), 100, 500, 1000, 1020])
