@@ -53,10 +53,7 @@ def as_rows(client: httpx.Client, images: Images) -> Any:
 
 
 def as_named_shares(client: httpx.Client, images: Images) -> Any:
-    # Only images with a white pixel are the same between 0 and 1.
-    instances = [
-        {"images": (image / 255 if image.max() != 1 else image).tolist()} for image in images
-    ]
+    instances = [{"images": (image / 255).tolist()} for image in images]
     answer = client.post(TFS, json={"instances": instances}).json()
     return [one["probabilities"] for one in answer["predictions"]]
 
