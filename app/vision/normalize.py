@@ -250,24 +250,40 @@ def enlarged(small: GrayImage, factor: int, shape: tuple[int, ...]) -> GrayImage
 
 def rendered(ink: Plane, floor: float) -> tuple[GrayImage, Box | None]:
     """`ink` [h,w], its ground's noise up to `floor`, as a digit [28,28], and its box in `ink`."""
-    nothing = np.zeros((SIDE, SIDE), np.uint8)
+    ink = leveled(ink, floor)
+    box = ink_box(ink, 40 if floor else 0)
+    digit = None if box is None else boxed(thickened(cut(ink, box), max(sides(box)) / INK_SIDE))
+    if digit is None:
+        return np.zeros((SIDE, SIDE), np.uint8), None
+    return digit, box
+
+
+def sides(box: Box) -> tuple[int, int]:
+    """Width and height of `box`."""
+    left, top, right, bottom = box
+    return right - left, bottom - top
+
+
+def leveled(ink: Plane, floor: float) -> Plane:
+    """`ink` [h,w] without its ground's noise, its strokes as white as MNIST's."""
     peak = float(ink.max(initial=0))
     if peak == 0:
-        return nothing, None
+        return ink
     level = FULL if not floor and is_bold(ink, peak) else usual_level(ink, peak)
-    if floor or level < FULL:
-        low = min(1.5 * floor, level / 2)
-        ink = ((ink - low) * (255 / (level - low))).clip(0, 255)
-    box = found_box = ink_box(ink, 40 if floor else 0)
-    if box is None:
-        return nothing, None
-    ink = thickened(cut(ink, box))
+    if not floor and level >= FULL:
+        return ink
+    low = min(1.5 * floor, level / 2)
+    return np.asarray(((ink - low) * (255 / (level - low))).clip(0, 255), np.float32)
+
+
+def boxed(ink: Plane) -> GrayImage | None:
+    """`ink` [h,w] in MNIST's box of 20 pixels, centered in [28,28]; None where nothing shows."""
     box = (0, 0, ink.shape[1], ink.shape[0])
     while True:
         fitted = np.rint(fit(cut(ink, box))).astype(np.uint8)
         left, top, width, height = cv2.boundingRect(fitted)
         if max(width, height) in (0, INK_SIDE):
-            return (centered(fitted), found_box) if width else (nothing, None)
+            return centered(fitted) if width else None
         box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
 
 
@@ -295,12 +311,15 @@ def sampled(ink: Plane) -> Plane:
     return ink[::step, ::step]
 
 
-def thickened(ink: Plane) -> Plane:
+def thickened(ink: Plane, unit: float) -> Plane:
     """Make hairlines in `ink` [h,w] as wide as MNIST's thinner strokes.
 
     The mean of a box of 20 pixels would leave little of them.
+
+    Args:
+        ink: Of one digit, or of several by one pen.
+        unit: Pixels of `ink` that become one of the box.
     """
-    unit = max(ink.shape) / INK_SIDE
     if unit < 2:
         return ink
     step = int(unit) // 4 or 1  # four pixels for each of the digit's measure it as well as twenty
@@ -311,7 +330,7 @@ def thickened(ink: Plane) -> Plane:
     width = step * max(1.0, 4 * cv2.mean(distance, mask)[0] - 2) if mask.any() else 0.0
     if width >= HAIRLINE * unit:
         return ink
-    pool = -(-max(ink.shape) // THICKENED_SIDE)
+    pool = -(-round(unit * INK_SIDE) // THICKENED_SIDE)
     more = round((THICKENED * unit - width) / pool) | 1
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (more, more))
     thick: Plane = cv2.dilate(np.pad(pooled(ink, pool), more // 2), disc)  # type: ignore[assignment]
