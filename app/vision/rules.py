@@ -31,6 +31,8 @@ long; else they were the writing."""
 MAX_CANDIDATES, MAX_TRACED = 200, 12
 """Votes looked at and lines traced, at most, in each direction; noise is full of both. A sheet of
 squared paper has some 10."""
+MUCH_LONGER = 1.8
+"""Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
 MAX_JUDGED = 6
 """Lines with a loose end that are looked at, at most."""
 TEXTURE = 0.25
@@ -79,12 +81,18 @@ class Line:
             turned[np.minimum(lowest + steps, highest), columns] = 0
 
 
-def without_lines(found: Mask, *, single: bool = False) -> tuple[Mask, bool]:
+def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tuple[Mask, bool]:
     """Return `found` [h,w] without rules and frames, and whether there were any.
 
     These are straight thin lines that run across the picture, or from border or line to border or
-    line, unless hardly anything is left, as of a 1 or a square 0. `single` says that all ink is
-    one connected part.
+    line, unless hardly anything is left, as of a 1 or a square 0.
+
+    Args:
+        found: The mask, [h,w].
+        single: All ink is one connected part.
+        row: It may be a row of digits. Then a line may end anywhere on a much longer one, as in a
+            field of boxes; an upright one with a loose end may be a 1; and lines are measured by
+            the shorter side, for a rule may be many digits long.
     """
     across = straight(found, upright=False)
     if single and not across and not reaches_border(found):
@@ -92,18 +100,20 @@ def without_lines(found: Mask, *, single: bool = False) -> tuple[Mask, bool]:
     down = straight(found, upright=True)
     if not across and not down:
         return found, False
-    ties = [(line, tied(line, down, found.shape)) for line in across]
-    ties += [(line, tied(line, across, found.shape)) for line in down]
+    ties = [(line, tied(line, down, found.shape, anywhere=row)) for line in across]
+    ties += [(line, tied(line, across, found.shape, anywhere=row)) for line in down]
     lines = [line for line, ends in ties if ends == 2]
     if single and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
     rest = erased(found, lines)
-    if loose := list(lines_apart(rest, [(line, ends) for line, ends in ties if ends < 2])):
+    untied = [(line, ends) for line, ends in ties if ends < 2 and not (row and line.upright)]
+    if loose := list(lines_apart(rest, untied)):
         lines += loose
         rest = erased(found, lines)
     if not lines:
         return found, False
-    if max(largest_part(rest)) < LEFT_OVER * max(line.length for line in lines):
+    longest = max(line.length for line in lines)
+    if max(largest_part(rest)) < LEFT_OVER * (min(longest, *found.shape) if row else longest):
         return found, False
     return rest, True
 
@@ -376,10 +386,11 @@ def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
     return int(starts[longest]), int(stops[longest])
 
 
-def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
+def tied(line: Line, others: list[Line], shape: tuple[int, ...], *, anywhere: bool = False) -> int:
     """Return how many ends of `line` are at the border or at the end of a line across.
 
     A rule or a frame's side has 2; the stem of a 4 ends in the middle of the side that it touches.
+    `anywhere` counts the middle, too, of lines that may be a field's edge.
     """
     reach = max(3, int(0.06 * min(shape)))
     ends = 0
@@ -388,6 +399,22 @@ def tied(line: Line, others: list[Line], shape: tuple[int, ...]) -> int:
         ends += at_border or any(
             abs(row - y) <= reach and abs(column - x) <= reach
             for other in others
-            for y, x in (other.point(other.start), other.point(other.stop - 1))
+            for y, x in (
+                other.point(other.start),
+                other.point(other.stop - 1),
+                *(nearest(other, row, column) if anywhere and is_edge(other, line) else ()),
+            )
         )
     return ends
+
+
+def is_edge(other: Line, line: Line) -> bool:
+    """Whether `other` may be the edge of a field that `line` divides, and no rule of the page."""
+    return other.length >= MUCH_LONGER * line.length and not all(other.ends)
+
+
+def nearest(line: Line, row: int, column: int) -> Iterator[tuple[int, int]]:
+    """Yield the point of `line` beside a place in the picture, if it passes there."""
+    along = row if line.upright else column
+    if line.start <= along < line.stop:
+        yield line.point(along)
