@@ -376,7 +376,12 @@ def picture(digit: GrayImage, look: Look, rng: Rng) -> GrayImage:
     shape = (
         (round(side), round(side * aspect)) if aspect > 1 else (round(side / aspect), round(side))
     )
-    ink, lines, longer = written(digit, look, rng, shape)
+    return photographed(*written(digit, look, rng, shape), look, rng)
+
+
+def photographed(ink: Plane, lines: Plane, longer: float, look: Look, rng: Rng) -> GrayImage:
+    """Return the scene in gray [h,w] of what `written` gives."""
+    shape = ink.shape[0], ink.shape[1]
     paper, dye = uniform(rng, look.paper), uniform(rng, look.ink)
     scene = np.full(shape, paper, np.float32)
     if look.texture:

@@ -1,0 +1,205 @@
+"""The grammar of a number: how long it may be, how it is written, and its check digits.
+
+    9           a digit
+    #           a digit that may be missing: before a 9, leading digits; after the last 9, trailing
+    , . ' : /   a separator; the picture may show it or not, the text has it
+    -           first of all: a minus that may be missing; else a separator
+    (space)     a gap
+    $ € £ ¥     first of all, or after the minus: a currency sign, which may be missing and is not
+                in the text
+
+`####9` is a number of one to five digits, `#,##9.99` an amount, `99/99/9999` a date. A separator
+with no digit before it is left out, as in `#,##9.99` for 7.50. In a URL, # is written %23.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..errors import BadParameter
+
+MAX_DIGITS = 32
+"""Digits of a number, at most."""
+MAX_PATTERN = 64
+"""Characters of a pattern, at most."""
+DIGIT, OPTIONAL = "9", "#"
+CURRENCIES = "$€£¥"
+PATTERN = r"^-?[$€£¥]?[,.':/ -]*[9#][9#,.':/ -]*$"
+"""What a pattern is, as JSON Schema has it."""
+
+
+class Mark(Enum):
+    """Ink of a number that is no digit, by its shape."""
+
+    POINT = "point"
+    DASH = "dash"
+    SLASH = "slash"
+    SIGN = "sign"
+
+
+SEPARATORS: dict[str, Mark | None] = {
+    ",": Mark.POINT,
+    ".": Mark.POINT,
+    "'": Mark.POINT,
+    ":": Mark.POINT,
+    "/": Mark.SLASH,
+    "-": Mark.DASH,
+    " ": None,
+}
+
+
+class Check(Enum):
+    """A rule that a number's digits obey."""
+
+    LUHN = "luhn"
+    MOD97 = "mod97"
+
+
+class State(NamedTuple):
+    """How far a text has come.
+
+    Attributes:
+        place: Characters of the pattern that are behind it.
+        length: Digits in it.
+        residue: What its check digits depend on, of the digits so far.
+    """
+
+    place: int
+    length: int
+    residue: tuple[int, int]
+
+
+class Grammar(NamedTuple):
+    """Which texts are numbers here.
+
+    Attributes:
+        min_length: Digits, at least.
+        max_length: Digits, at most.
+        pattern: How they are written; empty where there are digits alone.
+        check: The rule that they obey.
+    """
+
+    min_length: int = 1
+    max_length: int = MAX_DIGITS
+    pattern: str = ""
+    check: Check | None = None
+
+    @property
+    def start(self) -> State:
+        """The state before the first digit."""
+        return State(0, 0, (0, 0))
+
+    @property
+    def is_free(self) -> bool:
+        """Whether every text is allowed."""
+        return self == Grammar()
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """The marks that it has."""
+        found = {_mark(self.pattern, place) for place in range(len(self.pattern))}
+        return tuple(mark for mark in Mark if mark in found)
+
+    def after(self, state: State, label: int) -> Iterator[tuple[str, State]]:
+        """What a digit adds to a text, and the state behind it."""
+        if state.length >= self.max_length:
+            return
+        length, residue = state.length + 1, _residue(self.check, state.residue, label)
+        if not self.pattern:
+            yield str(label), State(0, length, residue)
+            return
+        for written, place in _ways(self.pattern, state.place, state.length > 0):
+            if place < len(self.pattern) and self.pattern[place] in (DIGIT, OPTIONAL):
+                yield f"{written}{label}", State(place + 1, length, residue)
+
+    def after_mark(self, state: State, mark: Mark) -> Iterator[tuple[str, State]]:
+        """What a mark adds to a text, and the state behind it."""
+        for written, place in _ways(self.pattern, state.place, state.length > 0):
+            if place < len(self.pattern) and _mark(self.pattern, place) is mark:
+                character = self.pattern[place]
+                text = "" if mark is Mark.SIGN else character
+                yield written + text, state._replace(place=place + 1)
+
+    def accepts(self, state: State) -> bool:
+        """Whether a text may end in this state."""
+        return (
+            state.length >= max(1, self.min_length)
+            and _is_valid(self.check, state)
+            and any(
+                place == len(self.pattern)
+                for _, place in _ways(self.pattern, state.place, state.length > 0)
+            )
+        )
+
+
+@lru_cache(maxsize=4096)
+def _ways(pattern: str, place: int, has_digits: bool) -> tuple[tuple[str, int], ...]:
+    """Where the text may go on without ink: the separators written on the way, and the place."""
+    ways = [("", place)]
+    written = ""
+    while place < len(pattern):
+        character = pattern[place]
+        if character == DIGIT:
+            break
+        if character == OPTIONAL:
+            if has_digits and DIGIT in pattern[place:]:
+                break
+            # Trailing digits: what is missing is the rest of them.
+            while place < len(pattern) and pattern[place] == OPTIONAL:
+                place += 1
+                if not has_digits:
+                    break
+        else:
+            if has_digits and _mark(pattern, place) is not Mark.SIGN:
+                written += character
+            place += 1
+        ways.append((written, place))
+    return tuple(ways)
+
+
+def _mark(pattern: str, place: int) -> Mark | None:
+    """The ink of the character at `place`, if it is no digit and no gap."""
+    character = pattern[place]
+    return Mark.SIGN if character in CURRENCIES else SEPARATORS.get(character)
+
+
+def _residue(check: Check | None, residue: tuple[int, int], label: int) -> tuple[int, int]:
+    match check:
+        case Check.LUHN:
+            # Which digits are doubled is known at the end: both sums are kept, and change places.
+            single, doubled = residue
+            twice = 2 * label - 9 * (label > 4)
+            return (doubled + label) % 10, (single + twice) % 10
+        case Check.MOD97:
+            return (10 * residue[0] + label) % 97, 0
+        case None:
+            return residue
+
+
+def _is_valid(check: Check | None, state: State) -> bool:
+    match check:
+        case Check.LUHN:
+            return state.length > 1 and state.residue[0] == 0
+        case Check.MOD97:
+            return state.length > 2 and state.residue[0] == 1
+        case None:
+            return True
+
+
+def parse_pattern(pattern: str) -> str:
+    """Return `pattern`, if it is one.
+
+    Raises:
+        BadParameter: It is too long, has other characters, or no digit.
+    """
+    if len(pattern) > MAX_PATTERN or not re.search(PATTERN, pattern):
+        raise BadParameter(
+            f"`pattern` has at most {MAX_PATTERN} characters: 9 for a digit, # (in a URL, %23) for "
+            "one that may be missing, the separators , . ' : / - and space, and before them - for "
+            "a minus and $ € £ ¥ for a currency sign."
+        )
+    return pattern

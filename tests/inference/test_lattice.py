@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.inference.grammar import Check, Grammar, Mark
+from app.inference.lattice import (
+    MAX_BEAM,
+    Lattice,
+    Readings,
+    Weights,
+    digit_probabilities,
+    label_weights,
+    lattice_of,
+    number_score,
+    search,
+    shipped_weights,
+)
+
+OUT = -math.inf
+NO_MARKS = {mark: np.full(12, OUT) for mark in Mark}
+
+
+def lattice(spans: list[tuple[int, int]], labels: list[dict[int, float]]) -> Lattice:
+    """A lattice whose candidates have these digits with these weights, and no others."""
+    weights = np.full((len(spans), 10), -100.0)
+    for row, some in zip(weights, labels, strict=True):
+        for label, weight in some.items():
+            row[label] = weight
+    cuts = max(stop for _, stop in spans) + 1
+    return Lattice(cuts, np.array(spans), weights, np.full(len(spans), OUT), NO_MARKS)
+
+
+def chain(*digits: dict[int, float]) -> Lattice:
+    """Digits that stand apart."""
+    return lattice([(place, place + 1) for place in range(len(digits))], list(digits))
+
+
+def test_the_likeliest_digits_are_read() -> None:
+    readings = search(chain({1: 0.0}, {9: 0.0, 4: -2.0}, {7: 0.0}), Grammar())
+    assert [reading.text for reading in readings.best] == ["197", "147"]
+    assert readings.best[0].probability == pytest.approx(1 / (1 + math.exp(-2)))
+    assert [digit.label for digit in readings.best[0].digits] == [1, 9, 7]
+    assert readings.allowed == pytest.approx(1)
+
+
+def test_ways_that_say_the_same_add_up() -> None:
+    touching = lattice(
+        [(0, 1), (0, 2), (1, 2), (1, 3), (2, 3)], [{1: 0}, {1: 0}, {}, {2: 0}, {2: 0}]
+    )
+    readings = search(touching, Grammar())
+    assert readings.best[0].text == "12"
+    assert readings.best[0].probability == pytest.approx(1)
+
+
+def test_a_length_steers_the_search() -> None:
+    either = lattice([(0, 1), (0, 2), (1, 2)], [{1: 0.0}, {8: 3.0}, {3: 0.0}])
+    assert search(either, Grammar()).best[0].text == "8"
+    readings = search(either, Grammar(min_length=2, max_length=2))
+    assert readings.best[0].text == "13"
+    assert readings.best[0].probability == pytest.approx(1)
+    assert readings.allowed < 0.1
+    assert search(either, Grammar(min_length=3)).best == []
+
+
+def test_check_digits_find_what_the_beam_would_lose() -> None:
+    number = "79927398713"
+    wrong = [{(int(digit) + 1) % 10: 3.0, int(digit): 0.0} for digit in number]
+    readings = search(chain(*wrong), Grammar(check=Check.LUHN))
+    assert readings.best
+    for reading in readings.best:
+        digits = [int(digit) for digit in reading.text[::-1]]
+        total = sum(digits[::2]) + sum(2 * d - 9 * (d > 4) for d in digits[1::2])
+        assert total % 10 == 0
+
+
+def test_a_part_may_be_left_out() -> None:
+    dusty = chain({1: 0.0}, {2: -9.0}, {3: 0.0})._replace(noise=np.array([OUT, 0.0, OUT]))
+    assert search(dusty, Grammar()).best[0].text == "13"
+
+
+def test_a_row_whose_end_is_not_reached_is_no_number() -> None:
+    broken = lattice([(0, 1), (2, 3)], [{1: 0.0}, {2: 0.0}])
+    assert search(broken, Grammar()) == Readings([], 0.0)
+
+
+@given(
+    st.lists(
+        st.dictionaries(st.integers(0, 9), st.floats(-6, 0), min_size=1, max_size=3),
+        min_size=1,
+        max_size=3,
+    )
+)
+@settings(deadline=None)
+def test_probabilities_are_shares_of_all_readings(digits: list[dict[int, float]]) -> None:
+    readings = search(chain(*digits), Grammar())
+    found = {reading.text: reading.probability for reading in readings.best}
+    assert sum(found.values()) == pytest.approx(1, abs=1e-3)
+    for place in range(len(digits)):
+        assert digit_probabilities(readings, place).sum() == pytest.approx(1)
+    best = max(readings.best, key=lambda reading: reading.probability)
+    assert readings.best[0] == best
+
+
+@given(st.sampled_from(["9999", "##9.99", "99/99", "9-9-9"]), st.integers(2, 6))
+@settings(deadline=None)
+def test_a_pattern_is_respected(pattern: str, count: int) -> None:
+    readings = search(chain(*[{3: 0.0, 8: -1.0}] * count), Grammar(pattern=pattern))
+    fewest, most = pattern.count("9"), pattern.count("9") + pattern.count("#")
+    assert bool(readings.best) is (fewest <= count <= most)
+    for reading in readings.best:
+        assert len(reading.digits) == count
+        assert set(reading.text) <= {"3", "8", *pattern} - {"9", "#"}
+
+
+def test_the_beam_is_bounded() -> None:
+    anything = dict.fromkeys(range(10), 0.0)
+    readings = search(chain(*[anything] * 12), Grammar(check=Check.MOD97))
+    assert 0 < len(readings.best) <= 10 * MAX_BEAM
+
+
+def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
+    shapes = np.array([[0.7, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0]] * 2, np.float32)
+    spans = np.array([(0, 1), (1, 2)])
+    weights = shipped_weights()
+    found = []
+    for digit_score, share in ((0.9999, 0.9999), (0.01, 0.4)):
+        scores = np.full((2, 11), (1 - share) / 9, np.float32)
+        scores[:, 7], scores[:, 10] = share, digit_score
+        row = lattice_of(3, spans, shapes, scores, weights)
+        readings = search(row, Grammar())
+        assert readings.best[0].text == "77"
+        score = number_score(readings, row, scores, weights)
+        found.append(weights.rejection(readings, score, several_lines=False))
+    assert found == [None, "not_a_number"]
+
+
+def test_weights_are_finite() -> None:
+    weights = shipped_weights()
+    assert isinstance(weights, Weights)
+    shapes, scores = np.zeros((1, 8), np.float32), np.zeros((1, 11), np.float32)
+    assert np.isfinite(label_weights(np.array([(0, 1)]), shapes, scores, weights)).all()

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from app.inference import loading
+from app.inference.lattice import shipped_weights, weights_of
+from tests.conftest import ROOT
+from tests.serving.test_reader import row
+from training import numbers
+
+
+@pytest.fixture(scope="module")
+def some() -> list[numbers.Row]:
+    classifier = loading.load(ROOT / "models" / "digits" / "4")
+    texts = ["1977", "20", "404", "35"]
+    return numbers.read_rows(((text, row(text)) for text in texts), classifier)
+
+
+def test_rows_are_read_as_the_service_reads_them(some: list[numbers.Row]) -> None:
+    counted = numbers.tally(some, shipped_weights())
+    assert counted.rows == 4
+    assert counted.right == 4
+    assert counted.right_accepted <= counted.accepted
+    assert "| four | 4 | 1.0000" in counted.line("four")
+
+
+def test_fitting_makes_the_texts_likelier(
+    some: list[numbers.Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numbers, "STEPS", 8)
+    content = numbers.fit(some)
+    content["number"] = [0.0] * len(shipped_weights().number)
+    content["thresholds"] = {"number_score": 0.0, "confidence": 0.0}
+    fitted = weights_of(content)
+    flat = weights_of(
+        {
+            **content,
+            "probability": 0.0,
+            "digit": [0.0] * len(content["digit"]),
+            "one": [0.0] * 3,
+        }
+    )
+    for one in some:
+        assert numbers.answer(one, fitted).confidence > numbers.answer(one, flat).confidence
+
+
+def test_a_threshold_is_the_least_that_keeps_the_accepted_right() -> None:
+    confidence = np.array([0.9, 0.8, 0.7, 0.6])
+    assert numbers.least_confidence(confidence, np.array([True, True, False, False])) == 0.8
+    assert numbers.least_confidence(confidence, np.array([False] * 4)) == 1.0
+
+
+def test_a_logistic_regression_divides() -> None:
+    x = np.array([[1.0, -2], [1, -1], [1, 1], [1, 2]])
+    weights = numbers.logistic(x, np.array([False, False, True, True]))
+    assert ((x @ weights > 0) == [False, False, True, True]).all()
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (10, 10)])
+def test_an_interval_holds_the_share(right: int, count: int) -> None:
+    low, high = numbers.interval(right, count)
+    assert low - 1e-9 <= right / count <= high + 1e-9

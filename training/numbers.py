@@ -1,0 +1,447 @@
+"""Numbers: fit the weights of `app.inference.lattice` on rows made by code, and measure reading.
+
+    python -m training.numbers fit --data mnist.npz --usps usps.npz --model models/digits/4
+    python -m training.numbers report --data mnist.npz --usps usps.npz --model models/digits/4
+
+Rows are made of digits that the networks have not learned from: the first half of MNIST's
+held-back 5,000 and of USPS to fit on, the second half to report on. What is no number is made of
+the outliers that the networks have learned from to fit on, and of those held back to report on.
+Whole numbers are counted; intervals are Wilson's, 95%.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from app.inference import loading
+from app.inference.classifier import Classifier, Scores
+from app.inference.grammar import Grammar
+from app.inference.lattice import (
+    LEAST,
+    NUMBER_FIGURES,
+    WEIGHTS_FILE,
+    Weights,
+    figures,
+    lattice_of,
+    may_be_noise,
+    noise_figures,
+    number_figures,
+    number_score,
+    one_figures,
+    search,
+    shipped_weights,
+    weights_of,
+)
+from app.vision.grayscale import GrayImage
+from app.vision.normalize import normalize
+from app.vision.segment import SegmentedRow, segment
+from training.corpora import rows
+from training.corpora.data import Digits, load, load_other
+
+LENGTHS = range(1, 11)
+FITTED_KINDS = (*rows.PLAIN, *rows.SCENES)
+STEPS, RATE = 120, 0.06
+PENALTY = 1e-3
+"""Weight of the squared weights in the loss of a row."""
+MAX_FITTED_CUTS = 48
+ACCEPTED_RIGHT = 0.995
+"""Share of right readings among the accepted that the confidence threshold is chosen for, on the
+rows that are fitted on."""
+NUMBERS_LOST = 0.01
+"""Share of numbers, at most, that the threshold of the number score rejects."""
+
+
+class Row(NamedTuple):
+    """A picture of a row, segmented and classified."""
+
+    text: str
+    found: SegmentedRow
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Sets:
+    """The digits that rows are made of: pairs of MNIST's and USPS'."""
+
+    fitted: tuple[Digits, Digits]
+    reported: tuple[Digits, Digits]
+
+
+def sets(data: Path, usps: Path) -> Sets:
+    """Halve the digits that the networks have not learned from."""
+    both = load(data).validation, load_other(usps)
+    halves = [
+        (
+            Digits(d.images[: len(d) // 2], d.labels[: len(d) // 2]),
+            Digits(d.images[len(d) // 2 :], d.labels[len(d) // 2 :]),
+        )
+        for d in both
+    ]
+    return Sets((halves[0][0], halves[1][0]), (halves[0][1], halves[1][1]))
+
+
+def made(
+    digits: Digits, kind: str, lengths: Sequence[int], count: int, seed: int
+) -> Iterable[tuple[str, GrayImage]]:
+    """Yield `count` rows of a kind with their texts; each has a seed of its own."""
+    for index in range(count):
+        rng = np.random.default_rng((seed, index))
+        places = rng.integers(len(digits), size=int(rng.choice(lengths)))
+        text = "".join(str(digits.labels[place]) for place in places)
+        yield text, rows.render([digits.images[place] for place in places], kind, rng)
+
+
+def read_rows(pictures: Iterable[tuple[str, GrayImage]], classifier: Classifier) -> list[Row]:
+    """Segment and classify pictures."""
+    segmented = [(text, segment(picture)) for text, picture in pictures]
+    crops = [found.candidates.digits for _, found in segmented]
+    if not sum(map(len, crops)):
+        scores: Scores = np.empty((0, 11), np.float32)
+    else:
+        scores = classifier(np.concatenate(crops))
+    ends = np.cumsum([len(some) for some in crops])[:-1]
+    return [
+        Row(text, found, some)
+        for (text, found), some in zip(segmented, np.split(scores, ends), strict=True)
+    ]
+
+
+class Answer(NamedTuple):
+    """What is read in a row without any constraint; no text where it is blank."""
+
+    text: str
+    confidence: float
+    figures: NDArray[np.float64]
+    number_score: float
+
+
+def answer(row: Row, weights: Weights) -> Answer:
+    """Read a row as the service does."""
+    found = row.found.candidates
+    nothing = Answer("", 0.0, np.zeros(len(weights.number)), 0.0)
+    if not row.found.cuts:
+        return nothing
+    lattice = lattice_of(row.found.cuts, found.spans, found.shapes, row.scores, weights)
+    readings = search(lattice, Grammar())
+    if not readings.best:
+        return nothing
+    facts = number_figures(readings, lattice, row.scores)
+    score = number_score(readings, lattice, row.scores, weights)
+    return Answer(readings.best[0].text, readings.best[0].probability, facts, score)
+
+
+# --------------------------------------------------------------------------------- fitting
+
+
+def padded(some: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Rows as arrays [r, cuts, span, …] for a graph that takes them all at once."""
+    cuts = max(row.found.cuts for row in some)
+    longest = max(int(np.diff(row.found.candidates.spans, axis=1).max()) for row in some)
+    length = max(len(row.text) for row in some)
+    shape = len(some), cuts, longest
+    found, scores = some[0].found.candidates, some[0].scores
+    facts = figures(found.spans, found.shapes, scores).shape[1]
+    noises = noise_figures(found.shapes, scores).shape[1]
+    arrays: dict[str, NDArray[Any]] = {
+        "exists": np.zeros(shape, bool),
+        "logs": np.zeros((*shape, 10), np.float32),
+        "figures": np.zeros((*shape, facts), np.float32),
+        "one": np.zeros((*shape, 3), np.float32),
+        "noisy": np.zeros(shape, bool),
+        "noise": np.zeros((*shape, noises), np.float32),
+        "text": np.zeros((len(some), length), np.int32),
+        "length": np.array([len(row.text) for row in some], np.int32),
+        "end": np.array([row.found.cuts - 1 for row in some], np.int32),
+    }
+    for index, row in enumerate(some):
+        found = row.found.candidates
+        at = index, found.spans[:, 0], found.spans[:, 1] - found.spans[:, 0] - 1
+        arrays["exists"][at] = True
+        arrays["logs"][at] = np.log(np.maximum(row.scores[:, :10], LEAST))
+        arrays["figures"][at] = figures(found.spans, found.shapes, row.scores)
+        arrays["one"][at] = one_figures(found.shapes)
+        arrays["noisy"][at] = may_be_noise(found.spans, found.shapes)
+        arrays["noise"][at] = noise_figures(found.shapes, row.scores)
+        arrays["text"][index, : len(row.text)] = [int(digit) for digit in row.text]
+    return arrays
+
+
+def fit(some: Sequence[Row]) -> dict[str, Any]:
+    """The weights that make the rows' texts likeliest, by maximum likelihood (Adam)."""
+    import tensorflow as tf  # noqa: PLC0415  takes seconds
+
+    data = {name: tf.constant(array) for name, array in padded(some).items()}
+    count, cuts, longest = data["exists"].shape
+    positions = data["text"].shape[1]
+    low = tf.constant(-1e4, tf.float32)
+    start = {
+        "probability": np.array(1.0),
+        "digit": np.zeros(data["figures"].shape[-1]),
+        "one": np.zeros(3),
+        "noise": np.zeros(data["noise"].shape[-1]),
+    }
+    variables = {name: tf.Variable(value, dtype=tf.float32) for name, value in start.items()}
+    numbers = tf.range(count)
+    wanted = tf.one_hot(data["text"], 10)  # [r,t,10]
+
+    def loss() -> Any:
+        logs = variables["probability"] * data["logs"]
+        logs += tf.linalg.matvec(data["figures"], variables["digit"])[..., None]
+        one = tf.linalg.matvec(data["one"], variables["one"])
+        logs += one[..., None] * tf.one_hot(1, 10)
+        logs = tf.where(data["exists"][..., None], logs, low)
+        noise = tf.linalg.matvec(data["noise"], variables["noise"])
+        noise = tf.where(data["noisy"], noise, low)
+        edges = tf.reduce_logsumexp(tf.concat([logs, noise[..., None]], axis=-1), axis=-1)
+        texts = tf.einsum("rcsd,rtd->rcst", logs, wanted)
+        everything = [tf.zeros(count)]
+        right = [tf.concat([tf.zeros((count, 1)), tf.fill((count, positions), low)], axis=1)]
+        for stop in range(1, cuts):
+            ways, likely = [], []
+            for span in range(1, min(longest, stop) + 1):
+                before = stop - span
+                ways.append(everything[before] + edges[:, before, span - 1])
+                moved = right[before][:, :-1] + texts[:, before, span - 1]
+                stayed = right[before] + noise[:, before, span - 1, None]
+                moved = tf.concat([tf.fill((count, 1), low), moved], axis=1)
+                likely.append(tf.reduce_logsumexp(tf.stack([moved, stayed]), axis=0))
+            everything.append(tf.reduce_logsumexp(tf.stack(ways), axis=0))
+            right.append(tf.reduce_logsumexp(tf.stack(likely), axis=0))
+        every = tf.gather_nd(tf.stack(everything, axis=1), tf.stack([numbers, data["end"]], 1))
+        place = tf.stack([numbers, data["end"], data["length"]], 1)
+        share = tf.gather_nd(tf.stack(right, axis=1), place) - every
+        # A row whose number is no way through its lattice would drown the others.
+        penalty = sum(tf.reduce_sum(variable**2) for variable in variables.values())
+        return -tf.reduce_mean(tf.maximum(share, -12.0)) + PENALTY * penalty
+
+    optimizer = tf.keras.optimizers.Adam(RATE)
+    trained = list(variables.values())
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step() -> Any:
+        with tf.GradientTape() as tape:
+            value = loss()
+        optimizer.apply_gradients(zip(tape.gradient(value, trained), trained, strict=True))
+        return value
+
+    for number in range(STEPS):
+        value = float(step())
+        if number % 50 == 0 or number == STEPS - 1:
+            print(f"step {number}: {value:.4f} nats a row", flush=True)
+    return {name: variable.numpy().astype(float).tolist() for name, variable in variables.items()}
+
+
+def logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The weights of a logistic regression, by Newton's method, classes weighed alike."""
+    weights = np.zeros(x.shape[1])
+    each = np.where(y, 0.5 / y.mean(), 0.5 / (1 - y.mean()))
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(x @ weights, -30, 30)))
+        slope = x.T @ (each * (p - y)) / len(x) + PENALTY * weights
+        curve = (x.T * (each * p * (1 - p))) @ x / len(x) + PENALTY * np.eye(len(weights))
+        weights -= np.linalg.solve(curve, slope)
+    return weights
+
+
+def fitted_rows(
+    both: tuple[Digits, Digits], classifier: Classifier, count: int, seed: int
+) -> list[Row]:
+    """Rows of every kind and length, two thirds of MNIST's digits and one of USPS'."""
+    pictures: list[tuple[str, GrayImage]] = []
+    for number, kind in enumerate(FITTED_KINDS):
+        for place, (digits, share) in enumerate(zip(both, (2, 1), strict=True)):
+            rng_seed = seed * 1000 + number * 10 + place
+            pictures += made(digits, kind, LENGTHS, count * share // 3, rng_seed)
+    return read_rows(pictures, classifier)
+
+
+def no_numbers(classifier: Classifier, count: int, seed: int, *, held_back: bool) -> list[Row]:
+    """What is no number."""
+    pictures = (
+        ("", rows.no_number(np.random.default_rng((seed, index)), held_back=held_back))
+        for index in range(count)
+    )
+    return read_rows(pictures, classifier)
+
+
+def fit_all(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> dict[str, Any]:
+    """Fit everything that `lattice.json` holds."""
+    some = fitted_rows(digits.fitted, classifier, count, seed)
+    usable = [row for row in some if len(row.text) < row.found.cuts <= MAX_FITTED_CUTS]
+    print(f"{len(some)} rows, {len(usable)} to fit on")
+    content: dict[str, Any] = fit(usable)
+    content["number"] = [0.0] * NUMBER_FIGURES
+    content["thresholds"] = {"number_score": 0.0, "confidence": 0.0}
+    weights = weights_of(content)
+    answers = [answer(row, weights) for row in some]
+    outside = no_numbers(classifier, len(some) // 3, seed + 1, held_back=False)
+    strange = [answer(row, weights) for row in outside]
+    read = [one for one in answers if one.text]
+    words = [one for one in strange if one.text]
+    x = np.stack([one.figures for one in (*read, *words)])
+    y = np.arange(len(x)) < len(read)
+    content["number"] = logistic(x, y).tolist()
+    weights = weights_of(content)
+    scores = np.array([answer(row, weights).number_score for row in some])
+    right = np.array([one.text == row.text for one, row in zip(answers, some, strict=True)])
+    level = float(np.quantile(scores[right], NUMBERS_LOST))
+    confidence = least_confidence(
+        np.array([one.confidence for one in answers])[scores >= level], right[scores >= level]
+    )
+    content["thresholds"] = {"number_score": level, "confidence": confidence}
+    print(f"right {right.mean():.4f}, thresholds {content['thresholds']}")
+    return content
+
+
+def least_confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """The least threshold from which on `ACCEPTED_RIGHT` of the accepted are right."""
+    order = np.argsort(-confidence)
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(share >= ACCEPTED_RIGHT)
+    return float(confidence[order[enough[-1]]]) if len(enough) else 1.0
+
+
+# ------------------------------------------------------------------------------ the report
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """Wilson's interval of a share, 95%."""
+    z, share = 1.96, right / count
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2)) / (1 + z * z / count)
+    return middle - half, middle + half
+
+
+class Tally(NamedTuple):
+    """How a set of rows was read."""
+
+    rows: int
+    right: int
+    accepted: int
+    right_accepted: int
+
+    def line(self, name: str) -> str:
+        """A row of the table."""
+        low, high = interval(self.right, self.rows)
+        of_accepted = self.right_accepted / max(1, self.accepted)
+        return (
+            f"| {name} | {self.rows} | {self.right / self.rows:.4f} ({low:.4f}–{high:.4f}) "
+            f"| {self.accepted / self.rows:.4f} | {of_accepted:.4f} |"
+        )
+
+
+def tally(some: Sequence[Row], weights: Weights) -> Tally:
+    """Read rows and count."""
+    answers = [answer(row, weights) for row in some]
+    right = np.array([one.text == row.text for one, row in zip(answers, some, strict=True)])
+    accepted = np.array([is_accepted(one, weights) for one in answers])
+    return Tally(len(some), int(right.sum()), int(accepted.sum()), int((right & accepted).sum()))
+
+
+def is_accepted(one: Answer, weights: Weights) -> bool:
+    """Whether the service would not reject it."""
+    return one.number_score >= weights.number_score and one.confidence >= weights.confidence
+
+
+def report(
+    classifier: Classifier, digits: Sets, people: Path | None, *, count: int, seed: int
+) -> Iterable[str]:
+    """Yield the lines of the table of accuracy."""
+    weights = shipped_weights()
+    mnist, usps = digits.reported
+    yield "| rows | n | right (95%) | accepted | right of accepted |"
+    yield "| --- | --- | --- | --- | --- |"
+    plan: list[tuple[str, Digits, str, Sequence[int]]] = [
+        ("four, side by side, MNIST", mnist, "side by side", [4]),
+        ("four, spaced, MNIST", mnist, "spaced", [4]),
+        ("four, side by side, USPS", usps, "side by side", [4]),
+        ("four, spaced, USPS", usps, "spaced", [4]),
+        ("touching, 2–6, MNIST", mnist, "touching", range(2, 7)),
+        ("overlapping, 2–6, MNIST", mnist, "overlapping", range(2, 7)),
+        ("all touching, 2–6, MNIST", mnist, "all touching", range(2, 7)),
+        ("touching, 2–6, USPS", usps, "touching", range(2, 7)),
+        *((f"{kind}, 3–6, MNIST", mnist, kind, range(3, 7)) for kind in rows.SCENES),
+        *((f"{kind}, 3–6, USPS", usps, kind, range(3, 7)) for kind in ("photo", "boxed")),
+        ("spaced, 7–10, MNIST", mnist, "spaced", range(7, 11)),
+    ]
+    for number, (name, source, kind, lengths) in enumerate(plan):
+        pictures = made(source, kind, lengths, count, seed * 1000 + number)
+        yield tally(read_rows(pictures, classifier), weights).line(name)
+    yield from on_singles(classifier, weights, mnist, count)
+    strange = [answer(row, weights) for row in no_numbers(classifier, count, seed, held_back=True)]
+    rejected = sum(not is_accepted(one, weights) for one in strange)
+    low, high = interval(rejected, count)
+    yield f"\nNo numbers rejected: {rejected / count:.4f} ({low:.4f}–{high:.4f}) of {count}"
+    if people is not None:
+        yield from on_people(classifier, weights, people)
+
+
+def on_singles(
+    classifier: Classifier, weights: Weights, digits: Digits, count: int
+) -> Iterable[str]:
+    """Yield how single digits fare, in frames of 28 and in scenes, read as rows and predicted."""
+    for kind in ("side by side", "photo"):
+        pictures = list(made(digits, kind, [1], count, 77))
+        rows_read = tally(read_rows(pictures, classifier), weights)
+        predicted = classifier(np.stack([normalize(picture).digit for _, picture in pictures]))
+        labels = predicted[:, :10].argmax(axis=1)
+        right = sum(str(label) == text for label, (text, _) in zip(labels, pictures, strict=True))
+        yield rows_read.line(f"single, {kind}, MNIST")
+        yield f"| … predicted | {count} | {right / count:.4f} | | |"
+
+
+def on_people(classifier: Classifier, weights: Weights, folder: Path) -> Iterable[str]:
+    """Yield how the rows that people have made are read: those of 2 to 12 digits, as a whole."""
+    import csv  # noqa: PLC0415
+
+    with (folder / "labels.csv").open(encoding="utf-8") as file:
+        labels = list(csv.DictReader(file))
+
+    def picture(name: str) -> GrayImage:
+        image = cv2.imread(str(folder / name), cv2.IMREAD_GRAYSCALE)
+        return np.asarray(image, np.uint8)
+
+    multi = [one for one in labels if one["kind"] == "multi"]
+    plain = [one for one in multi if one["label"].isdigit() and 2 <= len(one["label"]) <= 12]
+    read = read_rows([(one["label"], picture(one["file"])) for one in plain], classifier)
+    yield tally(read, weights).line("people, 2–12")
+    none = [("", picture(one["file"])) for one in labels if one["kind"] == "nondigit"]
+    strange = [(row, answer(row, weights)) for row in read_rows(none, classifier)]
+    kept = sum(is_accepted(one, weights) and not row.found.several_lines for row, one in strange)
+    yield f"\nPeople's pictures without a digit rejected: {len(none) - kept} of {len(none)}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python -m training.numbers", description=__doc__)
+    parser.add_argument("command", choices=("fit", "report"))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--usps", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--people", type=Path, help="a folder with labels.csv: file, kind, label")
+    parser.add_argument("--count", type=int, default=300, help="rows of a kind")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(arguments)
+    cv2.setNumThreads(1)
+    classifier = loading.load(args.model)
+    digits = sets(args.data, args.usps)
+    if args.command == "fit":
+        content = fit_all(classifier, digits, count=args.count, seed=args.seed)
+        WEIGHTS_FILE.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+        return
+    for line in report(classifier, digits, args.people, count=args.count, seed=args.seed):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
