@@ -66,6 +66,7 @@ async def predict(
     with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
         chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
         scope["state"]["body_bytes"] = sum(map(len, chunks))
+        lease.reserve_images()
         images, normalize = await parse(services, chunks, options, lease, receive)
         lease.charge_images(len(images))
         request = services.predictor.prepare(images, lease, normalize=normalize)

@@ -743,3 +743,43 @@ def test_leases_return_everything_exactly_once(history: list[tuple[int, str, int
         assert held(limits) == (0, 0, 0)
 
     asyncio.run(scene())
+
+
+# places before parsing
+
+
+def test_no_more_requests_are_parsed_at_once_than_there_are_places_for() -> None:
+    limits = admission(max_waiting_images=40)
+    for _ in range(100):
+        with limits.open_lease(math.inf) as lease:
+            lease.reserve_images()
+            lease.charge_images(8)
+    begun = [open_lease(limits) for _ in range(5)]
+    for lease in begun:
+        lease.reserve_images()
+    with pytest.raises(QueueFull):
+        Lease(limits, math.inf).reserve_images()
+    for lease in begun:
+        lease.charge_images(8)
+    assert limits.images.held == 40
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_what_was_reserved_becomes_what_is_there(count: int) -> None:
+    limits = admission()
+    with limits.open_lease(math.inf) as lease:
+        lease.reserve_images()
+        assert limits.images.held == 1
+        lease.charge_images(count)
+        assert limits.images.held == count
+    assert limits.images.held == 0
+    assert limits.typical_images == pytest.approx(1 + (count - 1) / 16)
+
+
+def test_a_request_for_more_places_than_are_left_keeps_what_it_had_until_it_ends() -> None:
+    limits = admission()
+    with limits.open_lease(math.inf) as lease:
+        lease.reserve_images()
+        with pytest.raises(QueueFull):
+            lease.charge_images(11)
+    assert limits.images.held == 0
