@@ -9,6 +9,7 @@ The driver computes on the server's cores, so it does as little as it can.
 from __future__ import annotations
 
 import gc
+import re
 import selectors
 import socket
 import time
@@ -29,6 +30,8 @@ CONNECTIONS = 128
 TICK_SECONDS = 0.0001
 """Sleep while nothing is due and nothing has come, where latency is measured."""
 SEND_BUFFER_BYTES = 2**20
+LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+CHUNKED = re.compile(rb"(?i)\r\ntransfer-encoding:")
 GRACE_SECONDS = 1.0
 """Wait for answers after the last request was due."""
 
@@ -41,15 +44,16 @@ class Connection:
     due: float = 0.0
     sent: float = 0.0
     unsent: memoryview = field(default_factory=lambda: memoryview(b""))
-    received: bytearray = field(default_factory=bytearray)
+    events: int = selectors.EVENT_READ
+    received: bytes = b""
 
     def answer(self) -> tuple[str, bytes] | None:
         """Return status and body of the answer, once the whole of it is there."""
-        head, end, body = bytes(self.received).partition(b"\r\n\r\n")
+        head, end, body = self.received.partition(b"\r\n\r\n")
         if not end or not is_whole(head, body):
             return None
-        self.received.clear()
-        return head.split(b" ", 2)[1].decode(), body
+        self.received = b""
+        return head[9:12].decode(), body
 
 
 class Answer(NamedTuple):
@@ -64,11 +68,11 @@ class Answer(NamedTuple):
 
 def is_whole(head: bytes, body: bytes) -> bool:
     """Tell whether an answer's body has come. Raises ValueError where its length is not given."""
-    for line in head.lower().split(b"\r\n"):
-        if line.startswith(b"content-length:"):
-            return len(body) >= int(line[15:])
-        if line.startswith(b"transfer-encoding:"):
-            return body.endswith(b"0\r\n\r\n")
+    length = LENGTH.search(head)
+    if length:
+        return len(body) >= int(length[1])
+    if CHUNKED.search(head):
+        return body.endswith(b"0\r\n\r\n")
     raise ValueError("An answer without a length.")
 
 
@@ -169,10 +173,11 @@ class OpenLoop:
         with suppress(OSError):  # a full buffer; the reader sees all else
             sent = connection.socket.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
-        key = self.selector.get_map().get(connection.socket)
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
-        if key is not None and key.events != wanted:
-            self.selector.modify(connection.socket, wanted, connection)
+        if connection.events != wanted:
+            connection.events = wanted
+            with suppress(KeyError):  # unregistered: the server has closed it
+                self.selector.modify(connection.socket, wanted, connection)
 
     def _read(self, connection: Connection) -> None:
         data = b""
