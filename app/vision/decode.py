@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import io
 import struct
+from codecs import getincrementaldecoder
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -376,4 +377,13 @@ def _what_else(data: bytes) -> str:
         if text.startswith((b"<!doctype html", b"<html")):
             return "The bytes are a page of HTML; send the image's own address or file."
     names = [image_format.name for image_format in FORMATS]
-    return f"The bytes are no {', '.join(names[:-1])} or {names[-1]}."
+    what = "text, no" if _is_text(begin) else "no"
+    return f"The bytes are {what} {', '.join(names[:-1])} or {names[-1]}."
+
+
+def _is_text(begin: bytes) -> bool:
+    try:
+        text = getincrementaldecoder("utf-8")().decode(begin)  # its last character may be cut off
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)

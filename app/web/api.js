@@ -6,7 +6,7 @@ const TIMEOUT_MS = 20_000;
 const LARGE_BYTES = 8 * 2 ** 20; // refused while it is still being sent, a body ends in a broken connection
 
 /** Statuses of what this server does not offer. */
-export const ABSENT = [404, 405, 501];
+const ABSENT = [404, 405, 501];
 
 export const address = (path) => new URL(path, document.baseURI).href;
 
@@ -40,10 +40,10 @@ export async function readNumber(input, signal) {
   }
 }
 
-/** Tell the server what a picture shows; `label` is null for no digit. Rejects with a Problem. */
-export async function correct({ id, image, label }, signal) {
-  const body = JSON.stringify(id ? { id, label } : { image, label });
-  return post("feedback", { body, type: "application/json" }, signal);
+/** Tell the server what the picture of the answer `id` shows; `label` is null for no digit. Rejects with a Problem. */
+export async function correct(id, label) {
+  const body = JSON.stringify({ id, label });
+  return post("feedback", { body, type: "application/json" }, new AbortController().signal);
 }
 
 async function post(path, { body, type, name }, signal) {

@@ -1,7 +1,7 @@
 // The page: what is drawn or opened is read, shown, listed, and written as a request.
 
 import { AnswerView } from "./answer.js";
-import { ABSENT, Problem, correct, readNumber } from "./api.js";
+import { Problem, correct, readNumber } from "./api.js";
 import { drawnExamples } from "./examples.js";
 import { History } from "./history.js";
 import { Pad } from "./pad.js";
@@ -321,27 +321,19 @@ for (const label of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, null]) {
 }
 
 async function sendCorrection(label) {
-  const { input, answer } = shown;
+  const { id } = shown.answer.prediction;
   const thanks = at("thanks");
+  if (!id) { // where feedback is on, every answer has one
+    thanks.textContent = "This server takes no corrections: its operator has to switch feedback on, by DIGITS_FEEDBACK_DIR.";
+    return;
+  }
   thanks.textContent = "Sending…";
   try {
-    const image = input.dataUrl ?? (await dataUrlOf(input.body));
-    await correct({ id: answer.prediction.id ?? answer.id, image, label }, AbortSignal.any([]));
+    await correct(id, label);
     thanks.textContent = `Thank you, noted: ${label ?? "no digit"}.`;
   } catch (problem) {
-    thanks.textContent = ABSENT.includes(problem.status)
-      ? "This server takes no corrections: its operator has to switch feedback on (see Feedback in the README)."
-      : `Not sent. ${problem.message}. ${problem.detail ?? ""}`;
+    thanks.textContent = `Not sent. ${problem.message}. ${problem.detail}`;
   }
-}
-
-function dataUrlOf(file) {
-  return new Promise((resolve, reject) => {
-    const loader = new FileReader();
-    loader.onload = () => resolve(loader.result);
-    loader.onerror = () => reject(new Problem({ title: "The file can't be opened any more" }));
-    loader.readAsDataURL(file);
-  });
 }
 
 refresh();

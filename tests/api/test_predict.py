@@ -329,7 +329,7 @@ REFUSED: list[Any] = [
     ("PNG that is not 28×28", {"content": png(np.eye(9, dtype=np.uint8)), "headers": PNG},
      "bad-pixels", "Image 0: with normalize=false an image is 28×28, not 9×9."),
     ("text", {"content": b"text", "headers": PNG}, "not-an-image",
-     "Image 0: The bytes are no PNG, JPEG, WebP, GIF, BMP or TIFF."),
+     "Image 0: The bytes are text, no PNG, JPEG, WebP, GIF, BMP or TIFF."),
     ("PDF", {"content": b"%PDF-1.7"}, "not-an-image", "Image 0: The bytes are a PDF;"),
     ("second is none", {"files": parts(SEVEN, b"text", SEVEN)}, "not-an-image", "Image 1: The"),
     ("empty file", {"files": parts(SEVEN, b"")}, "not-an-image", "Image 1: There are no bytes."),

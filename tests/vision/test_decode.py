@@ -208,7 +208,9 @@ FTYP = b"\0\0\0\x1cftyp"
     [
         (b"", "no bytes"),
         (b"not a picture", "no PNG, JPEG, WebP, GIF, BMP or TIFF"),
-        (b"RIFF\0\0\0\0WAVE", "no PNG"),
+        ("Eine Größe\n".encode() * 200, "are text, no PNG"),
+        (("ö" * 1024).encode()[1:], "are no PNG"),
+        (b"RIFF\0\0\0\0WAVE", "are no PNG"),
         (b"GIF8", "no PNG"),
         (b"%PDF-1.7", "PDF"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
