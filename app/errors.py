@@ -191,7 +191,10 @@ class BadParameter(PayloadError):
     status = 422
     slug = "bad-parameter"
     title = "A parameter is not acceptable"
-    remedy = "`normalize` is true or false, `include` is seen, `X-Deadline-Seconds` is above 0."
+    remedy = (
+        "`normalize` is true or false, `include` is seen, `X-Deadline-Seconds` is above 0; `/docs` "
+        "has the parameters of each route."
+    )
 
 
 class EmptyBatch(PayloadError):

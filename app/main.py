@@ -27,10 +27,12 @@ from .api.middleware import ApiKeyMiddleware, TelemetryMiddleware, read_key_hash
 from .api.pages import page_files, pages
 from .api.predict import PredictEndpoint
 from .api.problems import handle_error
+from .api.read import ReadEndpoint
 from .api.routes import routes
 from .api.services import Services
 from .errors import PROBLEMS, DigitsError, ModelError
 from .inference.classifier import Classifier, Rejection
+from .inference.lattice import RowRejection
 from .inference.loading import load
 from .inference.registry import ModelRegistry
 from .observe.health import Health
@@ -42,6 +44,7 @@ from .serving.feedback import FeedbackFolder
 from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
+from .serving.reader import Reader
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
 
@@ -51,7 +54,7 @@ VERSION = "0.1.0"
 DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
 and get the digit with an honest probability, or a clear word that there is none."""
 PREDICT_STATUSES = (200, *sorted({error.status for error in PROBLEMS.values()}))
-"""Statuses of `/predict` whose counters are there at 0 before the first of them."""
+"""Statuses of predictions' routes whose counters are there at 0 before the first of them."""
 SWITCH_SECONDS = 0.001
 """How long the event loop waits at most for a worker thread that runs Python; Python's own choice
 is five times as long, at each of a request's steps."""
@@ -87,7 +90,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings is None:
         settings = Settings()
         configure_logging(json=settings.log_json)
-    metrics = Metrics(shared_folder(), version=VERSION, reasons=Rejection)
+    metrics = Metrics(
+        shared_folder(), version=VERSION, reasons=Rejection, number_reasons=RowRejection
+    )
     feedback = feedback_folder(settings)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
     app = Application(
@@ -122,7 +127,10 @@ def feedback_folder(settings: Settings) -> FeedbackFolder | None:
 
 def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
     """Plain ASGI and the other protocols, before FastAPI's routes."""
-    endpoints: list[PredictEndpoint | FeedbackEndpoint] = [PredictEndpoint()]
+    endpoints: list[PredictEndpoint | ReadEndpoint | FeedbackEndpoint] = [
+        PredictEndpoint(),
+        ReadEndpoint(),
+    ]
     if feedback:
         endpoints.append(FeedbackEndpoint(feedback))
     app.router.routes[:0] = [
@@ -220,7 +228,7 @@ def report_levels(metrics: Metrics, services: Services) -> None:
         )
 
     metrics.on_flush = report
-    for path in (PredictEndpoint.path, *tfs.PREDICT_PATHS, *oip.INFER_PATHS):
+    for path in (PredictEndpoint.path, ReadEndpoint.path, *tfs.PREDICT_PATHS, *oip.INFER_PATHS):
         metrics.expect_requests(path, "POST", PREDICT_STATUSES)
 
 
@@ -241,6 +249,7 @@ def build(
         "batch_cost": settings.batch_cost_pixels,
     }
     predictor = Predictor(registry, max_pixels=settings.max_pixels, on_batch=metrics.observe_batch)
+    reader = Reader(registry, max_pixels=settings.max_pixels, on_batch=metrics.observe_batch)
     services = Services(
         settings=settings,
         metrics=metrics,
@@ -250,5 +259,7 @@ def build(
         parser=MicroBatcher(parse_all, workers, **costs),
         predictor=predictor,
         predictions=MicroBatcher(predictor.predict, workers, **costs),
+        reader=reader,
+        numbers=MicroBatcher(reader.read, workers, **costs),
     )
     return services, workers

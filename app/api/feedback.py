@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import InternalError, MalformedBody
 from ..serving.feedback import FeedbackFolder, picture_of
 from .formats import joined
-from .options import parse_options
+from .options import parse_options, parse_query
 from .predict import read_body
 from .schemas import Feedback
 from .services import services_of
@@ -36,7 +36,9 @@ class FeedbackEndpoint:
         """Answer one request."""
         scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
-        options = parse_options(scope, deadline_seconds=services.settings.deadline_seconds)
+        options = parse_options(
+            scope, parse_query, deadline_seconds=services.settings.deadline_seconds
+        )
         received_at = scope["state"].get("received_at") or time.monotonic()
         with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
             body = joined(await read_body(receive, options, lease, max_bytes=MAX_BODY_BYTES))

@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI reads off the routes, and `/predict`, which is plain ASGI."""
+"""The OpenAPI document: what FastAPI reads off the routes, and what is plain ASGI."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from ..errors import PROBLEMS
+from ..inference.grammar import MAX_DIGITS, MAX_PATTERN, PATTERN, Check
 from ..vision.decode import FORMATS
 from .middleware import is_locked
-from .schemas import Answer, Feedback, ManyImages, OneImage, ProblemDetails
+from .schemas import Answer, Feedback, ManyImages, Numbers, OneImage, ProblemDetails
 
 REFERENCE = "#/components/schemas/{model}"
 KEY_SCHEMES = {
@@ -53,42 +54,94 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+DEADLINE = {
+    "name": "X-Deadline-Seconds",
+    "in": "header",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "description": "Seconds until the answer is of no use; at most the setting.",
+}
+
+
+def query_parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """A parameter of an operation's query."""
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+INCLUDE = query_parameter(
+    "include",
+    {"type": "array", "items": {"type": "string", "enum": ["seen"]}},
+    "`seen` adds what the model saw.",
+)
+
+
 def predict_operation() -> dict[str, Any]:
     """The operation `POST /predict`."""
-    answer = {"schema": {"$ref": REFERENCE.format(model=Answer.__name__)}}
+    return _operation(
+        Answer,
+        {
+            "operationId": "predict",
+            "tags": ["digits"],
+            "summary": "Read digits",
+            "description": "One prediction an image, in order, with calibrated probabilities.",
+            "parameters": [
+                query_parameter(
+                    "normalize",
+                    {"type": "boolean", "default": True},
+                    "`false` takes 28×28 input as it is, white ink on black.",
+                ),
+                INCLUDE,
+                DEADLINE,
+            ],
+        },
+        "One prediction an image",
+    )
+
+
+def read_operation() -> dict[str, Any]:
+    """The operation `POST /read`."""
+    digits = {"type": "integer", "minimum": 1, "maximum": MAX_DIGITS}
+    return _operation(
+        Numbers,
+        {
+            "operationId": "read",
+            "tags": ["digits"],
+            "summary": "Read numbers",
+            "description": "One number of one or more digits in a row an image, in order, with the "
+            "probability that all of it is right. What is known of the number helps to read it.",
+            "parameters": [
+                query_parameter("length", digits, "It has so many digits."),
+                query_parameter("min_length", {**digits, "default": 1}, "At least so many."),
+                query_parameter(
+                    "max_length", {**digits, "default": MAX_DIGITS}, "At most so many."
+                ),
+                query_parameter(
+                    "pattern",
+                    {"type": "string", "maxLength": MAX_PATTERN, "pattern": PATTERN},
+                    "How it is written: `9` a digit, `#` one that may be missing, the separators "
+                    "`,` `.` `'` `:` `/` `-` and space; first of all `-` for a minus and a "
+                    "currency sign, which may be missing. `#,##9.99` is an amount.",
+                ),
+                query_parameter(
+                    "check",
+                    {"type": "string", "enum": [check.value for check in Check]},
+                    "The rule that its check digits obey.",
+                ),
+                INCLUDE,
+                DEADLINE,
+            ],
+        },
+        "One number an image",
+    )
+
+
+def _operation(
+    answer: type[BaseModel], operation: dict[str, Any], description: str
+) -> dict[str, Any]:
+    schema = {"schema": {"$ref": REFERENCE.format(model=answer.__name__)}}
     refusals = problem_responses(400, 408, 413, 415, 422, 431, 500, 503, 504)
-    return {
-        "operationId": "predict",
-        "tags": ["digits"],
-        "summary": "Read digits",
-        "description": "One prediction an image, in order, with calibrated probabilities.",
-        "parameters": [
-            {
-                "name": "normalize",
-                "in": "query",
-                "schema": {"type": "boolean", "default": True},
-                "description": "`false` takes 28×28 input as it is, white ink on black.",
-            },
-            {
-                "name": "include",
-                "in": "query",
-                "schema": {"type": "array", "items": {"type": "string", "enum": ["seen"]}},
-                "description": "`seen` adds what the model saw.",
-            },
-            {
-                "name": "X-Deadline-Seconds",
-                "in": "header",
-                "schema": {"type": "number", "exclusiveMinimum": 0},
-                "description": "Seconds until the answer is of no use; at most the setting.",
-            },
-        ],
+    return operation | {
         "requestBody": {"required": True, "content": _bodies()},
-        "responses": {
-            "200": {
-                "description": "One prediction an image",
-                "content": {"application/json": answer},
-            }
-        }
+        "responses": {"200": {"description": description, "content": {"application/json": schema}}}
         | {str(status): response for status, response in refusals.items()},
     }
 
@@ -132,14 +185,17 @@ def document(app: FastAPI, *, locked: bool, feedback: bool) -> dict[str, Any]:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, ProblemDetails]
+        models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, Numbers, ProblemDetails]
         if feedback:
             models.append(Feedback)
         _, extra = models_json_schema(
             [(model, "validation") for model in models], ref_template=REFERENCE
         )
         made["components"]["schemas"].update(extra["$defs"])
-        own = {"/predict": {"post": predict_operation()}}
+        own = {
+            "/predict": {"post": predict_operation()},
+            "/read": {"post": read_operation()},
+        }
         if feedback:
             own["/feedback"] = {"post": feedback_operation()}
         made["paths"] = own | made["paths"]

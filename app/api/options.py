@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Generic, TypeVar
 from urllib.parse import parse_qsl
 
 from starlette.types import Scope
 
 from ..errors import BadParameter, UnsupportedEncoding
+from ..inference.grammar import MAX_DIGITS, Check, Grammar, parse_pattern
+
+AnyQuery = TypeVar("AnyQuery")
 
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -26,10 +30,19 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """Query parameters and the headers that a prediction depends on."""
+class ReadQuery:
+    """The query parameters of `POST /read`."""
 
-    query: Query
+    grammar: Grammar = field(default_factory=Grammar)
+    include_seen: bool = False
+    """Whether the answer says what the model saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options(Generic[AnyQuery]):
+    """Query parameters and the headers that an answer depends on."""
+
+    query: AnyQuery
     content_type: bytes
     content_length: int | None
     deadline_seconds: float
@@ -38,12 +51,17 @@ class Options:
 
 
 def parse_options(
-    scope: Scope, *, deadline_seconds: float, encodings: Collection[bytes] = ()
-) -> Options:
+    scope: Scope,
+    parse_query: Callable[[bytes], AnyQuery],
+    *,
+    deadline_seconds: float,
+    encodings: Collection[bytes] = (),
+) -> Options[AnyQuery]:
     """The options of a request.
 
     Args:
         scope: The request's.
+        parse_query: Parses the route's query string.
         deadline_seconds: The longest that it may ask for.
         encodings: Ways to compress a body that are taken.
 
@@ -88,6 +106,48 @@ def parse_query(query: bytes) -> Query:
             case _:
                 raise BadParameter("A query parameter is unknown; there are normalize and include.")
     return Query(normalize, include_seen)
+
+
+@lru_cache(maxsize=64)
+def parse_read_query(query: bytes) -> ReadQuery:
+    """The parameters in a query string of `POST /read`.
+
+    Raises:
+        BadParameter: a parameter is unknown, or has a value that is not accepted.
+    """
+    shortest, longest, pattern, check, include_seen = 1, MAX_DIGITS, "", None, False
+    for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        match name:
+            case "length":
+                shortest = longest = _digits(name, value)
+            case "min_length":
+                shortest = _digits(name, value)
+            case "max_length":
+                longest = _digits(name, value)
+            case "pattern":
+                pattern = parse_pattern(value)
+            case "check" if value in {check.value for check in Check}:
+                check = Check(value)
+            case "check":
+                raise BadParameter("`check` is luhn or mod97.")
+            case "include" if value.lower() == "seen":
+                include_seen = True
+            case "include":
+                raise BadParameter("`include` is seen.")
+            case _:
+                raise BadParameter(
+                    "A query parameter is unknown; there are length, min_length, max_length, "
+                    "pattern, check and include."
+                )
+    if shortest > longest:
+        raise BadParameter("`min_length` is at most `max_length`.")
+    return ReadQuery(Grammar(shortest, longest, pattern, check), include_seen)
+
+
+def _digits(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MAX_DIGITS):
+        raise BadParameter(f"`{name}` is a number of digits from 1 to {MAX_DIGITS}.")
+    return int(value)
 
 
 def _seconds(value: bytes) -> float:

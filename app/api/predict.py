@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import Predictions, RawImage
+from ..serving.predictor import Predictions, PredictRequest, RawImage
 from ..serving.workers import Item
 from ..settings import Settings
 from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
-from .options import Options, parse_options
+from .options import AnyQuery, Options, Query, parse_options, parse_query
 from .response import encode_predictions, send_json
 from .services import Services, services_of
 
+How = TypeVar("How")
+Request = TypeVar("Request", bound=PredictRequest)
 Result = TypeVar("Result")
 
 Parse = Callable[
-    [Services, list[bytes], Options, Lease, Receive], Awaitable[tuple[Sequence[RawImage], bool]]
+    [Services, list[bytes], Options[AnyQuery], Lease, Receive],
+    Awaitable[tuple[Sequence[RawImage], How]],
 ]
-"""A protocol's way from a body in chunks to its images, and whether they are to be normalized."""
+"""A protocol's way from a body in chunks to its images, and how they are to be read."""
+Prepare = Callable[[Sequence[RawImage], Lease, How], Request]
+"""From images, and how they are to be read, to a request with its cost."""
 
 DIRECT_COST = 4096
 """Cost up to which a body is parsed where it is received, in pixels: some 40 µs."""
@@ -44,7 +49,7 @@ class PredictEndpoint:
         scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
         services = services_of(scope)
         settings = services.settings
-        options = parse_options(scope, deadline_seconds=settings.deadline_seconds)
+        options = parse_options(scope, parse_query, deadline_seconds=settings.deadline_seconds)
         predictions = await predict(services, scope, receive, options, _parse)
         answer = encode_predictions(
             predictions,
@@ -55,29 +60,57 @@ class PredictEndpoint:
 
 
 async def predict(
-    services: Services, scope: Scope, receive: Receive, options: Options, parse: Parse
+    services: Services,
+    scope: Scope,
+    receive: Receive,
+    options: Options[Query],
+    parse: Parse[Query, bool],
 ) -> Predictions:
     """The predictions for a request of any protocol, admitted, bounded and counted.
 
-    lease → body → images → predictions
+    What `parse` returns beside the images is whether to normalize them.
     """
+    predictions = await answer(
+        scope,
+        receive,
+        options,
+        parse,
+        prepare=services.predictor.prepare,
+        batcher=services.predictions,
+    )
+    services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+    return predictions
+
+
+async def answer(
+    scope: Scope,
+    receive: Receive,
+    options: Options[AnyQuery],
+    parse: Parse[AnyQuery, How],
+    *,
+    prepare: Prepare[How, Request],
+    batcher: MicroBatcher[Request, Result],
+) -> Result:
+    """The result of a request about images, of any route, admitted and bounded.
+
+    lease → body → images → result
+    """
+    services = services_of(scope)
     max_bytes = services.settings.max_body_bytes
     received_at = scope["state"].get("received_at") or time.monotonic()
     with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
         chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
         scope["state"]["body_bytes"] = sum(map(len, chunks))
         lease.reserve_images()
-        images, normalize = await parse(services, chunks, options, lease, receive)
+        images, how = await parse(services, chunks, options, lease, receive)
         lease.charge_images(len(images))
-        request = services.predictor.prepare(images, lease, normalize=normalize)
+        request = prepare(images, lease, how)
         await lease.charge_working(request.working_bytes)
-        predictions = await process(services.predictions, request, request.cost, receive)
-    services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
-    return predictions
+        return await process(batcher, request, request.cost, receive)
 
 
 async def read_body(
-    receive: Receive, options: Options, lease: Lease, *, max_bytes: int
+    receive: Receive, options: Options[Any], lease: Lease, *, max_bytes: int
 ) -> list[bytes]:
     """The request's body in chunks, charged before it is read where its length is declared.
 
@@ -112,15 +145,31 @@ async def read_body(
 
 
 async def _parse(
-    services: Services, chunks: list[bytes], options: Options, lease: Lease, receive: Receive
+    services: Services,
+    chunks: list[bytes],
+    options: Options[Query],
+    lease: Lease,
+    receive: Receive,
 ) -> tuple[list[RawImage], bool]:
+    images = await parse_images(services, chunks, options, lease, receive)
+    return images, options.query.normalize
+
+
+async def parse_images(
+    services: Services, chunks: list[bytes], options: Options[Any], lease: Lease, receive: Receive
+) -> list[RawImage]:
+    """The images in a body of `/predict`'s media types.
+
+    Raises:
+        BodyTooLarge: a JSON document is longer than they are parsed; and as `formats` raises.
+    """
     settings = services.settings
     size = sum(map(len, chunks))
     cost = cost_of(start_of(chunks), size, options.content_type)
     if cost.is_json:
         check_json_size(size, settings)
     request = ParseRequest(chunks, options.content_type, settings.max_images, lease)
-    return await parse_body(services, request, cost, receive), options.query.normalize
+    return await parse_body(services, request, cost, receive)
 
 
 def check_json_size(length: int, settings: Settings) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import numpy as np
 import orjson
 from starlette.responses import Response
 from starlette.types import Send
 
 from ..serving.feedback import id_of
 from ..serving.predictor import Prediction, Predictions
+from ..serving.reader import Number, Numbers
 from ..vision.decode import encode_png
+from ..vision.grayscale import GrayImage
 
 
 def encode(value: Any) -> bytes:
@@ -41,6 +44,22 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(encode(content), status, media_type="application/json")
 
 
+def encode_numbers(numbers: Numbers, *, seen: bool = False) -> bytes:
+    """An answer with one number an image, in order.
+
+    Args:
+        numbers: Of one request.
+        seen: Whether to add what the model saw of each image.
+    """
+    classifier = numbers.classifier
+    return encode(
+        {
+            "model": {"name": classifier.name, "version": classifier.version},
+            "numbers": [_number(one, seen=seen) for one in numbers.items],
+        }
+    )
+
+
 async def send_json(send: Send, body: bytes) -> None:
     """Send `body` as a response with status 200."""
     headers = [
@@ -62,11 +81,43 @@ def _prediction(prediction: Prediction, *, seen: bool, ids: bool) -> dict[str, A
         answer["id"] = id_of(prediction.normalized.digit)
     if seen:
         normalized = prediction.normalized
-        image = base64.b64encode(encode_png(normalized.digit)).decode()
         answer["seen"] = {
-            "image": f"data:image/png;base64,{image}",
+            "image": _data_uri(normalized.digit),
             "inverted": normalized.inverted,
             "box": normalized.box,
             "warnings": normalized.warnings,
         }
     return answer
+
+
+def _number(number: Number, *, seen: bool) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "text": number.text,
+        "confidence": number.confidence,
+        "digits": [
+            {
+                "label": digit.label,
+                "confidence": digit.confidence,
+                "probabilities": digit.probabilities,
+                "box": digit.box,
+            }
+            for digit in number.digits
+        ],
+        "alternatives": [
+            {"text": reading.text, "confidence": reading.probability}
+            for reading in number.alternatives
+        ],
+        "rejected": number.rejected,
+    }
+    if seen:
+        digits = [digit.normalized for digit in number.digits]
+        answer["seen"] = {
+            "image": _data_uri(np.concatenate(digits, axis=1)) if digits else None,
+            "inverted": number.row.inverted,
+            "box": number.row.box,
+        }
+    return answer
+
+
+def _data_uri(image: GrayImage) -> str:
+    return f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ..inference.classifier import Rejection
+from ..inference.lattice import RowRejection
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Rows = Annotated[list[Annotated[list[Level], Field(min_length=1)]], Field(min_length=1)]
@@ -79,6 +80,70 @@ class Feedback(BaseModel, extra="forbid"):
         Annotated[int, Field(strict=True, ge=0, le=9)] | None,
         Field(description="The digit; null for no digit."),
     ]
+
+
+Box = tuple[int, int, int, int]
+
+
+class NumberDigit(BaseModel):
+    """A digit of a number."""
+
+    label: Annotated[int, Field(ge=0, le=9)]
+    confidence: Annotated[float, Field(ge=0, le=1, description="The label's probability.")]
+    probabilities: Annotated[
+        list[float],
+        Field(
+            min_length=10,
+            max_length=10,
+            description="Index = digit; sum 1, if the number has as many digits as `text`.",
+        ),
+    ]
+    box: Annotated[
+        Box, Field(description="Left, top, right, bottom in the upright image's pixels.")
+    ]
+
+
+class Alternative(BaseModel):
+    """What a number may be instead."""
+
+    text: str
+    confidence: Annotated[float, Field(ge=0, le=1)]
+
+
+class SeenRow(BaseModel):
+    """What the model saw, and what was done to the image before."""
+
+    image: Annotated[
+        str | None, Field(description="The digits side by side, 28×28 each: a PNG as a data URL.")
+    ]
+    inverted: Annotated[bool, Field(description="The ink was dark on a light ground.")]
+    box: Annotated[
+        Box | None, Field(description="Of the row that was read, in the upright image's pixels.")
+    ]
+
+
+class Number(BaseModel):
+    """The number that one image shows."""
+
+    text: Annotated[
+        str, Field(description="Its digits, and the signs of `pattern`; empty for a blank.")
+    ]
+    confidence: Annotated[
+        float, Field(ge=0, le=1, description="Probability that all of the text is right.")
+    ]
+    digits: list[NumberDigit]
+    alternatives: Annotated[list[Alternative], Field(max_length=5, description="Likeliest first.")]
+    rejected: Annotated[
+        RowRejection | None, Field(description="Null, or why the number should not be used.")
+    ]
+    seen: Annotated[SeenRow | None, Field(description="Only with `include=seen`.")] = None
+
+
+class Numbers(BaseModel):
+    """One number an image, in the order of the request."""
+
+    model: Model
+    numbers: Annotated[list[Number], Field(min_length=1)]
 
 
 class ProblemDetails(BaseModel):

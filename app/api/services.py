@@ -13,6 +13,7 @@ from ..observe.metrics import Metrics
 from ..serving.limits import Admission
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, Predictor, PredictRequest
+from ..serving.reader import Numbers, Reader, ReadRequest
 from ..settings import Settings
 from .formats import Parseable
 
@@ -29,6 +30,8 @@ class Services:
     parser: MicroBatcher[Parseable[Any], Any]
     predictor: Predictor
     predictions: MicroBatcher[PredictRequest, Predictions]
+    reader: Reader
+    numbers: MicroBatcher[ReadRequest, Numbers]
 
 
 def services_of(scope: Scope) -> Services:

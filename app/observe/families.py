@@ -83,6 +83,13 @@ CONFIDENCE = Family(
     CONFIDENCES,
 )
 
+NUMBERS = Family(
+    "counter",
+    "digits_numbers_total",
+    "Rows answered, by the reason not to use the number; `none` where there is no reason.",
+    ("version", "rejected"),
+)
+
 RELOADS = Family(
     "counter", "digits_reloads_total", "Attempts to go to another version.", ("outcome",)
 )
@@ -137,6 +144,7 @@ FAMILIES = (
     PREDICTIONS,
     REJECTIONS,
     CONFIDENCE,
+    NUMBERS,
     RELOADS,
     MODEL,
     BUILD,

@@ -94,6 +94,7 @@ class Metrics:
         folder: Where the figures of several workers meet; None for a process alone.
         version: The program's version.
         reasons: Reasons for which an answer can be rejected.
+        number_reasons: The same of a number.
 
     Attributes:
         registry: The figures of all workers, as prometheus_client takes them.
@@ -106,6 +107,7 @@ class Metrics:
         *,
         version: str = "",
         reasons: Iterable[str] = (),
+        number_reasons: Iterable[str] = (),
     ) -> None:
         self.on_flush: Callable[[], None] = lambda: None
         self.registry = CollectorRegistry()
@@ -122,7 +124,9 @@ class Metrics:
         self._predictions = self._series[families.PREDICTIONS.name]
         self._rejections = self._series[families.REJECTIONS.name]
         self._confidence = self._series[families.CONFIDENCE.name]
+        self._numbers = self._series[families.NUMBERS.name]
         self._reloads = self._series[families.RELOADS.name]
+        self._number_reasons = ("none", *number_reasons)
         self._live: tuple[str, str] | None = None
         self._cpu_seconds = 0.0
         self._reset_gauges()
@@ -221,6 +225,12 @@ class Metrics:
                 if prediction.rejected is not None:
                     self._rejections.add((str(prediction.rejected),), 1.0)
 
+    def observe_numbers(self, version: str, rejected: Iterable[str | None]) -> None:
+        """Count a request's numbers, which `version` read, by why each should not be used."""
+        with self._lock:
+            for reason in rejected:
+                self._numbers.add((version, reason or "none"), 1.0)
+
     def observe_reload(self, succeeded: bool) -> None:
         """Count an attempt to go to another version of the model."""
         with self._lock:
@@ -233,6 +243,8 @@ class Metrics:
         with self._lock:
             for label in LABELS:
                 self._predictions.start((version, label))
+            for reason in self._number_reasons:
+                self._numbers.start((version, reason))
             model = self._of(families.MODEL)
             if self._live:
                 model.set(self._live, 0.0)

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.types import Receive
 
 from ..api.formats import ParseCost, joined
-from ..api.options import Options, parse_options
+from ..api.options import Options, Query, parse_options, parse_query
 from ..api.predict import check_json_size, parse_body, predict
 from ..api.services import Services, services_of
 from ..errors import BadParameter, EmptyBatch, TooManyImages
@@ -74,14 +74,21 @@ async def infer(
     services = services_of(request.scope)
     settings = services.settings
     options = parse_options(
-        request.scope, deadline_seconds=settings.deadline_seconds, encodings=ENCODINGS
+        request.scope,
+        parse_query,
+        deadline_seconds=settings.deadline_seconds,
+        encodings=ENCODINGS,
     )
     if options.query.include_seen:
         raise BadParameter("`include` is a parameter of /predict alone.")
     inputs: list[Parsed] = []
 
     async def parse(
-        services: Services, chunks: list[bytes], options: Options, lease: Lease, receive: Receive
+        services: Services,
+        chunks: list[bytes],
+        options: Options[Query],
+        lease: Lease,
+        receive: Receive,
     ) -> tuple[Sequence[RawImage], bool]:
         if options.content_encoding:
             max_bytes = settings.max_json_bytes if json_bytes is None else settings.max_body_bytes

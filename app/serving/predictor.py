@@ -17,7 +17,7 @@ import structlog
 from numpy.typing import NDArray
 
 from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
-from ..inference.classifier import Classifier, Rejection, Thresholds
+from ..inference.classifier import Classifier, Rejection, Scores, Thresholds
 from ..inference.registry import ModelRegistry
 from ..vision.decode import ImageHeader, Picture, decode, probe
 from ..vision.grayscale import GrayImage
@@ -26,6 +26,7 @@ from .limits import Lease
 
 log = structlog.get_logger()
 
+Request = TypeVar("Request", bound="PredictRequest")
 Result = TypeVar("Result")
 
 RawImage = bytes | GrayImage
@@ -112,7 +113,7 @@ class Predictor:
         self._on_batch = on_batch
 
     def prepare(
-        self, images: Sequence[RawImage], lease: Lease, *, normalize: bool = True
+        self, images: Sequence[RawImage], lease: Lease, normalize: bool = True
     ) -> PredictRequest:
         """Read what the files declare, and charge by that; nothing is decoded.
 
@@ -120,38 +121,8 @@ class Predictor:
             ImageError: a file is of no known format, damaged or too large; it names the index.
         """
         request = PredictRequest(images, [], normalize, lease)
-        for index, image in enumerate(images):
-            if isinstance(image, bytes):
-                header = self._probe(index, image)
-                request.headers.append(header)
-                request.cost += IMAGE_COST + header.cost
-                request.working_bytes = max(request.working_bytes, header.decoded_bytes)
-            else:
-                request.headers.append(None)
-                pixels = image.size
-                self._check_size(index, image.shape[1], image.shape[0])
-                request.cost += IMAGE_COST + pixels * normalize
-                request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
-        request.prepared_at = perf_counter()
+        declare(request, max_pixels=self._max_pixels)
         return request
-
-    def _probe(self, index: int, image: bytes) -> ImageHeader:
-        try:
-            header = probe(image)
-        except ImageError as error:
-            error.index = index
-            raise
-        self._check_size(index, header.width, header.height)
-        return header
-
-    def _check_size(self, index: int, width: int, height: int) -> None:
-        if width * height > self._max_pixels:
-            error = ImageTooLarge(
-                f"{width} × {height} pixels; at most {self._max_pixels:,} are read. Send it "
-                "smaller: a digit needs some 100 pixels."
-            )
-            error.index = index
-            raise error
 
     def predict(self, requests: Sequence[PredictRequest]) -> list[Predictions | Exception]:
         """The predictions of each request, or the exception that it fails with.
@@ -159,7 +130,7 @@ class Predictor:
         One request's failure is its own, but for a failure of the model, which is everyone's.
         """
         classifier = self._registry.live
-        normalized, failures, seconds = _normalize_all(requests)
+        normalized, failures, seconds = each_picture(requests, _normalize)
         digits = [
             one.digit
             for request, some in enumerate(normalized)
@@ -168,35 +139,70 @@ class Predictor:
             if one.box is not None
         ]
         began = perf_counter()
-        try:
-            scores = _classify(classifier, digits)
-        except Exception as error:  # a model raises anything
-            # What Digits itself has found wrong needs no traceback.
-            is_unexpected = not isinstance(error, ModelError)
-            version, reason = classifier.version, str(error)
-            log.exception(
-                "the model failed", version=version, reason=reason, exc_info=is_unexpected
-            )
+        scores = classify(classifier, digits)
+        if scores is None:
             return [
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
         self._on_batch(len(digits), seconds._replace(inference=perf_counter() - began))
+        each = zip(scores[:, :10], scores.tolist(), strict=True)
         return [
-            failures.get(request) or Predictions(classifier, _judge_all(some, scores, classifier))
+            failures.get(request) or Predictions(classifier, _judge_all(some, each, classifier))
             for request, some in enumerate(normalized)
         ]
 
 
-def _normalize_all(
-    requests: Sequence[PredictRequest],
-) -> tuple[list[list[Normalized]], dict[int, Exception], StepSeconds]:
-    """Each request's normalized images, the exceptions by request, and how long it took."""
-    normalized: list[list[Normalized]] = [[] for _ in requests]
+def declare(request: PredictRequest, *, max_pixels: int) -> None:
+    """Read what a request's files declare, and charge it by that; nothing is decoded.
+
+    Raises:
+        ImageError: a file is of no known format, damaged or too large; it names the index.
+    """
+    for index, image in enumerate(request.images):
+        if isinstance(image, bytes):
+            header = _probe(index, image, max_pixels)
+            request.headers.append(header)
+            request.cost += IMAGE_COST + header.cost
+            request.working_bytes = max(request.working_bytes, header.decoded_bytes)
+        else:
+            request.headers.append(None)
+            pixels = image.size
+            _check_size(index, image.shape[1], image.shape[0], max_pixels)
+            request.cost += IMAGE_COST + pixels * request.normalize
+            request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
+    request.prepared_at = perf_counter()
+
+
+def _probe(index: int, image: bytes, max_pixels: int) -> ImageHeader:
+    try:
+        header = probe(image)
+    except ImageError as error:
+        error.index = index
+        raise
+    _check_size(index, header.width, header.height, max_pixels)
+    return header
+
+
+def _check_size(index: int, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        error = ImageTooLarge(
+            f"{width} × {height} pixels; at most {max_pixels:,} are read. Send it "
+            "smaller: a digit needs some 100 pixels."
+        )
+        error.index = index
+        raise error
+
+
+def each_picture(
+    requests: Sequence[Request], step: Callable[[Request, Picture], Result]
+) -> tuple[list[list[Result]], dict[int, Exception], StepSeconds]:
+    """What `step` makes of each request's pictures, the exceptions by request, how long it took."""
+    made: list[list[Result]] = [[] for _ in requests]
     failures: dict[int, Exception] = {}
     taken_at = perf_counter()
     queue = [taken_at - request.prepared_at for request in requests]
-    decode_seconds = normalize_seconds = 0.0
+    decode_seconds = step_seconds = 0.0
     for part in _parts(requests):
         began = perf_counter()
         pictures = [
@@ -207,12 +213,12 @@ def _normalize_all(
         for (request, _), picture in zip(part, pictures, strict=True):
             if picture is None:
                 continue
-            digit = _attempt(failures, request, _normalize, requests[request], picture)
-            if digit is not None:
-                normalized[request].append(digit)
+            result = _attempt(failures, request, step, requests[request], picture)
+            if result is not None:
+                made[request].append(result)
         decode_seconds += decoded - began
-        normalize_seconds += perf_counter() - decoded
-    return normalized, failures, StepSeconds(queue, decode_seconds, normalize_seconds, 0.0)
+        step_seconds += perf_counter() - decoded
+    return made, failures, StepSeconds(queue, decode_seconds, step_seconds, 0.0)
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:
@@ -284,13 +290,21 @@ Score = tuple[NDArray[np.float32], list[float]]
 beats NumPy."""
 
 
-def _classify(classifier: Classifier, digits: list[GrayImage]) -> Iterator[Score]:
+def classify(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | None:
+    """The scores [n,11] of digits [28,28]; None where the model fails, and the log has why."""
     if not digits:
-        return iter(())
-    scores = classifier(np.array(digits))
-    if len(scores) != len(digits):
-        raise ModelError(f"The model has scored {len(scores)} images of {len(digits)}.")
-    return zip(scores[:, :10], scores.tolist(), strict=True)
+        return np.empty((0, 11), np.float32)
+    try:
+        scores = classifier(np.array(digits))
+        if len(scores) != len(digits):
+            raise ModelError(f"The model has scored {len(scores)} images of {len(digits)}.")
+    except Exception as error:  # a model raises anything
+        # What Digits itself has found wrong needs no traceback.
+        is_unexpected = not isinstance(error, ModelError)
+        version, reason = classifier.version, str(error)
+        log.exception("the model failed", version=version, reason=reason, exc_info=is_unexpected)
+        return None
+    return scores
 
 
 def _judge_all(

@@ -71,6 +71,16 @@ DOCUMENT = create_app(Settings()).openapi()
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=SchemathesisConfig.from_dict(CONFIG))
 
 
+@schema.hook
+def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Order what no schema can: the shortest length before the longest."""
+    if query and {"min_length", "max_length"} <= query.keys():
+        lengths = query["min_length"], query["max_length"]
+        if all(isinstance(length, int) for length in lengths):
+            query["min_length"], query["max_length"] = sorted(lengths)
+    return query
+
+
 @pytest.fixture(scope="module")
 def served(stand_in_models: Path) -> FastAPI:
     return create_app(Settings(models_dir=stand_in_models))
@@ -84,6 +94,7 @@ def test_the_service_is_as_the_document_says(case: schemathesis.Case[Any], serve
 
 
 PREDICT = DOCUMENT["paths"]["/predict"]["post"]
+READ = DOCUMENT["paths"]["/read"]["post"]
 NOT_OF_PREDICT = {401, 403, 404, 405, ClientGone.status}
 
 
@@ -112,6 +123,15 @@ def test_every_body_is_in_the_document() -> None:
     ]
 
 
+def test_reading_takes_the_bodies_and_has_the_problems_of_predicting() -> None:
+    assert READ["requestBody"] == PREDICT["requestBody"]
+    assert READ["responses"].keys() == PREDICT["responses"].keys()
+    assert {parameter["name"] for parameter in READ["parameters"]} == {
+        *("length", "min_length", "max_length", "pattern", "check", "include"),
+        "X-Deadline-Seconds",
+    }
+
+
 def test_every_parameter_is_in_the_document() -> None:
     places = {parameter["name"]: parameter["in"] for parameter in PREDICT["parameters"]}
     assert places == {"normalize": "query", "include": "query", "X-Deadline-Seconds": "header"}
@@ -123,7 +143,16 @@ def test_the_document_is_made_once_and_has_each_route() -> None:
     paths = DOCUMENT["paths"]
     assert next(iter(paths)) == "/predict"
     assert paths.keys() == {
-        *("/predict", "/healthz", "/readyz", "/livez", "/model", "/metrics", "/problems/{slug}")
+        *(
+            "/predict",
+            "/read",
+            "/healthz",
+            "/readyz",
+            "/livez",
+            "/model",
+            "/metrics",
+            "/problems/{slug}",
+        )
     }
     assert {method for operations in paths.values() for method in operations} == {"get", "post"}
     names = [one["operationId"] for operations in paths.values() for one in operations.values()]

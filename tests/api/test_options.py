@@ -3,14 +3,22 @@ from __future__ import annotations
 import pytest
 from starlette.types import Scope
 
-from app.api.options import Options, Query, parse_options, parse_query
+from app.api.options import (
+    Options,
+    Query,
+    ReadQuery,
+    parse_options,
+    parse_query,
+    parse_read_query,
+)
 from app.errors import BadParameter, UnsupportedEncoding
+from app.inference.grammar import Check, Grammar
 
 
-def options_of(query: bytes = b"", **headers: str) -> Options:
+def options_of(query: bytes = b"", **headers: str) -> Options[Query]:
     raw = [(name.replace("_", "-").encode(), text.encode()) for name, text in headers.items()]
     scope: Scope = {"type": "http", "query_string": query, "headers": raw}
-    return parse_options(scope, deadline_seconds=30)
+    return parse_options(scope, parse_query, deadline_seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,36 @@ def test_a_compressed_body_is_refused(encoding: str) -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "GZip"])
 def test_a_way_to_compress_that_a_protocol_takes(encoding: str) -> None:
     scope: Scope = {"query_string": b"", "headers": [(b"content-encoding", encoding.encode())]}
-    options = parse_options(scope, deadline_seconds=30, encodings={b"gzip"})
+    options = parse_options(scope, parse_query, deadline_seconds=30, encodings={b"gzip"})
     assert options.content_encoding == b"gzip"
     with pytest.raises(UnsupportedEncoding):
-        parse_options(scope, deadline_seconds=30, encodings={b"deflate"})
+        parse_options(scope, parse_query, deadline_seconds=30, encodings={b"deflate"})
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        (b"", ReadQuery()),
+        (b"length=4", ReadQuery(Grammar(4, 4))),
+        (b"min_length=2&max_length=6", ReadQuery(Grammar(2, 6))),
+        (b"pattern=%23,%23%239.99", ReadQuery(Grammar(pattern="#,##9.99"))),
+        (b"pattern=%E2%82%AC9", ReadQuery(Grammar(pattern="€9"))),
+        (b"check=luhn&include=seen", ReadQuery(Grammar(check=Check.LUHN), include_seen=True)),
+    ],
+)
+def test_a_query_of_reading_is_parsed(query: bytes, expected: ReadQuery) -> None:
+    assert parse_read_query(query) == expected
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *(b"length=0", b"length=33", b"length=x", b"length=", b"length=-1", b"length=4.0"),
+        *(b"min_length=5&max_length=4", b"max_length=99999999999999999999"),
+        *(b"pattern=", b"pattern=abc", b"pattern=9$", b"pattern=-", b"pattern=" + b"9" * 65),
+        *(b"check=", b"check=crc", b"include=all", b"normalize=true", b"secret=1"),
+    ],
+)
+def test_a_query_of_reading_that_is_not_accepted(query: bytes) -> None:
+    with pytest.raises(BadParameter, match=r"`|unknown"):
+        parse_read_query(query)

@@ -1,0 +1,52 @@
+"""`POST /read`: numbers of several digits, by the same way as `/predict`."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope, Send
+
+from ..inference.grammar import Grammar
+from ..serving.limits import Lease
+from ..serving.predictor import RawImage
+from .options import Options, ReadQuery, parse_options, parse_read_query
+from .predict import answer, parse_images
+from .response import encode_numbers, send_json
+from .services import Services, services_of
+
+
+class ReadEndpoint:
+    """Answers `POST /read`; what fails raises.
+
+    headers → options → lease → body → images → numbers → JSON
+    """
+
+    path = "/read"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        scope["route"] = self  # as FastAPI does for its own routes; the metrics are by route
+        services = services_of(scope)
+        deadline_seconds = services.settings.deadline_seconds
+        options = parse_options(scope, parse_read_query, deadline_seconds=deadline_seconds)
+        numbers = await answer(
+            scope,
+            receive,
+            options,
+            _parse,
+            prepare=services.reader.prepare,
+            batcher=services.numbers,
+        )
+        services.metrics.observe_numbers(
+            numbers.classifier.version, [number.rejected for number in numbers.items]
+        )
+        await send_json(send, encode_numbers(numbers, seen=options.query.include_seen))
+
+
+async def _parse(
+    services: Services,
+    chunks: list[bytes],
+    options: Options[ReadQuery],
+    lease: Lease,
+    receive: Receive,
+) -> tuple[list[RawImage], Grammar]:
+    images = await parse_images(services, chunks, options, lease, receive)
+    return images, options.query.grammar

@@ -1,0 +1,191 @@
+"""From raw images to numbers: decode, segment, classify, search, judge.
+
+The candidates of all rows of all requests are classified in one call. Each row is then read by
+itself, under its request's grammar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DigitsError, ModelError
+from ..inference.classifier import Classifier, Scores
+from ..inference.grammar import Grammar
+from ..inference.lattice import (
+    Reading,
+    Readings,
+    RowRejection,
+    Weights,
+    digit_probabilities,
+    lattice_of,
+    number_score,
+    search,
+    shipped_weights,
+)
+from ..inference.registry import ModelRegistry
+from ..vision.decode import Picture
+from ..vision.grayscale import GrayImage
+from ..vision.segment import SegmentedRow, segment
+from .limits import Lease
+from .predictor import PredictRequest, RawImage, StepSeconds, classify, declare, each_picture
+
+ROW_COST = 2**19
+"""Cost of a row beside its picture, in pixels: finding it, its candidates and the search take some
+5 ms, which is more than the event loop does at once."""
+MAX_ALTERNATIVES = 5
+"""Readings beside the best that are told."""
+LEAST_ALTERNATIVE = 1e-4
+"""Least probability of such."""
+
+
+@dataclass(slots=True, eq=False)
+class ReadRequest(PredictRequest):
+    """The images of a request, and the grammar of the numbers in them."""
+
+    grammar: Grammar = field(default_factory=Grammar)
+
+
+class NumberDigit(NamedTuple):
+    """A digit of a number."""
+
+    label: int
+    confidence: float
+    probabilities: NDArray[np.float64]
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom in the picture's pixels."""
+    normalized: GrayImage
+
+
+class Number(NamedTuple):
+    """The answer for one image; `rejected` says why it should not be used, if so."""
+
+    text: str
+    confidence: float
+    digits: list[NumberDigit]
+    alternatives: list[Reading]
+    rejected: RowRejection | None
+    row: SegmentedRow
+
+
+class Numbers(NamedTuple):
+    """The answers for a request's images, in order, and the classifier that gave them all."""
+
+    classifier: Classifier
+    items: list[Number]
+
+
+class Reader:
+    """Reads the rows of requests with the live model; safe to call from several threads.
+
+    Args:
+        registry: Holds the live classifier.
+        max_pixels: Pixels that an image may have.
+        on_batch: Told the number of candidates of every model call, and the seconds of each step.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        *,
+        max_pixels: int,
+        on_batch: Callable[[int, StepSeconds], None] = lambda images, seconds: None,
+    ) -> None:
+        self._registry = registry
+        self._max_pixels = max_pixels
+        self._on_batch = on_batch
+        self._weights = shipped_weights()
+
+    def prepare(self, images: Sequence[RawImage], lease: Lease, grammar: Grammar) -> ReadRequest:
+        """Read what the files declare, and charge by that; nothing is decoded.
+
+        Raises:
+            ImageError: a file is of no known format, damaged or too large; it names the index.
+        """
+        request = ReadRequest(images, [], normalize=True, lease=lease, grammar=grammar)
+        declare(request, max_pixels=self._max_pixels)
+        request.cost += ROW_COST * len(images)
+        return request
+
+    def read(self, requests: Sequence[ReadRequest]) -> list[Numbers | Exception]:
+        """The numbers of each request, or the exception that it fails with."""
+        classifier = self._registry.live
+        rows, failures, seconds = each_picture(requests, _segment)
+        kept = [[] if request in failures else some for request, some in enumerate(rows)]
+        crops = [digit for some in kept for row in some for digit in row.candidates.digits]
+        began = perf_counter()
+        scores = classify(classifier, crops)
+        if scores is None:
+            return [
+                failures.get(request) or ModelError("The model failed.")
+                for request in range(len(requests))
+            ]
+        self._on_batch(len(crops), seconds._replace(inference=perf_counter() - began))
+        outcomes: list[Numbers | Exception] = []
+        start = 0
+        for place, (request, some) in enumerate(zip(requests, kept, strict=True)):
+            size = sum(len(row.candidates.digits) for row in some)
+            part = scores[start : start + size]
+            start += size
+            outcomes.append(failures.get(place) or self._numbers(request, some, part, classifier))
+        return outcomes
+
+    def _numbers(
+        self, request: ReadRequest, rows: list[SegmentedRow], scores: Scores, classifier: Classifier
+    ) -> Numbers | Exception:
+        items, start = [], 0
+        try:
+            for row in rows:
+                request.lease.check()
+                stop = start + len(row.candidates.digits)
+                items.append(read_row(row, scores[start:stop], request.grammar, self._weights))
+                start = stop
+        except DigitsError as error:
+            return error
+        return Numbers(classifier, items)
+
+
+def _segment(request: ReadRequest, picture: Picture) -> SegmentedRow:
+    return segment(picture.gray).scaled(picture.scale)
+
+
+def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, weights: Weights) -> Number:
+    """Read a row whose candidates have these scores [n,11]."""
+    found = row.candidates
+    if row.box is None:
+        return Number("", 0.0, [], [], RowRejection.BLANK, row)
+    lattice = lattice_of(row.cuts, found.spans, found.shapes, scores, weights)
+    readings = search(lattice, grammar)
+    if not readings.best:
+        return Number("", 0.0, [], [], RowRejection.NOT_A_NUMBER, row)
+    best = readings.best[0]
+    others = [
+        reading
+        for reading in readings.best[1 : 1 + MAX_ALTERNATIVES]
+        if reading.probability >= LEAST_ALTERNATIVE
+    ]
+    score = number_score(readings, lattice, scores, weights)
+    rejected = weights.rejection(readings, score, several_lines=row.several_lines)
+    return Number(best.text, best.probability, _digits(readings, row), others, rejected, row)
+
+
+def _digits(readings: Readings, row: SegmentedRow) -> list[NumberDigit]:
+    digits = []
+    for place, (candidate, label) in enumerate(readings.best[0].digits):
+        probabilities = digit_probabilities(readings, place)
+        left, top, right, bottom = row.candidates.boxes[candidate]
+        digits.append(
+            NumberDigit(
+                label,
+                float(probabilities[label]),
+                probabilities,
+                (int(left), int(top), int(np.ceil(right)), int(np.ceil(bottom))),
+                row.candidates.digits[candidate],
+            )
+        )
+    return digits

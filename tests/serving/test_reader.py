@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import cast
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.errors import BrokenImage, ClientGone, ImageTooLarge, ModelError
+from app.inference import loading
+from app.inference.classifier import Classifier
+from app.inference.grammar import Check, Grammar
+from app.inference.registry import ModelRegistry
+from app.serving.predictor import StepSeconds
+from app.serving.reader import ROW_COST, Number, Numbers, Reader
+from tests.conftest import ROOT, Image, png
+from tests.serving.test_predictor import open_lease, with_broken_pixels
+
+MAX_PIXELS = 1_000_000
+
+
+class Live:
+    """A registry whose classifier is given."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.live = classifier
+
+
+@cache
+def shipped() -> Classifier:
+    return loading.load(ROOT / "models" / "digits" / "4")
+
+
+def reader(classifier: Classifier | None = None, **options: object) -> Reader:
+    registry = cast("ModelRegistry", Live(classifier or shipped()))
+    return Reader(registry, max_pixels=MAX_PIXELS, **options)  # type: ignore[arg-type]
+
+
+def row(text: str, *, gap: int = 30, scale: float = 2.0) -> Image:
+    """Digits as a plotter draws them, dark on light."""
+    picture = np.full((100, 40 + len(text) * (40 + gap)), 255, np.uint8)
+    for place, digit in enumerate(text):
+        at = 20 + place * (40 + gap), 75
+        cv2.putText(picture, digit, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 0, 5, cv2.LINE_AA)
+    return picture
+
+
+def read(*images: bytes | Image, grammar: Grammar | None = None) -> list[Number]:
+    one = reader()
+    (outcome,) = one.read([one.prepare(images, open_lease(), grammar or Grammar())])
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome.items
+
+
+@pytest.mark.parametrize("text", ["1977", "20", "3", "86420", "777"])
+def test_a_number_is_read(text: str) -> None:
+    (number,) = read(png(row(text)))
+    assert number.text == text
+    assert "".join(str(digit.label) for digit in number.digits) == text
+    assert 0 < number.confidence <= 1
+
+
+def test_numbers_are_in_the_order_of_the_images() -> None:
+    texts = ["12", "345", "6"]
+    assert [number.text for number in read(*map(row, texts))] == texts
+
+
+@given(st.text("0123456789", min_size=1, max_size=8), st.integers(6, 40))
+@settings(deadline=None, max_examples=15)
+def test_an_answer_is_of_one_piece(text: str, gap: int) -> None:
+    picture = row(text, gap=gap)
+    height, width = picture.shape
+    (number,) = read(picture)
+    assert len(number.text) == len(number.digits)
+    assert len(number.alternatives) <= 5
+    shares = [number.confidence, *(one.probability for one in number.alternatives)]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) <= 1 + 1e-6
+    assert number.text not in {one.text for one in number.alternatives}
+    lefts = []
+    for digit in number.digits:
+        left, top, right, bottom = digit.box
+        assert 0 <= left < right <= width
+        assert 0 <= top < bottom <= height
+        assert digit.probabilities.sum() == pytest.approx(1)
+        assert digit.confidence == pytest.approx(digit.probabilities[digit.label])
+        lefts.append(left + right)
+    assert lefts == sorted(lefts)
+
+
+@given(st.permutations(range(4)))
+@settings(deadline=None, max_examples=6)
+def test_answers_do_not_depend_on_the_batch(order: list[int]) -> None:
+    texts = ["1977", "20", "5", "404"]
+    one = reader()
+    requests = [one.prepare([row(texts[at])], open_lease(), Grammar()) for at in order]
+    for at, outcome in zip(order, one.read(requests), strict=True):
+        (alone,) = read(row(texts[at]))
+        assert isinstance(outcome, Numbers)
+        (number,) = outcome.items
+        assert number.text == alone.text
+        assert number.confidence == pytest.approx(alone.confidence, abs=1e-4)
+        assert [d.box for d in number.digits] == [d.box for d in alone.digits]
+
+
+def test_a_length_and_a_pattern_are_respected() -> None:
+    picture = row("1250")
+    (amount,) = read(picture, grammar=Grammar(pattern="##9.99"))
+    assert amount.text == "12.50"
+    assert len(amount.digits) == 4
+    (four,) = read(picture, grammar=Grammar(4, 4))
+    assert four.text == "1250"
+    (none,) = read(picture, grammar=Grammar(9, 9))
+    assert none.rejected is not None
+    (checked,) = read(picture, grammar=Grammar(check=Check.LUHN))
+    assert checked.text != "1250"
+
+
+def test_a_blank_page_is_blank() -> None:
+    (number,) = read(png(np.full((60, 200), 255, np.uint8)))
+    assert (number.text, number.confidence, number.rejected) == ("", 0.0, "blank")
+    assert not number.digits
+    assert not number.alternatives
+
+
+def test_a_row_costs_more_than_the_event_loop_does() -> None:
+    request = reader().prepare([row("12"), row("34")], open_lease(), Grammar())
+    assert request.cost > 2 * ROW_COST
+
+
+def test_what_is_too_large_or_broken_fails_its_request_alone() -> None:
+    one = reader()
+    with pytest.raises(ImageTooLarge, match="Image 1"):
+        one.prepare([row("1"), np.zeros((1001, 1000), np.uint8)], open_lease(), Grammar())
+    good, bad = (
+        one.prepare([image], open_lease(), Grammar())
+        for image in (png(row("12")), with_broken_pixels(png(row("12"))))
+    )
+    fine, broken = one.read([good, bad])
+    assert isinstance(fine, Numbers)
+    assert isinstance(broken, BrokenImage)
+
+
+def test_work_that_nobody_waits_for_is_not_done() -> None:
+    one = reader()
+    lease = open_lease(time.monotonic() + 60)
+    request = one.prepare([row("12")], lease, Grammar())
+    lease.revoke(ClientGone())
+    (outcome,) = one.read([request])
+    assert isinstance(outcome, ClientGone)
+
+
+def test_a_model_that_fails_fails_every_request() -> None:
+    def fail(images: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        raise ValueError("broken")
+
+    live = shipped()
+    broken = Classifier(live.name, live.version, live.card, live.thresholds, fail)
+    one = reader(broken)
+    outcomes = one.read([one.prepare([row("12")], open_lease(), Grammar()) for _ in range(2)])
+    assert [type(outcome) for outcome in outcomes] == [ModelError, ModelError]
+
+
+def test_all_candidates_are_classified_in_one_call() -> None:
+    calls: list[tuple[int, StepSeconds]] = []
+    one = reader(on_batch=lambda images, seconds: calls.append((images, seconds)))
+    one.read([one.prepare([row("12"), row("345")], open_lease(), Grammar()) for _ in range(2)])
+    ((images, seconds),) = calls
+    assert images >= 10
+    assert len(seconds.queue) == 2
