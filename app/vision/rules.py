@@ -91,8 +91,8 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
         found: The mask, [h,w].
         single: All ink is one connected part.
         row: It may be a row of digits. Then a line may end anywhere on a much longer one, as in a
-            field of boxes; an upright one with a loose end may be a 1; and lines are measured by
-            the shorter side, for a rule may be many digits long.
+            field of boxes; one with a loose end may be a 1 or the bar of a 7, unless it is longer
+            than the picture is high; and a rule may be many times as long as what is left.
     """
     across = straight(found, upright=False)
     if single and not across and not reaches_border(found):
@@ -106,7 +106,9 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     if single and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
     rest = erased(found, lines)
-    untied = [(line, ends) for line, ends in ties if ends < 2 and not (row and line.upright)]
+    untied = [(line, ends) for line, ends in ties if ends < 2]
+    if row:
+        untied = [one for one in untied if not one[0].upright and one[0].length > min(found.shape)]
     if loose := list(lines_apart(rest, untied)):
         lines += loose
         rest = erased(found, lines)
