@@ -32,7 +32,7 @@ Floats = NDArray[np.float64]
 Spans = NDArray[np.intp]
 
 WEIGHTS_FILE = Path(__file__).with_name("lattice.json")
-LEAST = 1e-5
+LEAST = 1e-9
 """Least score whose logarithm is taken."""
 SMALL = 0.45
 """Height and width, in heights of the row's digits, of a part that may be left out."""
@@ -45,7 +45,7 @@ LEAST_ALLOWED = 0.005
 of another form does not become one of this."""
 LARGEST = 30.0
 """Largest logarithm of a weight that a row is judged by."""
-NUMBER_FIGURES = 6
+NUMBER_FIGURES = 8
 UNLIKELY = 9.0
 """A digit of a candidate that is less likely than its best by more than exp(this) is not tried."""
 BEAM, MAX_BEAM = 24, 160
@@ -75,6 +75,7 @@ class Weights:
         one: Of 1, width and height, where that digit is a 1.
         noise: Of the figures in `noise_figures`, for a part that is left out.
         number: Of the figures in `number_figures`: whether the row is a number at all.
+        right: Of the same: whether its likeliest reading is right.
         number_score: Least number score of an accepted reading.
         confidence: Least probability of it.
     """
@@ -84,14 +85,14 @@ class Weights:
     one: Floats
     noise: Floats
     number: Floats
+    right: Floats
     number_score: float
     confidence: float
 
-    def rejection(
-        self, readings: Readings, number_score: float, *, several_lines: bool
-    ) -> RowRejection | None:
+    def rejection(self, judged: Judged, *, several_lines: bool) -> RowRejection | None:
         """Return the reason to reject the likeliest reading, or None to accept it."""
-        if number_score < self.number_score:
+        readings = judged.readings
+        if judged.number_score < self.number_score:
             return RowRejection.NOT_A_NUMBER
         if several_lines:
             return RowRejection.SEVERAL_LINES
@@ -113,6 +114,7 @@ def weights_of(content: Mapping[str, Any]) -> Weights:
         one=np.array(content["one"]),
         noise=np.array(content["noise"]),
         number=np.array(content["number"]),
+        right=np.array(content["right"]),
         number_score=content["thresholds"]["number_score"],
         confidence=content["thresholds"]["confidence"],
     )
@@ -331,7 +333,7 @@ def digit_probabilities(readings: Readings, place: int) -> Floats:
 
 
 def number_figures(readings: Readings, lattice: Lattice, scores: Scores) -> Floats:
-    """What speaks for a row being a number at all, by its likeliest reading, [6]."""
+    """What speaks for a row's likeliest reading, and for its being a number at all, [8]."""
     best = readings.best[0]
     chosen = [digit.candidate for digit in best.digits]
     labels = [digit.label for digit in best.digits]
@@ -343,16 +345,40 @@ def number_figures(readings: Readings, lattice: Lattice, scores: Scores) -> Floa
             1.0,
             digit_scores.min(),
             digit_scores.mean(),
+            likely.min(),
             likely.mean(),
             weights.min(),
-            math.log(max(best.probability, LEAST)),
+            float(log_odds(np.array([best.probability]))[0]),
+            len(best.digits),
         )
     )
 
 
-def number_score(readings: Readings, lattice: Lattice, scores: Scores, weights: Weights) -> float:
-    """How much a row looks like a number at all, in 0–1."""
-    logit = float(number_figures(readings, lattice, scores) @ weights.number)
+class Judged(NamedTuple):
+    """A row's readings, their probabilities calibrated, and how far it looks like a number.
+
+    Attributes:
+        readings: The first may be right with its probability; the others have shares of the rest.
+        number_score: How much the row looks like a number at all, in 0–1.
+    """
+
+    readings: Readings
+    number_score: float
+
+
+def judge(readings: Readings, lattice: Lattice, scores: Scores, weights: Weights) -> Judged:
+    """Calibrate the readings of a row, of which there is one at least."""
+    facts = number_figures(readings, lattice, scores)
+    first, *others = readings.best
+    right = logistic(float(facts @ weights.right))
+    share = (1 - right) / max(1 - first.probability, LEAST)
+    calibrated = [first._replace(probability=right)]
+    calibrated += [one._replace(probability=min(right, one.probability * share)) for one in others]
+    return Judged(Readings(calibrated, readings.allowed), logistic(float(facts @ weights.number)))
+
+
+def logistic(logit: float) -> float:
+    """1 / (1 + exp(−logit))."""
     return 1 / (1 + math.exp(-max(-LARGEST, min(LARGEST, logit))))
 
 

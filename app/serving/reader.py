@@ -23,8 +23,8 @@ from ..inference.lattice import (
     RowRejection,
     Weights,
     digit_probabilities,
+    judge,
     lattice_of,
-    number_score,
     search,
     shipped_weights,
 )
@@ -163,14 +163,12 @@ def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, weights: Weigh
     readings = search(lattice, grammar)
     if not readings.best:
         return Number("", 0.0, [], [], RowRejection.NOT_A_NUMBER, row)
-    best = readings.best[0]
+    judged = judge(readings, lattice, scores, weights)
+    best, *rest = judged.readings.best
     others = [
-        reading
-        for reading in readings.best[1 : 1 + MAX_ALTERNATIVES]
-        if reading.probability >= LEAST_ALTERNATIVE
+        reading for reading in rest[:MAX_ALTERNATIVES] if reading.probability >= LEAST_ALTERNATIVE
     ]
-    score = number_score(readings, lattice, scores, weights)
-    rejected = weights.rejection(readings, score, several_lines=row.several_lines)
+    rejected = weights.rejection(judged, several_lines=row.several_lines)
     return Number(best.text, best.probability, _digits(readings, row), others, rejected, row)
 
 

@@ -14,9 +14,9 @@ from app.inference.lattice import (
     Readings,
     Weights,
     digit_probabilities,
+    judge,
     label_weights,
     lattice_of,
-    number_score,
     search,
     shipped_weights,
 )
@@ -128,14 +128,15 @@ def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
     spans = np.array([(0, 1), (1, 2)])
     weights = shipped_weights()
     found = []
-    for digit_score, share in ((0.9999, 0.9999), (0.01, 0.4)):
+    for digit_score, share in ((0.99999, 0.999999), (0.01, 0.4)):
         scores = np.full((2, 11), (1 - share) / 9, np.float32)
         scores[:, 7], scores[:, 10] = share, digit_score
         row = lattice_of(3, spans, shapes, scores, weights)
         readings = search(row, Grammar())
         assert readings.best[0].text == "77"
-        score = number_score(readings, row, scores, weights)
-        found.append(weights.rejection(readings, score, several_lines=False))
+        judged = judge(readings, row, scores, weights)
+        found.append(weights.rejection(judged, several_lines=False))
+        assert weights.rejection(judged, several_lines=True) in {"several_lines", "not_a_number"}
     assert found == [None, "not_a_number"]
 
 

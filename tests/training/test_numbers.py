@@ -28,7 +28,7 @@ def test_fitting_makes_the_texts_likelier(
 ) -> None:
     monkeypatch.setattr(numbers, "STEPS", 8)
     content = numbers.fit(some)
-    content["number"] = [0.0] * len(shipped_weights().number)
+    content["number"] = content["right"] = [0.0] * len(shipped_weights().number)
     content["thresholds"] = {"number_score": 0.0, "confidence": 0.0}
     fitted = weights_of(content)
     flat = weights_of(
