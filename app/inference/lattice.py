@@ -46,8 +46,9 @@ of another form does not become one of this."""
 LARGEST = 30.0
 """Largest logarithm of a weight that a row is judged by."""
 NUMBER_FIGURES = 8
-UNLIKELY = 9.0
-"""A digit of a candidate that is less likely than its best by more than exp(this) is not tried."""
+UNLIKELY, UNLIKELY_BUT_ASKED_FOR = 9.0, 25.0
+"""What a candidate may be is not tried where the best reading with it is less likely than the best
+of all by more than exp(this); the second where a grammar may rule the best out."""
 BEAM, MAX_BEAM = 24, 160
 """Texts that are followed from a cut; and at most, with the weightiest of each of the grammar's
 states."""
@@ -446,10 +447,11 @@ class Steps(NamedTuple):
 
 
 def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
-    """The candidates that begin at each cut."""
+    """What the candidates that begin at each cut may be, as far as that has a chance."""
     leaving: list[list[Steps]] = [[] for _ in range(lattice.cuts)]
-    likely = lattice.labels > lattice.labels.max(axis=1, keepdims=True) - UNLIKELY
-    noise = lattice.noise.tolist()
+    least = _least_weights(lattice, UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
+    likely = lattice.labels >= least[:, None]
+    noise = np.where(lattice.noise >= least, lattice.noise, -np.inf).tolist()
     marks = grammar.marks
     for index, (start, stop) in enumerate(lattice.spans.tolist()):
         labels = [
@@ -458,8 +460,25 @@ def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
         ]
         weighed = [(mark, float(lattice.marks[mark][index])) for mark in marks]
         some = [(mark, weight) for mark, weight in weighed if weight > -math.inf]
-        leaving[start].append(Steps(index, stop, labels, noise[index], some))
+        if labels or some or noise[index] > -math.inf:
+            leaving[start].append(Steps(index, stop, labels, noise[index], some))
     return leaving
+
+
+def _least_weights(lattice: Lattice, margin: float) -> Floats:
+    """The weight that a candidate needs, [n], for a reading within `margin` of the likeliest."""
+    best = np.maximum(lattice.labels.max(axis=1), lattice.noise).tolist()
+    spans = lattice.spans.tolist()
+    ahead, behind = [-math.inf] * lattice.cuts, [-math.inf] * lattice.cuts
+    ahead[-1] = behind[0] = 0.0
+    for (start, stop), weight in zip(spans, best, strict=True):
+        behind[stop] = max(behind[stop], behind[start] + weight)
+    for (start, stop), weight in zip(reversed(spans), reversed(best), strict=True):
+        ahead[start] = max(ahead[start], weight + ahead[stop])
+    others = np.array(behind)[lattice.spans[:, 0]] + np.array(ahead)[lattice.spans[:, 1]]
+    if not math.isfinite(ahead[0]):  # no reading at all
+        return np.full(len(spans), np.inf)
+    return np.asarray(ahead[0] - margin - others)
 
 
 def _followed(reached: dict[tuple[str, State], Hypothesis]) -> list[Hypothesis]:
