@@ -273,7 +273,8 @@ def leveled(ink: Plane, floor: float) -> Plane:
     if not floor and level >= FULL:
         return ink
     low = min(1.5 * floor, level / 2)
-    return np.asarray(((ink - low) * (255 / (level - low))).clip(0, 255), np.float32)
+    whiter: Plane = ((ink - low) * (255 / (level - low))).clip(0, 255)
+    return whiter
 
 
 def boxed(ink: Plane) -> GrayImage | None:
