@@ -32,7 +32,7 @@ from .api.routes import routes
 from .api.services import Services
 from .errors import PROBLEMS, DigitsError, ModelError
 from .inference.classifier import Classifier, Rejection
-from .inference.lattice import RowRejection
+from .inference.judge import RowRejection
 from .inference.loading import load
 from .inference.registry import ModelRegistry
 from .observe.health import Health

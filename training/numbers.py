@@ -28,23 +28,12 @@ from numpy.typing import NDArray
 
 from app.inference import loading
 from app.inference.classifier import Classifier, Scores
+from app.inference.figures import LEAST, figures, may_be_noise, noise_figures, one_figures
 from app.inference.grammar import Grammar
-from app.inference.lattice import (
-    LEAST,
-    NUMBER_FIGURES,
-    WEIGHTS_FILE,
-    Weights,
-    figures,
-    judge,
-    lattice_of,
-    may_be_noise,
-    noise_figures,
-    number_figures,
-    one_figures,
-    search,
-    shipped_weights,
-    weights_of,
-)
+from app.inference.judge import NUMBER_FIGURES, judge, number_figures, rejection
+from app.inference.lattice import lattice_of
+from app.inference.search import search
+from app.inference.weights import WEIGHTS_FILE, Weights, shipped_weights, weights_of
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 from app.vision.segment import SegmentedRow, segment
@@ -144,7 +133,7 @@ def answer(row: Row, weights: Weights) -> Answer:
     facts = number_figures(readings, lattice, row.scores)
     judged = judge(readings, lattice, row.scores, weights)
     best = judged.readings.best[0]
-    rejected = weights.rejection(judged, several_lines=row.found.several_lines)
+    rejected = rejection(judged, weights, several_lines=row.found.several_lines)
     return Answer(best.text, best.probability, facts, judged.number_score, rejected is None)
 
 

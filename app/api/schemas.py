@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ..inference.classifier import Rejection
-from ..inference.lattice import RowRejection
+from ..inference.judge import RowRejection
 
 Level = Annotated[float, Field(ge=0, le=255)]
 Rows = Annotated[list[Annotated[list[Level], Field(min_length=1)]], Field(min_length=1)]

@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 from ..errors import DigitsError, ModelError
 from ..inference.classifier import Classifier, Scores
 from ..inference.grammar import Grammar
-from ..inference.lattice import (
-    Reading,
-    Readings,
-    RowRejection,
-    Weights,
-    digit_probabilities,
-    judge,
-    lattice_of,
-    search,
-    shipped_weights,
-)
+from ..inference.judge import RowRejection, judge, rejection
+from ..inference.lattice import lattice_of
 from ..inference.registry import ModelRegistry
+from ..inference.search import Reading, Readings, digit_probabilities, search
+from ..inference.weights import Weights, shipped_weights
 from ..vision.decode import Picture
 from ..vision.grayscale import GrayImage
 from ..vision.segment import SegmentedRow, segment
@@ -168,7 +161,7 @@ def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, weights: Weigh
     others = [
         reading for reading in rest[:MAX_ALTERNATIVES] if reading.probability >= LEAST_ALTERNATIVE
     ]
-    rejected = weights.rejection(judged, several_lines=row.several_lines)
+    rejected = rejection(judged, weights, several_lines=row.several_lines)
     return Number(best.text, best.probability, _digits(readings, row), others, rejected, row)
 
 

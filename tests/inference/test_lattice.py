@@ -8,18 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.inference.grammar import Check, Grammar, Mark
-from app.inference.lattice import (
-    MAX_BEAM,
-    Lattice,
-    Readings,
-    Weights,
-    digit_probabilities,
-    judge,
-    label_weights,
-    lattice_of,
-    search,
-    shipped_weights,
-)
+from app.inference.judge import judge, rejection
+from app.inference.lattice import Lattice, label_weights, lattice_of
+from app.inference.search import MAX_BEAM, Readings, digit_probabilities, search
+from app.inference.weights import Weights, shipped_weights
 
 OUT = -math.inf
 NO_MARKS = {mark: np.full(12, OUT) for mark in Mark}
@@ -135,8 +127,8 @@ def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
         readings = search(row, Grammar())
         assert readings.best[0].text == "77"
         judged = judge(readings, row, scores, weights)
-        found.append(weights.rejection(judged, several_lines=False))
-        assert weights.rejection(judged, several_lines=True) in {"several_lines", "not_a_number"}
+        found.append(rejection(judged, weights, several_lines=False))
+        assert rejection(judged, weights, several_lines=True) in {"several_lines", "not_a_number"}
     assert found == [None, "not_a_number"]
 
 

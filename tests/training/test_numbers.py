@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from app.inference import loading
-from app.inference.lattice import shipped_weights, weights_of
+from app.inference.weights import shipped_weights, weights_of
 from tests.conftest import ROOT
 from tests.serving.test_reader import row
 from training import numbers

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from app.vision.candidates import MAX_CANDIDATES, MAX_SPAN
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
-from app.vision.segment import MAX_CANDIDATES, MAX_CUTS, MAX_SPAN, SegmentedRow, segment
+from app.vision.parts import MAX_CUTS
+from app.vision.segment import SegmentedRow, segment
 from tests.vision.test_normalize import ink
 
 

@@ -1,0 +1,213 @@
+"""Search: a row's likeliest readings, by a beam over its lattice, under a grammar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from .figures import Floats
+from .grammar import Grammar, Mark, State
+from .lattice import Lattice
+
+UNLIKELY, UNLIKELY_BUT_ASKED_FOR = 9.0, 25.0
+"""What a candidate may be is not tried where the best reading with it is less likely than the best
+of all by more than exp(this); the second where a grammar may rule the best out."""
+BEAM, MAX_BEAM = 24, 160
+"""Texts that are followed from a cut; and at most, with the weightiest of each of the grammar's
+states."""
+
+
+class ReadDigit(NamedTuple):
+    """A digit of a reading: the candidate that it was read from, and which it is."""
+
+    candidate: int
+    label: int
+
+
+class Reading(NamedTuple):
+    """What a row may say."""
+
+    text: str
+    probability: float
+    """Of the whole text, among all texts that the grammar allows."""
+    digits: tuple[ReadDigit, ...]
+    """Of the likeliest way to divide its ink."""
+
+
+class Readings(NamedTuple):
+    """What a row says.
+
+    Attributes:
+        best: The readings, likeliest first; none where the grammar allows none.
+        allowed: Share of all readings, whatever the grammar, that it allows.
+    """
+
+    best: list[Reading]
+    allowed: float
+
+
+def digit_probabilities(readings: Readings, place: int) -> Floats:
+    """The probability of each digit [10] at a place of the best reading, if that is as long."""
+    length = len(readings.best[0].digits)
+    shares = np.zeros(10)
+    for reading in readings.best:
+        if len(reading.digits) == length:
+            shares[reading.digits[place].label] += reading.probability
+    return np.asarray(shares / shares.sum())
+
+
+class Hypothesis(NamedTuple):
+    """The text up to a cut."""
+
+    text: str
+    state: State
+    weight: float
+    """Logarithm of the sum over all ways to it."""
+    best: float
+    """The same of the likeliest way."""
+    digits: tuple[ReadDigit, ...]
+
+    def longer(self, written: str, state: State, weight: float, *digits: ReadDigit) -> Hypothesis:
+        """The text with what a candidate adds to it."""
+        return Hypothesis(
+            self.text + written,
+            state,
+            self.weight + weight,
+            self.best + weight,
+            self.digits + digits,
+        )
+
+
+def total_weight(lattice: Lattice) -> float:
+    """The logarithm of the sum of the weights of all readings that are digits alone."""
+    reached = [-np.inf] * lattice.cuts
+    reached[0] = 0.0
+    both = np.logaddexp(np.logaddexp.reduce(lattice.labels, axis=1), lattice.noise)
+    for (start, stop), weight in zip(lattice.spans.tolist(), both.tolist(), strict=True):
+        reached[stop] = _log_sum(reached[stop], reached[start] + weight)
+    return reached[-1]
+
+
+def _log_sum(a: float, b: float) -> float:
+    """Return log(exp(a) + exp(b))."""
+    if a < b:
+        a, b = b, a
+    return a if b == -math.inf else a + math.log1p(math.exp(b - a))
+
+
+def search(lattice: Lattice, grammar: Grammar) -> Readings:
+    """The likeliest readings of a row; `spans` are in the order of their first cuts."""
+    at: list[dict[tuple[str, State], Hypothesis]] = [{} for _ in range(lattice.cuts)]
+    at[0]["", grammar.start] = Hypothesis("", grammar.start, 0.0, 0.0, ())
+    leaving = _leaving(lattice, grammar)
+    for cut in range(lattice.cuts - 1):
+        followed = _followed(at[cut])
+        for steps in leaving[cut]:
+            for one in followed:
+                _follow(at[steps.stop], one, steps, grammar)
+        at[cut] = {}
+    return _finished(at[-1].values(), grammar, total_weight(lattice))
+
+
+class Steps(NamedTuple):
+    """What a candidate may be: the cut behind it, digits, dust and marks with their weights."""
+
+    candidate: int
+    stop: int
+    labels: list[tuple[int, float]]
+    noise: float
+    marks: list[tuple[Mark, float]]
+
+
+def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
+    """What the candidates that begin at each cut may be, as far as that has a chance."""
+    leaving: list[list[Steps]] = [[] for _ in range(lattice.cuts)]
+    least = _least_weights(lattice, UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
+    likely = lattice.labels >= least[:, None]
+    noise = np.where(lattice.noise >= least, lattice.noise, -np.inf).tolist()
+    marks = grammar.marks
+    for index, (start, stop) in enumerate(lattice.spans.tolist()):
+        labels = [
+            (int(label), float(lattice.labels[index, label]))
+            for label in np.flatnonzero(likely[index])
+        ]
+        weighed = [(mark, float(lattice.marks[mark][index])) for mark in marks]
+        some = [(mark, weight) for mark, weight in weighed if weight > -math.inf]
+        if labels or some or noise[index] > -math.inf:
+            leaving[start].append(Steps(index, stop, labels, noise[index], some))
+    return leaving
+
+
+def _least_weights(lattice: Lattice, margin: float) -> Floats:
+    """The weight that a candidate needs, [n], for a reading within `margin` of the likeliest."""
+    best = np.maximum(lattice.labels.max(axis=1), lattice.noise).tolist()
+    spans = lattice.spans.tolist()
+    ahead, behind = [-math.inf] * lattice.cuts, [-math.inf] * lattice.cuts
+    ahead[-1] = behind[0] = 0.0
+    for (start, stop), weight in zip(spans, best, strict=True):
+        behind[stop] = max(behind[stop], behind[start] + weight)
+    for (start, stop), weight in zip(reversed(spans), reversed(best), strict=True):
+        ahead[start] = max(ahead[start], weight + ahead[stop])
+    others = np.array(behind)[lattice.spans[:, 0]] + np.array(ahead)[lattice.spans[:, 1]]
+    if not math.isfinite(ahead[0]):  # no reading at all
+        return np.full(len(spans), np.inf)
+    return np.asarray(ahead[0] - margin - others)
+
+
+def _followed(reached: dict[tuple[str, State], Hypothesis]) -> list[Hypothesis]:
+    """The weightiest texts at a cut, and the weightiest of each state, so that none is lost."""
+    ordered = sorted(reached.values(), key=lambda one: -one.weight)
+    followed = ordered[:BEAM]
+    states = {one.state for one in followed}
+    for one in ordered[BEAM:]:
+        if one.state not in states and len(followed) < MAX_BEAM:
+            states.add(one.state)
+            followed.append(one)
+    return followed
+
+
+def _follow(
+    ahead: dict[tuple[str, State], Hypothesis], one: Hypothesis, steps: Steps, grammar: Grammar
+) -> None:
+    """Add to the texts at the cut behind a candidate what it makes of a text before it."""
+    if steps.noise > -math.inf:
+        _reach(ahead, one.longer("", one.state, steps.noise))
+    for label, weight in steps.labels:
+        digit = ReadDigit(steps.candidate, label)
+        for written, state in grammar.after(one.state, label):
+            _reach(ahead, one.longer(written, state, weight, digit))
+    for mark, weight in steps.marks:
+        for written, state in grammar.after_mark(one.state, mark):
+            _reach(ahead, one.longer(written, state, weight))
+
+
+def _reach(ahead: dict[tuple[str, State], Hypothesis], one: Hypothesis) -> None:
+    """Add a text to those at its cut, or its weight to that of the same text."""
+    key = one.text, one.state
+    known = ahead.get(key)
+    if known is not None:
+        likeliest = known if known.best >= one.best else one
+        one = likeliest._replace(weight=_log_sum(known.weight, one.weight))
+    ahead[key] = one
+
+
+def _finished(ends: Iterable[Hypothesis], grammar: Grammar, total: float) -> Readings:
+    by_text: dict[str, Hypothesis] = {}
+    for one in ends:
+        known = by_text.get(one.text)
+        if grammar.accepts(one.state) and (known is None or known.weight < one.weight):
+            by_text[one.text] = one
+    found = sorted(by_text.values(), key=lambda one: -one.weight)
+    if not found:
+        return Readings([], 0.0)
+    allowed = -math.inf
+    for one in found:
+        allowed = _log_sum(allowed, one.weight)
+    whole = max(total, allowed) if grammar.is_free else allowed
+    return Readings(
+        [Reading(one.text, math.exp(one.weight - whole), one.digits) for one in found],
+        min(1.0, math.exp(min(0.0, allowed - total))),
+    )
