@@ -12,6 +12,7 @@ from pydantic import Field
 from ..errors import PROBLEMS
 from . import schemas
 from .head import GetRoute
+from .model_page import model_page
 from .openapi import problem_responses
 from .pages import problem_page, wants_page
 from .problems import describe_problem
@@ -72,10 +73,20 @@ async def livez() -> Response:
     return Response(encode(content), media_type="application/json")
 
 
-@routes.get("/model", operation_id="model", tags=["model"], summary="The live model's card")
-async def model(request: Request) -> dict[str, Any]:
+@routes.get(
+    "/model",
+    operation_id="model",
+    tags=["model"],
+    summary="The live model's card",
+    response_model=dict[str, Any],
+)
+async def model(request: Request, response: Response) -> Any:
     """What the model was trained on and how, every measured figure, and its thresholds."""
-    return dict(services_of(request.scope).registry.live.card)
+    card = services_of(request.scope).registry.live.card
+    if wants_page(request):
+        return model_page(card)
+    response.headers["vary"] = "Accept"
+    return dict(card)
 
 
 @routes.get(

@@ -77,12 +77,24 @@ def themed(request: pytest.FixtureRequest, browser: Browser, address: str) -> It
         yield page
 
 
+def violations(page: Page) -> list[tuple[str, list[str]]]:
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("async () => (await axe.run()).violations")
+    return [(one["id"], [node["html"] for node in one["nodes"]]) for one in found]
+
+
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)
 def test_axe_finds_nothing(themed: Page, state: Callable[[Page], None]) -> None:
     state(themed)
-    themed.evaluate(AXE.read_text())
-    found = themed.evaluate("async () => (await axe.run()).violations")
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert violations(themed) == []
+
+
+@pytest.mark.parametrize("path", ["model", "problems/not-an-image"])
+def test_axe_finds_nothing_on_pages_to_read(themed: Page, address: str, path: str) -> None:
+    themed.goto(f"{address}/{path}")
+    assert violations(themed) == []
+    width = themed.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert width <= 0
 
 
 def test_pad_and_answer_have_roles_and_names(page: Page) -> None:
