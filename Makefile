@@ -13,13 +13,14 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-annotate $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format train bench lock fuzz clean
+.PHONY: help serve test check format fonts train bench lock fuzz clean
 
 help:
 	@echo 'serve   serve the shipped model; PORT=8000'
 	@echo 'test    run the tests; ARGS="-k normalize -x"; JOBS=0 in one process'
 	@echo 'check   lint, format, types, the direction of imports, Dockerfile'
 	@echo 'format  let ruff rewrite what it can'
+	@echo 'fonts   fetch the handwriting fonts to train with, by npm, into .fonts'
 	@echo 'train   train, evaluate and export the next version; ARGS="--seed 1 --data mnist.npz"'
 	@echo 'bench   measure beside peers and floors, 25 minutes; ARGS="--quick": 5'
 	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800'
@@ -48,6 +49,9 @@ check: $(VENV)/test.stamp
 format: $(VENV)/test.stamp
 	$(BIN)/ruff check --fix $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+
+fonts: $(VENV)/train.stamp
+	$(BIN)/python -m training.corpora.fonts fetch --fonts .fonts
 
 train: $(VENV)/train.stamp
 	$(BIN)/python -m training.train $(ARGS)

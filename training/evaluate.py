@@ -2,10 +2,13 @@
 
     python -m training.evaluate --model models/digits/1 --plots docs
     python -m training.evaluate --url http://127.0.0.1:8000
+    python -m training.evaluate --model models/digits/1 --people FOLDER
 
 A folder's images go through `app.vision` and `app.inference`; a server's through POST /predict, as
 arrays with normalize=false and as uploaded files. `--card` writes the figures into the card of
-`--model`, and its manifest anew.
+`--model`, and its manifest anew. `--people` measures a folder of labelled images, as
+`training.people` describes it, and nothing else: it needs no MNIST, and its table goes to stderr.
+With `--card`, the figures go beside the others.
 """
 
 import argparse
@@ -304,16 +307,41 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--usps", type=Path, default=os.environ.get("DIGITS_USPS"), help="an .npz with x and y")
     add("--per-kind", type=int, default=50, help="scenes and altered arrays of each kind")
+    add("--people", type=Path, metavar="FOLDER", help="labelled images, measured instead")
     add("--plots", type=Path, help="write plots into this folder")
     add("--prefix", default="", help="of the plots' names")
     add("--card", action="store_true", help="write the figures into the card of --model")
     return parser.parse_args(argv)
 
 
+def on_people(options: argparse.Namespace) -> Figures:
+    """Measure the folder of labelled images that `options` name; print its table.
+
+    Raises:
+        DataError: The folder can't be used.
+    """
+    from training import people  # noqa: PLC0415 -- it asks a `Subject`, which is defined here
+
+    if options.url:
+        with httpx.Client(base_url=options.url, timeout=60) as client:
+            figures = people.report(Service(client), options.people)
+    else:
+        with redirect_stdout(sys.stderr):
+            figures = people.report(Folder(options.model), options.people)
+    print(*people.lines(figures), sep="\n", file=sys.stderr)
+    return {"people": figures}
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
     try:
+        if options.people:
+            figures = on_people(options)
+            print(json.dumps(figures, indent=2))
+            if options.card and options.model:
+                note(options.model, figures)
+            return 0
         split = data.load(options.data, any_data=options.any_data)
         usps = data.load_other(Path(options.usps)) if options.usps else None
     except data.DataError as error:
@@ -330,10 +358,15 @@ def main(argv: list[str] | None = None) -> int:
     if options.plots:
         draw(measured, split, options.plots, options.prefix)
     if options.card and options.model:
-        card = export.read_card(options.model)
-        card["figures"] |= measured.figures
-        export.write_card(options.model, card)
+        note(options.model, measured.figures)
     return 0
+
+
+def note(folder: Path, figures: Figures) -> None:
+    """Write figures into a version's card."""
+    card = export.read_card(folder)
+    card["figures"] |= figures
+    export.write_card(folder, card)
 
 
 if __name__ == "__main__":

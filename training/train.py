@@ -66,6 +66,7 @@ class Arguments:
     seed: int = 1
     scenes: str = ""
     outliers: str = ""
+    hands: tuple[str, ...] = ()
     teacher: str = ""
     images: str = ""
     source: str = ""
@@ -230,7 +231,8 @@ def pools_of(arguments: Arguments) -> mixture.Pools | None:
     """Read the pools that the command line names, if any."""
     if not arguments.scenes:
         return None
-    return mixture.read(Path(arguments.scenes), Path(arguments.outliers))
+    hands = [Path(file) for file in arguments.hands]
+    return mixture.read(Path(arguments.scenes), Path(arguments.outliers), hands)
 
 
 def fit(
@@ -423,7 +425,8 @@ def card_of(network: Any, split: data.Split, arguments: Arguments, history: Hist
             | {
                 name: Path(getattr(arguments, name)).name
                 for name in ("scenes", "outliers", "teacher", "images", "source")
-            },
+            }
+            | {"hands": [Path(file).name for file in arguments.hands]},
             "seconds": round(sum(entry["seconds"] for entry in history)),
             "images": len(split.train),
             "held_back": len(split.validation),
@@ -524,6 +527,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--seed", type=int, default=defaults.seed)
     add("--scenes", default=defaults.scenes, help="a pool that training.corpora.scenes wrote")
     add("--outliers", default=defaults.outliers, help="a pool that training.corpora.outliers wrote")
+    add(
+        "--hands",
+        nargs="+",
+        default=defaults.hands,
+        metavar="POOL",
+        help="pools that training.corpora.fonts and training.corpora.strokes wrote",
+    )
     add(
         "--teacher",
         default=defaults.teacher,

@@ -1,6 +1,7 @@
 """Folders of labelled images: your own digits, read as the service reads them.
 
-Either `labels.csv` beside the images, with the columns `file` and `label` and, if wanted, `kind`:
+Either `labels.csv` beside the images, with the columns `file` and `label` and, if wanted, `kind`
+and `source`:
 
     file,label,kind
     meter/0001.jpg,7,photo
@@ -52,6 +53,7 @@ class Entry:
     name: str
     label: str
     kind: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def read(folder: Path) -> LabelledImages:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
-    entries = list(_listed(folder))
+    entries = list(listed(folder))
     problems: list[Problem] = []
     usable = list(_without_copies(folder, _labelled(entries, problems), problems))
     read = list(_normalized(usable, problems))
@@ -147,11 +149,16 @@ def _gather(read: list[Usable], problems: list[Problem]) -> LabelledImages:
     )
 
 
-def _listed(folder: Path) -> Iterable[Entry]:
+def listed(folder: Path) -> Iterable[Entry]:
+    """Return the entries of a folder, usable or not.
+
+    Raises:
+        DataError: It has neither form.
+    """
     if (folder / LABELS_FILE).exists():
         return _rows(folder / LABELS_FILE)
     folders = sorted(path for path in folder.iterdir() if path.is_dir() and _is_seen(path))
-    if not any(_is_label(path.name) for path in folders):
+    if not any(is_label(path.name) for path in folders):
         raise DataError(
             f"{folder}: neither {LABELS_FILE}, with the columns file and label, nor folders 0 to 9"
         )
@@ -174,20 +181,22 @@ def _rows(file: Path) -> Iterator[Entry]:
     if not {"file", "label"} <= set(found):
         raise DataError(f"{file}: its columns are {', '.join(found) or 'none'}, not file and label")
     for row in rows:
-        yield Entry(row["file"] or "", (row["label"] or "").strip(), row.get("kind") or "")
+        label = (row["label"] or "").strip()
+        yield Entry(row["file"] or "", label, row.get("kind") or "", row.get("source") or "")
 
 
 def _is_seen(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
-def _is_label(text: str) -> bool:
+def is_label(text: str) -> bool:
+    """Tell whether `text` is one digit."""
     return text.isascii() and text.isdigit() and len(text) == 1
 
 
 def _labelled(entries: Iterable[Entry], problems: list[Problem]) -> Iterator[Entry]:
     for entry in entries:
-        if _is_label(entry.label):
+        if is_label(entry.label):
             yield entry
         else:
             reason = "the label is none of 0 to 9" if entry.label else "no label"

@@ -1,11 +1,13 @@
-"""The mixture that a robust network learns from: clean and altered digits, scenes and outliers.
+"""The mixture that a robust network learns from: digits clean and altered, scenes, hands, outliers.
 
 An epoch has every clean digit once, half of them bent a little. For each clean digit there are half
 an altered array (`corruptions`), three eighths of a scene, normalized by `app.vision.normalize`
-(`scenes`), and three sixteenths of an outlier, which is no digit (`outliers`). Every batch has
-these shares.
+(`scenes`), half a digit of another hand (`fonts`, `strokes`), if there are any, a quarter of them
+altered, and three sixteenths of an outlier, which is no digit (`outliers`). Every batch has these
+shares.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,36 +19,60 @@ from numpy.typing import NDArray
 from training.corpora import augment, corruptions, data
 
 NO_DIGIT = -1
-ALTERED, SCENES, OUTLIERS = 0.5, 0.375, 0.1875
+ALTERED, SCENES, HANDS, OUTLIERS = 0.5, 0.375, 0.5, 0.1875
 """Images for each clean digit."""
+HANDS_ALTERED = 0.25
+"""Share of the other hands' digits that are altered."""
 CLEAN = augment.Affine(rotation_degrees=12, shear=0.18, scale=0.12, stretch=0.1, shift_pixels=1.5)
 BENT, BENT_PIXELS = 0.5, (0.3, 0.9)
 """Share of clean digits that are bent, and by how many pixels."""
 SCENE_AMOUNT = 0.5
-"""Share of `CLEAN` by which scenes are moved: they have geometry of their own."""
+"""Share of `CLEAN` by which scenes and other hands are moved: they have geometry of their own."""
+NONE = data.Digits(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Scenes and outliers, made ahead: rendering a scene takes as long as learning from a dozen."""
+    """What is made ahead: rendering a scene takes as long as learning from a dozen.
+
+    Attributes:
+        scenes: Scenes of clean digits.
+        outliers: [n,28,28], images that are no digits.
+        hands: Digits of other hands.
+    """
 
     scenes: data.Digits
     outliers: NDArray[np.uint8]
+    hands: data.Digits = NONE
 
 
-def read(scenes: Path, outliers: Path) -> Pools:
-    """Read the pools that `training.corpora.scenes` and `training.corpora.outliers` write.
+def read(scenes: Path, outliers: Path, hands: Iterable[Path] = ()) -> Pools:
+    """Read the pools that the commands of `training.corpora` write; of `hands`, several as one.
 
     Raises:
         DataError: A file is missing or not a pool.
     """
     try:
-        with np.load(scenes) as pool:
-            rendered = data.Digits(pool["digits"], pool["labels"])
         with np.load(outliers) as pool:
-            return Pools(rendered, pool["digits"])
+            unknown = pool["digits"]
+        others = [read_digits(file) for file in hands]
+        return Pools(read_digits(scenes), unknown, together(others) if others else NONE)
     except (OSError, KeyError, ValueError) as error:
         raise data.DataError(f"no pool: {error}") from error
+
+
+def read_digits(file: Path) -> data.Digits:
+    """Read the digits and labels of a pool."""
+    with np.load(file) as pool:
+        return data.Digits(pool["digits"], pool["labels"])
+
+
+def together(parts: list[data.Digits]) -> data.Digits:
+    """Join sets of digits."""
+    return data.Digits(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+    )
 
 
 def epoch_of(
@@ -62,7 +88,7 @@ def epoch_of(
 
     Args:
         digits: The clean digits.
-        pools: The scenes and outliers.
+        pools: The scenes, hands and outliers.
         seed: Seed of the run.
         epoch: Number of the epoch.
         batch_size: Clean digits in a batch; with the others a batch is about twice as large.
@@ -70,32 +96,41 @@ def epoch_of(
     """
     rng = np.random.default_rng([seed, epoch])
     steps = len(digits) // batch_size
-    shares = [int(batch_size * share) for share in (ALTERED, SCENES, OUTLIERS)]
+    hands_share = HANDS if len(pools.hands) else 0.0
+    shares = [int(batch_size * share) for share in (ALTERED, SCENES, hands_share, OUTLIERS)]
+    hands_altered = int(shares[2] * HANDS_ALTERED)
 
     def rows(size: int, per_batch: int) -> NDArray[np.int64]:
+        if not per_batch:
+            return np.zeros((steps, 0), np.int64)
         order = np.concatenate(
             [rng.permutation(size) for _ in range(-(-steps * per_batch // size))]
         )
         return order[: steps * per_batch].reshape(steps, per_batch)
 
     own = rows(len(digits), batch_size)
-    altered, scenes, outliers = (
-        rows(size, per_batch)
-        for size, per_batch in zip(
-            (len(digits), len(pools.scenes), len(pools.outliers)), shares, strict=True
-        )
+    sizes = (len(digits), len(pools.scenes), len(pools.hands), len(pools.outliers))
+    others = [rows(size, per_batch) for size, per_batch in zip(sizes, shares, strict=True)]
+    parts = (own, *others)
+    moved = [1.0, 0.0, SCENE_AMOUNT, SCENE_AMOUNT, 1.0]
+    amount = np.repeat(moved, [part.shape[1] for part in parts])
+    images = (
+        digits.images,
+        digits.images,
+        pools.scenes.images,
+        pools.hands.images,
+        pools.outliers,
     )
-    parts = (own, altered, scenes, outliers)
-    amount = np.repeat([1.0, 0.0, SCENE_AMOUNT, 1.0], [part.shape[1] for part in parts])
-    images = (digits.images, digits.images, pools.scenes.images, pools.outliers)
     none = np.full(len(pools.outliers), NO_DIGIT)
-    labels = (digits.labels, digits.labels, pools.scenes.labels, none)
+    labels = (digits.labels, digits.labels, pools.scenes.labels, pools.hands.labels, none)
 
     def batches() -> Any:
         for step, places in enumerate(zip(*parts, strict=True)):
             taken = [image[place] for image, place in zip(images, places, strict=True)]
             taken[0] = _partly_bent(taken[0], rng)
             taken[1] = corruptions.some(taken[1], rng)
+            if hands_altered:
+                taken[3][:hands_altered] = corruptions.some(taken[3][:hands_altered], rng)
             named = [label[place] for label, place in zip(labels, places, strict=True)]
             yield (
                 np.concatenate(taken),

@@ -1,9 +1,11 @@
 """Outliers: images that are no digits, made by code, from which the model learns to reject.
 
-They are letters, signs, shapes, scribbles, parts and pairs of digits, and textures. Letters come
-from the fonts that matplotlib ships and from skeletons in `WRITTEN`, drawn with a pen and bent as
-hands bend them; those that can't be told from digits (o, l, z, s, …) are left out. Some fonts,
-letters and kinds are held back: they are evaluated on and never trained on.
+They are letters and signs of many scripts, letters that nobody has, shapes filled and drawn, dots,
+bars, scribbles, parts and pairs of digits, pieces of print, and textures. Letters come from the
+fonts that matplotlib ships, from handwriting fonts where `--fonts` names their folder, and from
+skeletons in `WRITTEN`, drawn with a pen and bent as hands bend them; those that can't be told from
+digits (o, l, z, s, …) are left out. Some fonts, scripts, letters and kinds are held back: they are
+evaluated on and never trained on.
 
     python -m training.corpora.outliers --data mnist.npz --count 60000 --seed 1 --out o.npz
 """
@@ -40,9 +42,35 @@ from training.corpora.scenes import (
 CANVAS = 96
 """Pixels of the side of the picture that a sign is drawn on, before it is normalized."""
 
-LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwxyαγεηλμνπρφχψωΓΔΘΛΞΠΣΦΨΩЖИЛФЦШЮЯ"
+LETTERS = "ACEFHJKLMNPQRTUVWXYacdefhjkmnprtuvwxγεηλμνπρχψωΓΔΛΞΠΣΨΩЖИЛФЦШЮЯ"
 SIGNS = "&%@#?*+=~<>€£§¶±√∞∑∫≈≠→↑✓★♥♦"
 HELD_BACK_LETTERS = "KRhvψЖФ"
+HANDWRITTEN_LETTERS = "AEFHKMNPRUVWXacdefhkmnprtuvwx"
+"""Letters to take from handwriting fonts: those that are a digit in no hand, as a cursive L is."""
+SCRIPTS = {
+    "Armenian": (0x531, 0x586),
+    "Hebrew": (0x5D0, 0x5EA),
+    "Arabic": (0x621, 0x64A),
+    "Tifinagh": (0x2D30, 0x2D65),
+    "Canadian": (0x1401, 0x1676),
+    "Cyrillic": (0x410, 0x44F),
+    "Lao": (0xE81, 0xEAE),
+    "mathematics": (0x2200, 0x22FF),
+    "arrows": (0x2190, 0x21FF),
+    "shapes": (0x25A0, 0x25FF),
+}
+HELD_BACK_SCRIPTS = {"Georgian": (0x10D0, 0x10F0), "N'Ko": (0x7CA, 0x7EA), "Lisu": (0xA4D0, 0xA4F7)}
+"""First and last letter of scripts that `SCRIPT_FONT`, which matplotlib ships, has: the same
+everywhere, unlike what a system has installed."""
+SCRIPT_FONT = "DejaVuSans"
+LOOK_ALIKES = (
+    "ԳԴԶԾԿՀՁՂՅՉՎՏՕզլկձշվցօבגדוטיךלןסףפקרأإاةحطظهوىيⴰⴵⵀⵏⵑⵓⵔⵖⵙⵚⵛⵢᐍᐟᐠᐤᑀᑊᑞᑠᑫᑲᑳᑴᑵᑾᑿᒀᒁᒂᒃᒅᒉᒒ"
+    "ᒓᒜᒝᒣᒬᒭᒮᒺᓀᓁᓉᓓᓔᓝᓭᓱᓲᓳᓷᓸᓺᓼᓽᓾᔁᔆᔐᔑᔒᔗᔘᔙᔚᔛᔜᔦᔭᔮᔯᔰᔺᔼᔾᕂᕃᕊᕋᕐᕒᕞᕟᕥᕴᕵᕶᕷᕺᖊᖋᖍᖎᖔᖕᖤᖥᖦᖬᖮᖯᗞᗡᙆᙰБВЗОЧЪЬ"
+    "Эбвзоцчъьэຂຊຍຣລວອຮ∂∕∖∘∣∦≀⊘⊙⊰⋄↥↰↴↺↻↾⇂⇙▮◉◊○◌◐◑◒◓◔◕◖◗◘◙◞◦◧◨◯◴◵◷აგვზკპჟრტუფხჰჳჴჵߊߋߒߔ"
+    "ߕߝߞߣߤꓐꓓꓜꓢꓱꓲꓳꓶ"
+)
+"""Letters of those scripts that version 4 takes for a digit at least as often as not. Most could be
+one in somebody's hand: Hebrew's ר a 7, Armenian's Տ a 5, Georgian's ვ a 3."""
 FONTS = (
     "DejaVuSans",
     "DejaVuSans-Bold",
@@ -66,7 +94,6 @@ WRITTEN = {
     "E": ("1,0 0,0 0,0 0,1 0,1 1,1", "0,.5 .8,.5"),
     "E round": ("1,.1 .5,0 .1,.2 .2,.42 .6,.48 .6,.48 .1,.55 0,.8 .4,1 1,.9",),
     "F": ("1,0 0,0 0,0 0,1", "0,.45 .75,.45"),
-    "G": ("1,.15 .6,0 .15,.15 0,.5 .15,.9 .6,1 1,.8 1,.55 1,.55 .55,.55",),
     "H": ("0,0 0,1", "1,0 1,1", "0,.5 1,.5"),
     "J": (".3,0 1,0", ".7,0 .7,.7 .5,1 .15,.95 0,.75"),
     "K": ("0,0 0,1", "1,0 .1,.55 .1,.55 1,1"),
@@ -102,17 +129,15 @@ WRITTEN = {
     "w": ("0,0 .15,.8 .35,.95 .5,.3 .5,.3 .65,.95 .85,.8 1,0",),
     "w round": ("0,.1 .05,.8 .3,1 .5,.7 .5,.3 .5,.7 .7,1 .95,.8 1,0",),
     "x": ("0,0 .2,.05 .8,.95 1,1", "1,0 0,1"),
-    "y": ("0,0 .1,.45 .45,.55 .8,.4", ".95,0 .8,.6 .5,.95 .1,1"),
 }
 HELD_BACK_WRITTEN = {"K", "k", "R", "h", "v", "V", "E round", "a two", "t cross"}
 
 
 @cache
 def font(name: str) -> ImageFont.FreeTypeFont:
-    """Load one of matplotlib's fonts at the size `WORK`."""
-    return ImageFont.truetype(
-        str(Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"), WORK
-    )
+    """Load one of matplotlib's fonts, or a font of its own path, at the size `WORK`."""
+    shipped = Path(mpl.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+    return ImageFont.truetype(str(shipped if shipped.exists() else name), WORK)
 
 
 @cache
@@ -168,7 +193,9 @@ def printed(letters: str, fonts: tuple[str, ...], rng: Rng) -> Plane:
     choice = drawable(name, letters)
     image = glyph(name, choice[rng.integers(len(choice))])
     if rng.random() < 0.7:
-        return on_canvas(stroke_distance(image, rng, pen=True), rng, pen_width(rng))
+        distance = stroke_distance(image, rng, pen=True)
+        if distance.max() > 0:  # thinning leaves nothing of the smallest signs
+            return on_canvas(distance, rng, pen_width(rng))
     return on_canvas(stroke_distance(image, rng, pen=False), rng, rng.uniform(-0.01, 0.03))
 
 
@@ -207,6 +234,95 @@ def written(names: list[str], rng: Rng) -> Plane:
         jitter[same] = jitter[np.flatnonzero(same) - 1]
         strokes.append(smooth(moved + jitter) * [wide, 1.0])
     return drawn(strokes, rng, pen_width(rng))
+
+
+@cache
+def letters_of(*, held_back: bool) -> str:
+    """Return the letters of all scripts to learn from, or of those held back."""
+    ranges = (HELD_BACK_SCRIPTS if held_back else SCRIPTS).values()
+    signs = [chr(code) for first, last in ranges for code in range(first, last + 1)]
+    return "".join(sign for sign in signs if sign not in LOOK_ALIKES)
+
+
+def invented(rng: Rng) -> Plane:
+    """Draw a letter of no script: three or four strokes, straight or bent, that meet at places.
+
+    A digit has three strokes in nobody's hand, or small ones.
+    """
+    places = rng.uniform(0, 1, (5, 2)) * [rng.uniform(0.5, 1.0), 1.0]
+    strokes = []
+    for _ in range(int(rng.integers(3, 5))):
+        start, end = places[rng.choice(5, 2, replace=False)]
+        across = np.array([start[1] - end[1], end[0] - start[0]])
+        bow = rng.normal(0, 0.35) if rng.random() < 0.6 else 0.0
+        strokes.append(smooth(np.array([start, (start + end) / 2 + bow * across, end])))
+    return drawn(strokes, rng, pen_width(rng) * 0.8)
+
+
+def filled(rng: Rng) -> Plane:
+    """Draw a solid shape: a disc, a box, a triangle, a blob."""
+    count = int(rng.choice([3, 4, 5, 40, 40, 40]))
+    turn = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2 * np.pi / count
+    uneven = rng.uniform(0, 0.18) if count == 40 else rng.uniform(0, 0.1)
+    radius = 0.5 * (1 + uneven * cv2.GaussianBlur(rng.normal(0, 3, (count, 1)), (1, 9), 2)[:, 0])
+    wide = rng.uniform(0.55, 1.0)  # narrower, it could be a 1 of a thick pen
+    corners = 0.5 + np.column_stack([radius * np.cos(turn), radius * np.sin(turn)])
+    canvas = np.zeros((CANVAS, CANVAS), np.uint8)
+    at = (corners * [wide, 1.0] * CANVAS * 0.75 + CANVAS * 0.1) * 16
+    cv2.fillPoly(canvas, [np.rint(at).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    return np.asarray(canvas, np.float32)
+
+
+def dotted(rng: Rng) -> Plane:
+    """Draw a dot, or two to six of them, as a tap or a sign has."""
+    canvas = np.zeros((CANVAS, CANVAS), np.uint8)
+    radius = rng.uniform(0.05, 0.12) * CANVAS
+    for x, y in rng.uniform(0.3, 0.7, (int(rng.choice([1, 1, 2, 3, 4, 6])), 2)) * CANVAS:
+        size = round(float(radius * rng.uniform(0.8, 1.2) * 16))
+        cv2.circle(canvas, (round(x * 16), round(y * 16)), size, 255, -1, cv2.LINE_AA, 4)
+    return np.asarray(canvas, np.float32)
+
+
+SIMPLE = (
+    ("0,.5 1,.5",),  # a dash
+    ("0,.2 1,.8",),
+    ("0,.4 1,.4", "0,.6 1,.6"),  # equals
+    ("0,.5 1,.5", ".5,0 .5,1"),  # plus
+    ("0,.5 1,.5", ".5,0 .5,1"),
+    ("0,.5 .3,1 .3,1 1,0",),  # a tick
+    ("0,.6 .4,1 .4,1 1,0",),
+    ("0,0 .5,1 .5,1 1,0",),
+    ("0,1 .5,0 .5,0 1,1",),  # a roof
+    ("0,.4 .3,.6 .6,.4 1,.6",),  # a tilde
+    (".2,0 .2,1", ".6,0 .6,1"),  # two bars
+    ("0,0 1,0", ".5,0 .5,1"),
+    ("0,0 1,0 1,0 1,1 1,1 0,1",),
+)
+
+
+def simple(rng: Rng) -> Plane:
+    """Draw a dash, a plus, a tick, or another sign of one or two straight strokes."""
+    strokes = []
+    for text in SIMPLE[rng.integers(len(SIMPLE))]:
+        points = np.array([[float(v) for v in point.split(",")] for point in text.split()])
+        jitter = rng.normal(0, 0.04, points.shape)
+        same = np.r_[False, (np.diff(points, axis=0) == 0).all(axis=1)]
+        jitter[same] = jitter[np.flatnonzero(same) - 1]
+        strokes.append(smooth(points + jitter))
+    return drawn(strokes, rng, float(rng.uniform(0.02, 0.1)))
+
+
+def print_piece(rng: Rng) -> Plane:
+    """Draw a piece of a printed line: two to five letters, cut somewhere."""
+    name = FONTS[rng.integers(len(FONTS))]
+    letters = without(LETTERS)[:40]
+    text = "".join(letters[place] for place in rng.integers(0, len(letters), rng.integers(2, 6)))
+    image = Image.new("L", (6 * WORK, 2 * WORK))
+    ImageDraw.Draw(image).text((WORK // 2, WORK // 4), text, 255, font(name))
+    ink = np.asarray(image, np.float32)
+    left, top, width, height = cv2.boundingRect(np.asarray(image))
+    cut = left + int(width * rng.uniform(0, 0.2)), left + int(width * rng.uniform(0.75, 1))
+    return np.pad(ink[top : top + height, cut[0] : cut[1]], 8)
 
 
 def scribble(rng: Rng) -> Plane:
@@ -371,31 +487,44 @@ def turned(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
 Maker = Callable[[GrayImage, GrayImage, Rng], Plane | GrayImage]
 
 MADE: dict[str, tuple[float, Maker]] = {
-    "printed letters": (0.22, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
+    "printed letters": (0.14, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
+    "letters of other scripts": (
+        0.17,
+        lambda d, y, r: printed(letters_of(held_back=False), (SCRIPT_FONT,), r),
+    ),
     "written letters": (
-        0.28,
+        0.2,
         lambda d, y, r: written(sorted(WRITTEN.keys() - HELD_BACK_WRITTEN), r),
     ),
-    "signs": (0.06, lambda d, y, r: printed(SIGNS, FONTS, r)),
-    "scribbles": (0.06, lambda d, y, r: scribble(r)),
-    "zigzags": (0.03, lambda d, y, r: zigzag(r)),
-    "shapes": (0.05, lambda d, y, r: polygon(r)),
-    "boxes": (0.03, lambda d, y, r: grid(r)),
-    "textures": (0.04, lambda d, y, r: texture(r)),
-    "noise": (0.04, lambda d, y, r: noise(r)),
-    "halves": (0.05, half),
-    "several digits": (0.1, lambda d, y, r: several(d, r)),
-    "crossed out": (0.04, lambda d, y, r: crossed_out(d, r)),
+    "invented letters": (0.08, lambda d, y, r: invented(r)),
+    "signs": (0.04, lambda d, y, r: printed(SIGNS, FONTS, r)),
+    "simple signs": (0.04, lambda d, y, r: simple(r)),
+    "filled shapes": (0.03, lambda d, y, r: filled(r)),
+    "dots": (0.03, lambda d, y, r: dotted(r)),
+    "pieces of print": (0.03, lambda d, y, r: print_piece(r)),
+    "scribbles": (0.03, lambda d, y, r: scribble(r)),
+    "zigzags": (0.02, lambda d, y, r: zigzag(r)),
+    "shapes": (0.03, lambda d, y, r: polygon(r)),
+    "boxes": (0.02, lambda d, y, r: grid(r)),
+    "textures": (0.02, lambda d, y, r: texture(r)),
+    "noise": (0.02, lambda d, y, r: noise(r)),
+    "halves": (0.04, half),
+    "several digits": (0.04, lambda d, y, r: several(d, r)),
+    "crossed out": (0.02, lambda d, y, r: crossed_out(d, r)),
 }
 """Kinds to learn from, and their shares."""
 
 HELD_BACK: dict[str, tuple[float, Maker]] = {
     "letters of other fonts": (
-        0.35,
+        0.3,
         lambda d, y, r: printed(without(LETTERS), HELD_BACK_FONTS, r),
     ),
-    "other letters": (0.2, lambda d, y, r: printed(HELD_BACK_LETTERS, FONTS, r)),
-    "other written letters": (0.25, lambda d, y, r: written(sorted(HELD_BACK_WRITTEN), r)),
+    "letters of more scripts": (
+        0.15,
+        lambda d, y, r: printed(letters_of(held_back=True), (SCRIPT_FONT,), r),
+    ),
+    "other letters": (0.15, lambda d, y, r: printed(HELD_BACK_LETTERS, FONTS, r)),
+    "other written letters": (0.2, lambda d, y, r: written(sorted(HELD_BACK_WRITTEN), r)),
     "spirals": (0.05, lambda d, y, r: spiral(r)),
     "several digits": (0.1, lambda d, y, r: several(d, r)),
     "turned digits": (0.05, turned),
@@ -408,8 +537,25 @@ def without(letters: str) -> str:
     return "".join(c for c in letters if c not in HELD_BACK_LETTERS)
 
 
+def table_of(*, held_back: bool, fonts: tuple[str, ...]) -> dict[str, tuple[float, Maker]]:
+    """Return the kinds to make; `fonts` are paths of handwriting fonts, whose letters are one."""
+    if held_back or not fonts:
+        return HELD_BACK if held_back else MADE
+
+    def letters(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
+        return printed(HANDWRITTEN_LETTERS, fonts, rng)
+
+    return MADE | {"letters of handwriting fonts": (0.1, letters)}
+
+
 def sample(
-    n: int, rng: Rng, digits: GrayImage, labels: GrayImage, *, held_back: bool = False
+    n: int,
+    rng: Rng,
+    digits: GrayImage,
+    labels: GrayImage,
+    *,
+    held_back: bool = False,
+    fonts: tuple[str, ...] = (),
 ) -> tuple[GrayImage, GrayImage]:
     """Make `n` outliers.
 
@@ -419,11 +565,12 @@ def sample(
         digits: [m,h,w], from which pairs and halves are made.
         labels: [m].
         held_back: Make the kinds of `HELD_BACK` instead of those of `MADE`.
+        fonts: Paths of handwriting fonts, whose letters are then a kind to learn from, too.
 
     Returns:
         The outliers uint8 [n,28,28], normalized, and the index of each kind in its table.
     """
-    table = HELD_BACK if held_back else MADE
+    table = table_of(held_back=held_back, fonts=fonts)
     shares = np.array([share for share, _ in table.values()])
     makers = [maker for _, maker in table.values()]
     kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
@@ -437,7 +584,7 @@ def sample(
 
 def wide(outlier: GrayImage) -> bool:
     """Tell whether it is wider than a 1: normalizing may leave one side of an empty box."""
-    return min(cv2.boundingRect(outlier)[2:]) > 5
+    return cv2.boundingRect(outlier)[2] > 5
 
 
 def normalized(ink: Plane | GrayImage) -> GrayImage:
@@ -445,6 +592,14 @@ def normalized(ink: Plane | GrayImage) -> GrayImage:
     if ink.shape == (28, 28):
         return np.asarray(ink, np.uint8)
     return normalize(np.rint(ink).clip(0, 255).astype(np.uint8)).digit
+
+
+def learned_fonts(folder: Path) -> tuple[str, ...]:
+    """Return the paths of the handwriting fonts to learn from."""
+    from training.corpora import fonts  # noqa: PLC0415 -- it draws with this module's pen
+
+    fonts.verify(folder)
+    return tuple(str(fonts.file_of(folder, family)) for family in fonts.families(held_back=False))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -457,13 +612,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--held-back", action="store_true", help="the kinds never trained on")
+    parser.add_argument("--fonts", type=Path, help="folder of the handwriting fonts")
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     digits, labels = source(args.data, args.split)
     rng = np.random.default_rng(args.seed)
-    made, kinds = sample(args.count, rng, digits, labels, held_back=args.held_back)
-    names = np.array(list(HELD_BACK if args.held_back else MADE))
+    fonts = learned_fonts(args.fonts) if args.fonts else ()
+    made, kinds = sample(args.count, rng, digits, labels, held_back=args.held_back, fonts=fonts)
+    names = np.array(list(table_of(held_back=args.held_back, fonts=fonts)))
     np.savez_compressed(args.out, digits=made, kinds=kinds, kind_names=names)
     print(f"{args.out}: {len(made)} outliers of {len(names)} kinds")
 
