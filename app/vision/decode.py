@@ -28,9 +28,21 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import BrokenImage, ImageError, NotAnImage
-from . import headers, png
+from . import headers, heif, png
 from .grayscale import ALPHA_STEP, MAX_GRAY_PIXELS, GrayImage, to_gray
 from .headers import Declared
+
+try:  # there is not a wheel for every platform
+    import pi_heif
+    import pi_heif.options
+    from pi_heif.as_plugin import HeifImageFile
+except ImportError:
+    HeifImageFile = None
+else:
+    pi_heif.options.DECODE_THREADS = 1  # the worker threads are the service's own
+    pi_heif.options.THUMBNAILS = False
+    pi_heif.options.DEPTH_IMAGES = False
+    pi_heif.options.AUX_IMAGES = False
 
 Image.MAX_IMAGE_PIXELS = None  # sizes are known and judged before Pillow sees a file
 
@@ -101,9 +113,13 @@ class ImageFormat:
     """A picture by Pillow, not yet decoded, or gray levels."""
     marker: bytes = b""
     """What its files have at byte 8, where the beginning alone does not tell."""
+    brands: tuple[bytes, ...] = ()
+    """Of files of ISO/IEC 14496-12, instead: brands, one of which its files declare."""
 
     def begins(self, data: bytes) -> bool:
         """Return whether `data` begins as this format's files do."""
+        if self.brands:
+            return _has_brand(data, self.brands)
         return data.startswith(self.magic) and data[8 : 8 + len(self.marker)] == self.marker
 
 
@@ -274,6 +290,27 @@ def _open_tiff(data: bytes) -> ImageFile:
     return TiffImageFile(io.BytesIO(data[:4] + start + data[8:] + padding + directory))
 
 
+def _open_heic(data: bytes) -> Image.Image:
+    image: Image.Image = HeifImageFile(io.BytesIO(data))
+    declared = image.size
+    image.load()
+    if image.size != declared:
+        raise BrokenImage("The HEIC declares more than one size.")
+    image.info["exif"] = b""  # libheif has turned it as the file says; its Exif does not count
+    return image
+
+
+HEIC_BRANDS = (b"heic", b"heix")
+"""Brands of still images by HEVC."""
+HEIC = ImageFormat(
+    name="HEIC",
+    media_types=("image/heic", "image/heif"),
+    suffixes=(".heic", ".heif", ".hif"),
+    magic=(),
+    brands=HEIC_BRANDS,
+    probe=heif.heic,
+    open=_open_heic,
+)
 FORMATS: tuple[ImageFormat, ...] = (
     ImageFormat(
         name="PNG",
@@ -324,6 +361,7 @@ FORMATS: tuple[ImageFormat, ...] = (
         probe=headers.tiff,
         open=_open_tiff,
     ),
+    *([HEIC] if HeifImageFile else []),
 )
 BY_NAME = {image_format.name: image_format for image_format in FORMATS}
 
@@ -349,13 +387,19 @@ OTHER_KINDS: tuple[tuple[bytes, str, str], ...] = (
 FTYP_BRANDS: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
     ((b"avif", b"avis"), "AVIF", "save it as JPEG, WebP or PNG"),
     (
-        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
+        (*HEIC_BRANDS, b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"),
         "HEIC",
         "export it as JPEG; an iPhone takes JPEGs with Settings, Camera, Formats, Most Compatible",
     ),
-    ((), "a video", "send one of its frames as JPEG or PNG"),
+    ((b"",), "a video", "send one of its frames as JPEG or PNG"),
 )
 """The same for files of ISO/IEC 14496-12, by a brand among those that they declare."""
+
+
+def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
+    """Whether a file of ISO/IEC 14496-12 declares one of the brands."""
+    declared = data[8 : min(int.from_bytes(data[:4]), 256)] if data[4:8] == b"ftyp" else None
+    return declared is not None and any(brand in declared for brand in brands)
 
 
 def _what_else(data: bytes) -> str:
@@ -365,20 +409,22 @@ def _what_else(data: bytes) -> str:
     for magic, what, remedy in OTHER_KINDS:
         if begin.startswith(magic):
             return f"The bytes are {what}; {remedy}."
-    if data[4:8] == b"ftyp":
-        brands = data[8 : min(int.from_bytes(data[:4]), 256)]
-        for known, what, remedy in FTYP_BRANDS:
-            if not known or any(brand in brands for brand in known):
-                return f"The bytes are {what}; {remedy}."
-    if begin[:1] == b"<":
-        text = begin.lower()
+    for brands, what, remedy in FTYP_BRANDS:
+        if _has_brand(data, brands):
+            return f"The bytes are {what}; {remedy}."
+    if _is_text(begin):
+        return _what_text(begin.lower())
+    names = [image_format.name for image_format in FORMATS]
+    return f"The bytes are no {', '.join(names[:-1])} or {names[-1]}."
+
+
+def _what_text(text: bytes) -> str:
+    if text.startswith(b"<"):
         if b"<svg" in text:
             return "The bytes are an SVG, which is a drawing and has no pixels; save it as PNG."
         if text.startswith((b"<!doctype html", b"<html")):
             return "The bytes are a page of HTML; send the image's own address or file."
-    names = [image_format.name for image_format in FORMATS]
-    what = "text, no" if _is_text(begin) else "no"
-    return f"The bytes are {what} {', '.join(names[:-1])} or {names[-1]}."
+    return "The bytes are text, and no image; send the image's own file."
 
 
 def _is_text(begin: bytes) -> bool:

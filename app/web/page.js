@@ -84,9 +84,10 @@ function wait(problem, secondsLeft) {
 }
 
 /** Lay the box of the ink, in pixels of the picture, over the pad. */
-function frame(box, { width, height } = DRAWING) {
-  at("frame").hidden = !box;
-  if (!box) return;
+function frame(box, { image, width, height } = DRAWING) {
+  const isSeen = Boolean(box) && image !== null; // null where the browser can't show the picture
+  at("frame").hidden = !isSeen;
+  if (!isSeen) return;
   const place = fitted({ width, height });
   const [left, top, right, bottom] = box;
   const percent = (share) => `${100 * share}%`;

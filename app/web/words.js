@@ -69,12 +69,13 @@ export function wordsOf(prediction) {
 }
 
 /** What was done to the picture, a sentence each. */
-export function stepsOf({ inverted, box, warnings }, { width, height }) {
+export function stepsOf({ inverted, box, warnings }, { image, width, height }) {
   if (!box) return ["No ink was found in it."];
   const [left, top, right, bottom] = box;
+  const whole = image === null ? "" : ` of ${width} × ${height}`; // unknown where it can't be shown
   const steps = [
     inverted ? "Dark ink on a light ground: turned to white on black." : "Light ink on a dark ground: taken as it is.",
-    `Ink found in ${right - left} × ${bottom - top} of ${width} × ${height} pixels, and cut out.`,
+    `Ink found in ${right - left} × ${bottom - top}${whole} pixels, and cut out.`,
     "Brought to 20 pixels, centred by its weight in 28 × 28.",
   ];
   const notes = { "frame-removed": "A frame around it was taken away.", ...REMEDIES };

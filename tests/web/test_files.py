@@ -42,6 +42,19 @@ def test_a_photo_is_read_and_shown_with_its_box(page: Page) -> None:
     expect(page.get_by_role("img", name="Drawing pad, showing seven.jpg")).to_be_visible()
 
 
+def test_a_picture_that_the_browser_cannot_show_is_read(page: Page) -> None:
+    levels = np.full((100, 100), 255, np.uint8)
+    cv2.polylines(levels, [np.array([(30, 20), (70, 20), (45, 80)])], False, 0, 8)
+    _, tiff = cv2.imencode(".tiff", levels)
+    open_file(page, "scan.tiff", "image/tiff", tiff.tobytes())
+    settle(page, "accepted")
+    expect(page.locator("#label")).to_have_text("7")
+    expect(page.locator("#unshown")).to_contain_text("can't show scan.tiff")
+    expect(page.locator("#seen")).to_be_visible()
+    expect(page.locator("#frame")).to_be_hidden()
+    expect(page.locator("#done")).not_to_contain_text("1 × 1")
+
+
 @pytest.mark.parametrize("kind", ["drop", "paste"])
 def test_a_picture_can_be_dropped_and_pasted(page: Page, kind: str) -> None:
     transfer(page, kind, "five.png", "image/png", (EXAMPLES / "five.png").read_bytes())
