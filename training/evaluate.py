@@ -283,7 +283,7 @@ def report(subject: Subject, split: data.Split, usps: data.Digits | None, per_ki
     return Report(figures, curves, test)
 
 
-def draw(measured: Report, split: data.Split, folder: Path, prefix: str) -> None:
+def draw(measured: Report, split: data.Split, per_kind: int, folder: Path, prefix: str) -> None:
     """Draw the plots of a report as PNGs in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures(split.test, measured.test, folder, prefix)
@@ -291,8 +291,13 @@ def draw(measured: Report, split: data.Split, folder: Path, prefix: str) -> None
     for name in ("altered_arrays", "scenes_of_held_back_mnist", "scenes_of_usps"):
         if name in measured.figures:
             kinds = measured.figures[name]["kinds"]
-            title = f"Accuracy, %: {name.replace('_', ' ')}"
-            plots.bars(kinds, title, folder / f"{prefix}{name.replace('_', '-')}.png")
+            title = name.replace("_", " ").replace("mnist", "MNIST").replace("usps", "USPS")
+            plots.bars(
+                kinds,
+                per_kind,
+                f"Right answers: {title}",
+                folder / f"{prefix}{name.replace('_', '-')}.png",
+            )
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -356,7 +361,7 @@ def main(argv: list[str] | None = None) -> int:
             measured = report(Service(client), split, usps, options.per_kind)
     print(json.dumps(measured.figures, indent=2))
     if options.plots:
-        draw(measured, split, options.plots, options.prefix)
+        draw(measured, split, options.per_kind, options.plots, options.prefix)
     if options.card and options.model:
         note(options.model, measured.figures)
     return 0

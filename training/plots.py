@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training import intervals
 from training.calibrate import Floats, Reliability
 
 Images = NDArray[np.uint8]
@@ -69,27 +70,51 @@ def reliability(curves: dict[str, Reliability], path: Path) -> None:
     """Plot the accuracy of answers by their confidence, one curve a data set."""
     figure = Figure(figsize=(4.6, 4.4), layout="constrained")
     axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="as it should be")
     for name, curve in curves.items():
         full = curve.count > 0
-        title = f"{name}: ECE {100 * curve.ece:.2f}%"
+        title = f"{name}, {curve.count.sum():,} digits: ECE {100 * curve.ece:.2f}%"
         axes.plot(curve.confidence[full], curve.accuracy[full], marker="o", ms=4, label=title)
     axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02))
     axes.legend(loc="upper left", fontsize=8)
     _save(figure, path)
 
 
-def bars(values: dict[str, float], title: str, path: Path) -> None:
-    """Plot a horizontal bar for each name, for accuracies in 0–1."""
-    figure = Figure(figsize=(7, 0.8 + 0.24 * len(values)), layout="constrained")
+def bars(values: dict[str, float], of: int, title: str, path: Path) -> None:
+    """Plot the accuracy of each name, of so many digits each, with its interval of 95%."""
+    figure = Figure(figsize=(7, 1.1 + 0.24 * len(values)), layout="constrained")
     axes = figure.subplots()
     names = list(values)[::-1]
     shown = [100 * values[name] for name in names]
-    axes.barh(names, shown, color=BLUE)
+    edges = [intervals.wilson(round(values[name] * of), of) for name in names]
+    below = [max(0.0, share - 100 * low) for share, (low, _) in zip(shown, edges, strict=True)]
+    above = [max(0.0, 100 * high - share) for share, (_, high) in zip(shown, edges, strict=True)]
+    axes.barh(names, shown, color=BLUE, xerr=[below, above], ecolor=GREY, capsize=2)
+    first = max(0, 10 * int((min(shown, default=0) - 15) / 10))
     for place, value in enumerate(shown):
-        axes.text(value, place, f" {value:.1f}", va="center", fontsize=8)
-    axes.set(title=title, xlim=(max(0, min(shown, default=0) - 10), 103))
+        axes.text(first, place, f" {value:.1f}", va="center", fontsize=8, color="white")
+    reach = f"right, % of {of} digits each; the axis begins at {first}; lines are intervals of 95%"
+    axes.set(title=title, xlabel=reach, xlim=(first, 101))
+    axes.xaxis.label.set_size(8)
     axes.tick_params(labelsize=8)
+    _save(figure, path)
+
+
+def sheet(rows: dict[str, Images], title: str, path: Path) -> None:
+    """Plot rows of digits [n,28,28], two columns of rows, each with its name."""
+    half = ceil(len(rows) / 2)
+    wide = max(len(images) for images in rows.values())
+    figure = Figure(figsize=(11, 0.42 * half + 0.5), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    columns = figure.subplots(half, 2, squeeze=False)
+    for axes in columns.flat:
+        axes.axis("off")
+    for place, (name, images) in enumerate(rows.items()):
+        axes = columns[place % half, place // half]
+        strip = np.hstack([np.pad(image, 1) for image in images])
+        axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_xlim(-30 * 5, 30 * wide)
+        axes.text(-8, 15, name, ha="right", va="center", fontsize=8)
     _save(figure, path)
 
 

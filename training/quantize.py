@@ -17,7 +17,7 @@ import argparse
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from app.inference.cascade import ACCURATE, FAST, compose
 from app.inference.classifier import Compute, Images
 from app.inference.tflite import INT8, PADDING, SIDE, InterpreterPool, inside, tflite_file
-from training import calibrate, evaluate, export, train
+from training import calibrate, evaluate, export, train, validation
 from training.corpora import corruptions, data
 
 EXAMPLES = 1_000
@@ -47,10 +47,18 @@ class QuantizeError(Exception):
     """A version can't be had in int8, or would be worse."""
 
 
-def quantize(folder: Path, split: data.Split, models: Path) -> export.Version:
+def quantize(
+    folder: Path, split: data.Split, models: Path, files: Iterable[Path] = ()
+) -> export.Version:
     """Write the version in `folder`, with its networks in int8 too, as the next under `models`.
 
     The card's `figures` are then those of int8; those of float32 move to `float32`.
+
+    Args:
+        folder: The version.
+        split: MNIST.
+        models: Folder of the version folders.
+        files: The collections that the version was chosen by (`training.validation`).
 
     Raises:
         QuantizeError: It has int8 already, has no convolution, or would be worse.
@@ -58,6 +66,7 @@ def quantize(folder: Path, split: data.Split, models: Path) -> export.Version:
     card = export.read_card(folder)
     if "int8" in card:
         raise QuantizeError(f"{folder} has int8 already")
+    held_back = validation.collections(split, files)
     with export.drafted(models) as draft:
         shutil.copytree(folder, draft, dirs_exist_ok=True)
         export.write_tflite(draft, INT8, partial(convert_int8, examples=examples(split)))
@@ -65,9 +74,11 @@ def quantize(folder: Path, split: data.Split, models: Path) -> export.Version:
         card["float32"] = {"figures": card["figures"]}
         if "cascade" in card:
             card["float32"]["share_unsure"] = card["cascade"]["share_unsure"]
-            card["cascade"]["share_unsure"] = share_unsure(networks, card["cascade"], split)
+            card["cascade"]["share_unsure"] = share_unsure(
+                networks, card["cascade"], split, held_back
+            )
         compute = compose(networks, card)
-        card["figures"] = figures(compute, card, split)
+        card["figures"] = figures(compute, card, split, held_back)
         card["int8"] = {
             "source_version": card["version"],
             "examples": 2 * EXAMPLES,
@@ -186,7 +197,10 @@ def kernel_over_blocks(kernel: NDArray[np.float32], stride: int) -> NDArray[np.f
 
 
 def share_unsure(
-    networks: dict[str, Compute], cascade: dict[str, Any], split: data.Split
+    networks: dict[str, Compute],
+    cascade: dict[str, Any],
+    split: data.Split,
+    held_back: validation.Collections,
 ) -> train.Figures:
     """Return the share of images that the accurate network is asked about, by data set.
 
@@ -194,19 +208,21 @@ def share_unsure(
         QuantizeError: The cascade's threshold is no longer sufficient.
     """
     threshold = cascade["threshold"]
-    for digits in (split.validation, train.altered_validation(split)):
+    for digits in validation.sets_for_cascade(held_back):
         scores = networks[FAST](digits.images), networks[ACCURATE](digits.images)
         if not calibrate.is_sufficient(*scores, digits.labels, threshold):
             raise QuantizeError(f"in int8, the fast network is wrong where it is {threshold} sure")
     return train.share_unsure(networks[FAST], threshold, split)
 
 
-def figures(compute: Compute, card: export.Card, split: data.Split) -> train.Figures:
+def figures(
+    compute: Compute, card: export.Card, split: data.Split, held_back: validation.Collections
+) -> train.Figures:
     """Measure the figures that training writes into a card."""
     thresholds = train.thresholds_of(card)
     answers = evaluate.judge(compute(split.test.images), thresholds)
     return (
-        train.on_validation(compute, thresholds, split)
+        train.on_validation(compute, thresholds, held_back)
         | {"temperature": card["figures"]["temperature"]}
         | evaluate.of_answers(answers, split.test)
     )
@@ -214,7 +230,7 @@ def figures(compute: Compute, card: export.Card, split: data.Split) -> train.Fig
 
 def difference(compute: Compute, other: Compute, split: data.Split) -> train.Figures:
     """Compare two classifiers on the held-back digits, clean and altered."""
-    images = np.concatenate([split.validation.images, train.altered_validation(split).images])
+    images = np.concatenate([split.validation.images, validation.altered(split).images])
     some, others = compute(images)[:, :10], other(images)[:, :10]
     apart = np.abs(some - others).max(axis=1)
     return {
@@ -233,6 +249,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--models", type=Path, default=Path("models/digits"), help="where versions are")
+    add(
+        "--validation",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="what training chose by, beside MNIST's held-back digits",
+    )
     return parser.parse_args(argv)
 
 
@@ -241,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
         split = data.load(options.data, any_data=options.any_data)
-        version = quantize(options.folder, split, options.models)
+        version = quantize(options.folder, split, options.models, options.validation)
     except (data.DataError, QuantizeError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -34,11 +34,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from app.inference.cascade import FAST, SINGLE, cascade, unsure
+from app.inference.cascade import ACCURATE, FAST, SINGLE, cascade, unsure
 from app.inference.classifier import Compute, Images, Scores, Thresholds
-from training import calibrate, evaluate, export, model, plots, pretrained, progress
-from training.corpora import augment, corruptions, data, mixture
+from training import calibrate, evaluate, export, model, plots, pretrained, progress, validation
+from training.corpora import augment, data, mixture
 from training.corpora.own import OwnImages
+from training.validation import Collections
 
 Figures = dict[str, Any]
 History = list[dict[str, float]]
@@ -67,6 +68,7 @@ class Arguments:
     scenes: str = ""
     outliers: str = ""
     hands: tuple[str, ...] = ()
+    validation: tuple[str, ...] = ()
     teacher: str = ""
     images: str = ""
     source: str = ""
@@ -267,7 +269,7 @@ def fit(
         return loss
 
     writer = tf.summary.create_file_writer(str(run / "tensorboard"))
-    altered = altered_validation(split)
+    altered = validation.altered(split)
     history: History = []
     for epoch in range(arguments.epochs):
         began = time.monotonic()
@@ -296,34 +298,17 @@ def fit(
     return network
 
 
-def altered_validation(split: data.Split) -> data.Digits:
-    """Return the held-back digits, each altered in one of the kinds of `corruptions`."""
-    images = corruptions.some(split.validation.images, np.random.default_rng(0))
-    return data.Digits(images, split.validation.labels)
+def temperature_of(network: Any, held_back: Collections) -> float:
+    """Fit the temperature on the held-back collections together.
 
-
-def temperature_of(network: Any, split: data.Split) -> float:
-    """Fit the temperature on the held-back training images.
-
-    A network that learned from altered digits gets it from clean and altered ones, half and half:
-    fitted on clean digits alone it would be too confident elsewhere.
+    Fitted on clean digits alone it would be too confident elsewhere. A network that learned from
+    clean digits alone gets it from MNIST's: it has no say about others.
     """
-    labels = split.validation.labels
-    logits = logits_of(network, split.validation.images)
     if not has_digit_score(network):
-        return calibrate.temperature(logits, labels)
-    altered = logits_of(network, altered_validation(split).images)
-    logits = np.concatenate([logits, altered])[:, :10]
-    return calibrate.temperature(logits, np.concatenate([labels, labels]))
-
-
-def thresholds_for(compute: Compute, split: data.Split) -> Thresholds:
-    """Return the thresholds that accept the promised shares of the held-back training images."""
-    scores = compute(split.validation.images)
-    return Thresholds(
-        digit_score=calibrate.threshold(scores[:, 10], accepted=0.9975),
-        confidence=calibrate.threshold(scores[:, :10].max(axis=1), accepted=0.995),
-    )
+        held_back = {validation.MNIST: held_back[validation.MNIST]}
+    logits = [logits_of(network, digits.images)[:, :10] for digits in held_back.values()]
+    labels = np.concatenate([digits.labels for digits in held_back.values()])
+    return calibrate.temperature(np.concatenate(logits), labels)
 
 
 def thresholds_of(card: export.Card) -> Thresholds:
@@ -331,16 +316,16 @@ def thresholds_of(card: export.Card) -> Thresholds:
     return Thresholds(**card["thresholds"])
 
 
-def on_validation(compute: Compute, thresholds: Thresholds, split: data.Split) -> Figures:
-    """Measure accuracy, calibration and acceptance on the held-back training images."""
-    labels = split.validation.labels
-    answers = evaluate.judge(compute(split.validation.images), thresholds)
-    altered = compute(altered_validation(split).images)[:, :10]
+def on_validation(compute: Compute, thresholds: Thresholds, held_back: Collections) -> Figures:
+    """Measure accuracy, calibration and acceptance on the held-back collections."""
+    figures = validation.measured(compute, thresholds, held_back)
+    mnist = figures[validation.MNIST]
     return {
-        "validation_accuracy": evaluate.share(answers.labels == labels),
-        "validation_altered_accuracy": evaluate.share(altered.argmax(axis=1) == labels),
-        "validation_ece": round(calibrate.reliability(answers.probabilities, labels).ece, 6),
-        "validation_accepted": evaluate.share(answers.accepted),
+        "validation_accuracy": mnist["accuracy"],
+        "validation_altered_accuracy": figures[validation.ALTERED]["accuracy"],
+        "validation_ece": mnist["ece"],
+        "validation_accepted": mnist["accepted"],
+        "validation": figures,
     }
 
 
@@ -353,16 +338,16 @@ class Candidate:
     cascade: export.Cascade | None = None
 
 
-def single_candidate(network: Any, temperature: float, split: data.Split) -> Candidate:
+def single_candidate(network: Any, temperature: float, held_back: Collections) -> Candidate:
     """Return the candidate that is the network alone."""
 
     def compute(images: Images) -> Scores:
         return scores_of(logits_of(network, images), temperature)
 
-    return Candidate(compute, thresholds_for(compute, split))
+    return Candidate(compute, validation.thresholds(compute, held_back))
 
 
-def cascade_candidate(fast: Compute, folder: Path, split: data.Split) -> Candidate:
+def cascade_candidate(fast: Compute, folder: Path, held_back: Collections) -> Candidate:
     """Return the cascade of `fast` and the version in `folder`.
 
     The version's thresholds of acceptance stay: images that it is asked about are judged as
@@ -373,7 +358,7 @@ def cascade_candidate(fast: Compute, folder: Path, split: data.Split) -> Candida
     threshold = calibrate.cascade_threshold(
         fast,
         accurate,
-        (split.validation, altered_validation(split)),
+        validation.sets_for_cascade(held_back),
         least=max(thresholds.digit_score, thresholds.confidence),
     )
     compute = cascade(fast, accurate, threshold)
@@ -392,7 +377,7 @@ def share_unsure(fast: Compute, threshold: float, split: data.Split) -> Figures:
     """Return the share of images that `fast` leaves to the accurate network, by data set."""
     sets = {
         "validation": split.validation,
-        "altered_validation": altered_validation(split),
+        "altered_validation": validation.altered(split),
         "test": split.test,
     }
     return {
@@ -426,7 +411,10 @@ def card_of(network: Any, split: data.Split, arguments: Arguments, history: Hist
                 name: Path(getattr(arguments, name)).name
                 for name in ("scenes", "outliers", "teacher", "images", "source")
             }
-            | {"hands": [Path(file).name for file in arguments.hands]},
+            | {
+                name: [Path(file).name for file in getattr(arguments, name)]
+                for name in ("hands", "validation")
+            },
             "seconds": round(sum(entry["seconds"] for entry in history)),
             "images": len(split.train),
             "held_back": len(split.validation),
@@ -452,14 +440,15 @@ def finish(
     Of several runs, which should differ by their seeds alone, the best on held-back digits is
     exported; its card has the mean and spread of all.
     """
-    run = max(trained, key=lambda run: validation_score(trained[run][1], split))
+    held_back = held_back_of(next(iter(trained.values()))[0], split)
+    run = max(trained, key=lambda run: validation_score(trained[run][1], held_back))
     arguments, network = trained[run]
     history = json.loads((run / "history.json").read_text())
-    temperature = temperature_of(network, split)
-    fast = candidate = single_candidate(network, temperature, split)
+    temperature = temperature_of(network, held_back)
+    fast = candidate = single_candidate(network, temperature, held_back)
     if arguments.teacher:
-        candidate = cascade_candidate(fast.compute, Path(arguments.teacher), split)
-    figures = on_validation(candidate.compute, candidate.thresholds, split)
+        candidate = cascade_candidate(fast.compute, Path(arguments.teacher), held_back)
+    figures = on_validation(candidate.compute, candidate.thresholds, held_back)
     answers = evaluate.judge(candidate.compute(split.test.images), candidate.thresholds)
     figures |= {"temperature": round(temperature, 4)} | evaluate.of_answers(answers, split.test)
     if len(trained) > 1:
@@ -494,9 +483,14 @@ def own_accuracy(own: OwnImages, compute: Compute) -> float:
     return evaluate.share(labels == own.held_back.labels)
 
 
-def validation_score(network: Any, split: data.Split) -> float:
-    """Return the sum of the accuracies on clean and altered held-back digits, to compare runs."""
-    return accuracy(network, split.validation) + accuracy(network, altered_validation(split))
+def validation_score(network: Any, held_back: Collections) -> float:
+    """Return the mean accuracy over the held-back collections, to compare runs."""
+    return float(np.mean([accuracy(network, digits) for digits in held_back.values()]))
+
+
+def held_back_of(arguments: Arguments, split: data.Split) -> Collections:
+    """Return the collections that a run is judged by."""
+    return validation.collections(split, [Path(file) for file in arguments.validation])
 
 
 def over_seeds(networks: list[Any], test: data.Digits) -> Figures:
@@ -535,6 +529,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="pools that training.corpora.fonts and training.corpora.strokes wrote",
     )
     add(
+        "--validation",
+        nargs="+",
+        default=defaults.validation,
+        metavar="FILE",
+        help="digits to choose by, beside MNIST's held-back ones: pools, or data sets with x and y",
+    )
+    add(
         "--teacher",
         default=defaults.teacher,
         help="a version's folder, to learn from, and to ask where the new network is unsure",
@@ -547,6 +548,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="VERSION",
         help="a version's folder, to train on with its networks; --arch and --teacher are its own",
     )
+    add("--only", choices=[SINGLE, FAST, ACCURATE], help="with --from, train this network alone")
+    add("--run-only", action="store_true", help="with --from, write the run and no version")
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--any-data", action="store_true", help="accept arrays that are not MNIST's")
     add("--models", type=Path, default=Path("models/digits"), help="where versions are")
@@ -599,7 +602,7 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
     """Train a version on, with MNIST replayed, and export it; return the new version's folder.
 
     Of a cascade, the accurate network is first and a version of its own; the fast one then learns
-    from it, too.
+    from it, too, or from the teacher that is named. With `--run-only` it is the run's folder.
 
     Raises:
         DataError: The version is no folder of networks that `training.model` has.
@@ -611,7 +614,9 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
     pools = pools_of(arguments)
     folder = source
     for name in networks:
-        teacher = str(folder) if name == FAST else ""
+        if options.only and name != options.only:
+            continue
+        teacher = (arguments.teacher or str(folder)) if name == FAST else ""
         choice = replace(arguments, arch=networks[name], teacher=teacher)
         keras.utils.set_random_seed(arguments.seed)
         network = pretrained.restore(source, name, networks[name], learned.train.images)
@@ -619,6 +624,9 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
             pools = pretrained.pools(split.train, arguments.seed)
         run = new_run(options.runs, choice)
         network = fit(network, learned, choice, run, pools)
+        if options.run_only:
+            folder = run
+            continue
         folder = finish({run: (choice, network)}, split, options.models, own)
         print(f"The {name} network is in {folder}")
     return folder

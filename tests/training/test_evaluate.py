@@ -69,7 +69,7 @@ def test_a_report_is_complete_and_its_pictures_are_drawn(models: Path, tmp_path:
         assert figures[name]["worst_accuracy"] == min(each.values())
     assert 0 <= figures["outliers"]["letters_rejected"] <= 1
     assert json.loads(json.dumps(figures)) == figures
-    evaluate.draw(measured, SPLIT, tmp_path / "plots", "v1-")
+    evaluate.draw(measured, SPLIT, 2, tmp_path / "plots", "v1-")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {
         "v1-altered-arrays.png",
         "v1-confusion.png",

@@ -23,7 +23,9 @@ def draw_all(folder: Path) -> dict[str, bytes]:
     plots.mistakes(IMAGES, LABELS, PROBABILITIES, folder / "mistakes.png")
     curve = calibrate.reliability(PROBABILITIES, LABELS)
     plots.reliability({"drawn": curve}, folder / "reliability.png")
-    plots.bars({"pencil": 0.97, "chalk": 0.9}, "Accuracy by scene", folder / "bars.png")
+    plots.bars({"pencil": 0.97, "chalk": 0.9}, 60, "Right answers by scene", folder / "bars.png")
+    rows = {"1 flag": IMAGES[:8], "7 crossed": IMAGES[8:16], "2 looped": IMAGES[16:20]}
+    plots.sheet(rows, "Ways of writing", folder / "sheet.png")
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -32,7 +34,7 @@ def test_pictures_are_pictures_and_come_out_the_same_each_time(tmp_path: Path) -
     first.mkdir()
     second.mkdir()
     drawn = draw_all(first)
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     assert drawn == draw_all(second)
     for name in drawn:
         with Image.open(first / name) as picture:

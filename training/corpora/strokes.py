@@ -391,11 +391,23 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--sheet", type=Path, help="draw examples of every way into this PNG")
     args = parser.parse_args(arguments)
     cv2.setNumThreads(1)
     made = pool(count=args.count, seed=args.seed)
     np.savez_compressed(args.out, **asdict(made))
     print(f"{args.out}: {len(made.digits)} digits in {len(made.kind_names)} ways")
+    if args.sheet:
+        draw(made, args.sheet)
+
+
+def draw(made: Pool, path: Path) -> None:
+    """Draw eight digits of every way of writing in a pool."""
+    from training import plots  # noqa: PLC0415 -- matplotlib takes a second, and a pool has none
+
+    rows = {str(way): made.digits[made.kinds == kind] for kind, way in enumerate(made.kind_names)}
+    shown = {way: images[:8] for way, images in rows.items() if len(images)}
+    plots.sheet(shown, "Ways of writing digits, drawn by code, as the networks see them", path)
 
 
 if __name__ == "__main__":
