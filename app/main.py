@@ -47,6 +47,7 @@ from .serving.predictor import Predictor
 from .serving.reader import Reader
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
+from .vision.stroke import measure
 
 log = structlog.get_logger()
 
@@ -91,7 +92,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings = Settings()
         configure_logging(json=settings.log_json)
     metrics = Metrics(
-        shared_folder(), version=VERSION, reasons=Rejection, number_reasons=RowRejection
+        shared_folder(),
+        version=VERSION,
+        reasons=Rejection,
+        number_reasons=RowRejection,
+        measure=measure,
+        drift_seconds=settings.drift_seconds,
     )
     feedback = feedback_folder(settings)
     hashes = read_key_hashes(settings.api_keys_file) if settings.api_keys_file else frozenset()
@@ -220,7 +226,7 @@ def report_levels(metrics: Metrics, services: Services) -> None:
 
     def report() -> None:
         live = services.registry.live
-        metrics.set_model(live.name, live.version)
+        metrics.set_model(live.name, live.version, live.card)
         metrics.set_levels(
             waiting_images=admission.images.held,
             body_bytes=admission.bodies.held,

@@ -237,6 +237,11 @@ class Settings(BaseSettings):
     feedback_days: PositiveFloat = Field(
         30.0, description="Days after which a picture that was kept for feedback is removed."
     )
+    drift_seconds: PositiveFloat = Field(
+        3600.0,
+        description="Seconds of the window of drift and expected accuracy: 500 images of it at "
+        "least, or nothing is said. A day where few come.",
+    )
     log_requests: bool = Field(
         False, description="Log a line for every request, not only for those that fail here."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
@@ -10,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 
 from ..errors import PROBLEMS
+from ..observe.drift import MIN_IMAGES
 from . import schemas
 from .head import GetRoute
 from .model_page import model_page
@@ -81,12 +83,31 @@ async def livez() -> Response:
     response_model=dict[str, Any],
 )
 async def model(request: Request, response: Response) -> Any:
-    """What the model was trained on and how, every measured figure, and its thresholds."""
-    card = services_of(request.scope).registry.live.card
+    """What the model was trained on and how, every measured figure, and its thresholds.
+
+    `drift` compares what came lately with the card's reference; null where too little came.
+    """
+    services = services_of(request.scope)
+    card = {**services.registry.live.card, "drift": _drift(services)}
     if wants_page(request):
         return model_page(card)
     response.headers["vary"] = "Accept"
-    return dict(card)
+    return card
+
+
+def _drift(services: Services) -> dict[str, Any]:
+    report = services.metrics.drift()
+    figures = {
+        name: {key: None if isnan(figure) else round(figure, 6) for key, figure in each.items()}
+        for name, each in report._asdict().items()
+        if name != "images"
+    }
+    return {
+        "window_seconds": services.settings.drift_seconds,
+        "images": report.images,
+        "least_images": MIN_IMAGES,
+        **figures,
+    }
 
 
 @routes.get(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 MAX_CELLS = 2**15
-"""Cells of a process, 256 KiB: some twenty times what it uses."""
+"""Cells of a process, 256 KiB: some ten times what it uses."""
 CELL_BYTES = 8
-SPARE_CELLS = 64
+SPARE_CELLS = 128
 """Cells at the end that take what has no cells of its own once all are in use."""
 
 

@@ -96,6 +96,25 @@ RELOADS = Family(
 MODEL = Family("info", "digits_model_info", "A version that is live.", ("name", "version"))
 BUILD = Family("info", "digits_build_info", "The program that runs.", ("version", "python"))
 
+# Of the window of `drift.py`, which gives their values when they are read.
+DRIFT = Family(
+    "gauge",
+    "digits_drift",
+    "Jensen-Shannon distance of what came lately from the card's reference; NaN for too little.",
+    ("feature",),
+)
+EXPECTED_ACCURACY = Family(
+    "gauge",
+    "digits_expected_accuracy",
+    "Accuracy of what was answered lately, estimated from its confidence; NaN for too little.",
+    ("answers",),
+)
+REFERENCE_ACCURACY = Family(
+    "gauge", "digits_reference_accuracy", "Accuracy on the card's reference.", ("answers",)
+)
+DRIFT_IMAGES = Family("gauge", "digits_drift_images", "Images that drift is estimated from.")
+DERIVED = (DRIFT, EXPECTED_ACCURACY, REFERENCE_ACCURACY, DRIFT_IMAGES)
+
 WAITING = Family("gauge", "digits_waiting_images", "Images admitted and not yet answered.")
 WAITING_LIMIT = Family("gauge", "digits_waiting_images_limit", "Images that may wait; above, 503.")
 BODY_BYTES = Family("gauge", "digits_body_bytes", "Bodies being received or worked on.")

@@ -10,11 +10,12 @@ import asyncio
 import os
 import platform
 import threading
+import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import inf, isinf
 from pathlib import Path
-from typing import Protocol, SupportsFloat
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -27,6 +28,7 @@ from prometheus_client.core import (
 from ..errors import ClientGone
 from . import families, process
 from .cells import Cells, Key, Snapshot
+from .drift import DriftWindow, Measure, Observed, Report
 from .families import FAMILIES, LEVELS, Family
 
 FLUSH_SECONDS = 0.5
@@ -47,22 +49,6 @@ def shared_folder() -> Path | None:
     """Return the folder where the workers' figures meet; None where there is one worker."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return Path(folder) if folder else None
-
-
-class Predicted(Protocol):
-    """A prediction, as far as it is counted."""
-
-    @property
-    def label(self) -> int | None:
-        """The digit; None for a blank image."""
-
-    @property
-    def confidence(self) -> SupportsFloat:
-        """The digit's probability."""
-
-    @property
-    def rejected(self) -> str | None:
-        """The reason not to use the answer, if any."""
 
 
 class StepSeconds(Protocol):
@@ -88,13 +74,16 @@ class StepSeconds(Protocol):
 class Metrics:
     """The figures of this process, and of all workers together.
 
-    A request costs 3 µs in it, the steps of its batch 2.5 µs more where it was alone.
+    A request costs 3 µs in it, the steps of its batch 2.5 µs more where it was alone, and each
+    prediction 1 µs (`python -m benchmarks.telemetry`).
 
     Args:
         folder: Where the figures of several workers meet; None for a process alone.
         version: The program's version.
         reasons: Reasons for which an answer can be rejected.
         number_reasons: The same of a number.
+        measure: Measures the writing of digits, for drift.
+        drift_seconds: Window of drift.
 
     Attributes:
         registry: The figures of all workers, as prometheus_client takes them.
@@ -108,12 +97,17 @@ class Metrics:
         version: str = "",
         reasons: Iterable[str] = (),
         number_reasons: Iterable[str] = (),
+        measure: Measure | None = None,
+        drift_seconds: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.on_flush: Callable[[], None] = lambda: None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._lock = threading.Lock()
         self._cells = Cells(folder)
+        reasons = tuple(reasons)
+        self._drift = DriftWindow(self._cells, measure, reasons, drift_seconds, clock)
         self._series = {family.name: Series(family, self._cells) for family in FAMILIES}
         self._request_seconds = self._series[families.REQUEST_SECONDS.name]
         self._request_bytes = self._series[families.REQUEST_BYTES.name]
@@ -213,9 +207,10 @@ class Metrics:
                 observe(("inference",), seconds.inference)
                 self._batch_images.observe((), images)
 
-    def observe_predictions(self, version: str, predictions: Iterable[Predicted]) -> None:
+    def observe_predictions(self, version: str, predictions: Sequence[Observed]) -> None:
         """Count a request's predictions, which `version` made."""
         with self._lock:
+            self._drift.offer(version, predictions)
             for prediction in predictions:
                 if prediction.label is None:
                     self._predictions.add((version, "none"), 1.0)
@@ -236,8 +231,14 @@ class Metrics:
         with self._lock:
             self._reloads.add(("succeeded" if succeeded else "refused",), 1.0)
 
-    def set_model(self, name: str, version: str) -> None:
-        """Say which version is live in this process; its predictions are there at 0."""
+    def set_model(self, name: str, version: str, card: Mapping[str, Any] | None = None) -> None:
+        """Say which version is live in this process; its predictions are there at 0.
+
+        Args:
+            name: Of the model.
+            version: The version that is live.
+            card: Its card, with the reference for drift.
+        """
         if self._live == (name, version):
             return
         with self._lock:
@@ -249,7 +250,13 @@ class Metrics:
             if self._live:
                 model.set(self._live, 0.0)
             model.set((name, version), 1.0)
+            self._drift.follow(version, card or {})
             self._live = (name, version)
+
+    def drift(self) -> Report:
+        """Return how far what came lately, to all workers, is from the reference."""
+        self.flush()
+        return self._drift.report(self._cells.snapshots())
 
     def set_levels(self, **levels: float) -> None:
         """Set gauges, by the names in `families.LEVELS`, such as `waiting_images`."""
@@ -270,6 +277,8 @@ class Metrics:
     def flush(self) -> None:
         """Write this process's levels where other workers can read them."""
         self.on_flush()
+        with self._lock:
+            self._drift.flush()
         self._flush_process()
 
     def _flush_process(self) -> None:
@@ -298,6 +307,8 @@ class Metrics:
         snapshots = [*self._cells.snapshots()]
         for family in FAMILIES:
             yield _family(family, _merged(family, snapshots))
+        for family, merged in _derived(self._drift.report(snapshots)):
+            yield _family(family, merged)
 
 
 class Series:
@@ -349,6 +360,17 @@ def _merged(family: Family, snapshots: Sequence[Snapshot]) -> Merged:
                 [a + b for a, b in zip(known, values, strict=True)] if known else [*values]
             )
     return merged
+
+
+def _derived(report: Report) -> Iterator[tuple[Family, Merged]]:
+    """The families of `report`, with their numbers."""
+    for family, figures in (
+        (families.DRIFT, report.distance),
+        (families.EXPECTED_ACCURACY, report.expected_accuracy),
+        (families.REFERENCE_ACCURACY, report.reference_accuracy),
+    ):
+        yield family, {(name,): [figure] for name, figure in figures.items()}
+    yield families.DRIFT_IMAGES, {(): [float(report.images)]}
 
 
 def _family(family: Family, merged: Merged) -> Metric:

@@ -89,6 +89,9 @@ def test_the_models_card(client: TestClient) -> None:
     card = client.get("/model").json()
     assert (card["name"], card["version"]) == ("digits", "1")
     assert card["thresholds"] == {"digit_score": 0.5, "confidence": 0.5}
+    assert (card["drift"]["images"], card["drift"]["window_seconds"]) == (0, 3600)
+    assert card["drift"]["expected_accuracy"] == {"all": None, "accepted": None}
+    assert set(card["drift"]["distance"]) == {"label", "rejection", "confidence", "ink", "stroke"}
 
 
 @pytest.mark.parametrize("slug", PROBLEMS)

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.observe.families import FAMILIES, LEVELS, SECONDS, Family
+from app.observe.families import DERIVED, FAMILIES, LEVELS, SECONDS, Family
 from app.observe.metrics import Metrics, shared_folder
 from tests.conftest import ROOT
 
@@ -23,6 +23,7 @@ class Predicted(NamedTuple):
     label: int | None
     confidence: float
     rejected: str | None = None
+    normalized: Any = None
 
 
 class Steps(NamedTuple):
@@ -195,7 +196,7 @@ def test_the_exposition_is_prometheus_text() -> None:
     metrics = Metrics()
     request(metrics)
     parsed = list(text_string_to_metric_families(metrics.exposition().decode()))
-    assert len(parsed) == len(FAMILIES)
+    assert len(parsed) == len(FAMILIES) + len(DERIVED)
     assert all(family.documentation.endswith(".") for family in parsed)
 
 
