@@ -95,7 +95,7 @@ def bars(values: dict[str, float], of: int, title: str, path: Path) -> None:
         axes.text(first, place, f" {value:.1f}", va="center", fontsize=8, color="white")
     reach = f"right, % of {of} digits each; the axis begins at {first}; lines are intervals of 95%"
     axes.set(title=title, xlabel=reach, xlim=(first, 101))
-    axes.xaxis.label.set_size(8)
+    axes.xaxis.label.set_fontsize(8)
     axes.tick_params(labelsize=8)
     _save(figure, path)
 
