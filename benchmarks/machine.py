@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from app.settings import available_bytes, available_cores
 
@@ -46,6 +48,12 @@ def describe() -> Machine:
         gigabytes=available_bytes() / 2**30,
         python=platform.python_version(),
     )
+
+
+def stolen_seconds() -> float:
+    """Return for how long the hypervisor has kept cores from this machine that it had work for."""
+    fields = Path("/proc/stat").read_text("ascii").split(maxsplit=9)
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK")
 
 
 def commit() -> str:

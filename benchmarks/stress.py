@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from benchmarks import processes, worst
+from benchmarks import machine, processes, worst
 from benchmarks.bodies import Body
 from benchmarks.servers import Server
 from benchmarks.worst import WorstCase
@@ -149,14 +149,15 @@ def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
 
     Returns:
         Figures `health_worst_ms`, `health_p50_ms`, `health_before_ms` (the worst at rest),
-        `probe_late_ms` (of the probe itself) and `seconds` until the last answer; and the statuses
-        of the answers.
+        `probe_late_ms` (of the probe itself), `stolen_ms` (of the cores, by the hypervisor) and
+        `seconds` until the last answer; and the statuses of the answers.
     """
     probes.report()
     time.sleep(QUIET_SECONDS)
     before = probes.report()
-    began = time.perf_counter()
+    began, stolen = time.perf_counter(), -machine.stolen_seconds()
     statuses = send()
+    stolen += machine.stolen_seconds()
     seconds = time.perf_counter() - began
     during = probes.report()
     figures = {
@@ -164,6 +165,7 @@ def measure(probes: Probes, send: Callable[[], Counter[str]]) -> Outcome:
         "health_p50_ms": during["p50_ms"],
         "health_before_ms": before["worst_ms"],
         "probe_late_ms": during["late_ms"],
+        "stolen_ms": 1000 * stolen,
         "seconds": seconds,
     }
     return Outcome(figures, dict(statuses))

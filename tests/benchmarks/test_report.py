@@ -16,7 +16,7 @@ CLOSED = {
 }  # fmt: skip
 OPEN = CLOSED | {"offered_per_second": 100.0, "answered_per_second": 100.0}
 STRESS = {
-    "health_worst_ms": 17.0, "health_before_ms": 2.0, "probe_late_ms": 1.0,
+    "health_worst_ms": 17.0, "health_before_ms": 2.0, "probe_late_ms": 1.0, "stolen_ms": 30.0,
     "body_bytes": 34.0, "seconds": 1.0,
     "status_200": 60.0, "status_503": 4.0,
 }  # fmt: skip
@@ -42,7 +42,9 @@ def test_every_part_is_in_the_report() -> None:
     assert "| digits | 1,234 | 1,500 µs | 4.50 ms | 56.0 ms | 4.50 ms | 98% | 900 MB |" in text
     assert "| mosec | 1,234 (1.00) | 1,500 µs | 4.50 ms (1.00) |" in text
     assert "| the mix, 64 connections ÷ best peer (mosec) | 1.00 | ≥ 1.5 | 3 | no |" in text
-    assert "| 64 × gif | 34 | 17.0 ms | 1.0 ms | 2.0 ms | 60 × 200, 4 × 503 | 1.0 s |" in text
+    assert (
+        "| 64 × gif | 34 | 17.0 ms | 1.0 ms | 30 ms | 2.0 ms | 60 × 200, 4 × 503 | 1.0 s |" in text
+    )
     assert "- ray: It needs a \\| cluster." in text
     assert "Time by step" not in text
 
