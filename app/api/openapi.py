@@ -20,6 +20,7 @@ KEY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+OCTETS = "application/octet-stream"
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 FORM = {
     "type": "object",
@@ -169,6 +170,7 @@ def _bodies() -> dict[str, Any]:
     return {
         "multipart/form-data": {"schema": FORM},
         "application/json": {"schema": {"oneOf": documents}},
+        OCTETS: BINARY,  # generators of clients know of no other body of bytes
         **dict.fromkeys(media_types, BINARY),
     }
 

@@ -37,6 +37,7 @@ def drawings(kind: str) -> st.SearchStrategy[bytes]:
 for row in FORMATS:
     for kind in row.media_types:
         schemathesis.openapi.media_type(kind, drawings("PNG" if row is HEIC else row.name))
+schemathesis.openapi.media_type("application/octet-stream", drawings("PNG"))
 schemathesis.openapi.format("binary", drawings("png"))
 
 
@@ -114,7 +115,8 @@ def test_every_body_is_in_the_document() -> None:
     assert PREDICT["requestBody"]["required"]
     kinds = {kind for row in FORMATS for kind in row.media_types}
     bodies = PREDICT["requestBody"]["content"]
-    assert bodies.keys() == {"multipart/form-data", "application/json", *kinds}
+    others = {"multipart/form-data", "application/json", "application/octet-stream"}
+    assert bodies.keys() == {*others, *kinds}
     form = bodies["multipart/form-data"]["schema"]
     assert form["required"] == ["file"]
     assert [one["$ref"] for one in bodies["application/json"]["schema"]["oneOf"]] == [
