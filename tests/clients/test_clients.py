@@ -114,6 +114,6 @@ def test_a_client_that_openapi_python_client_generates(shipped: Server, tmp_path
     url = f"http://127.0.0.1:{shipped.port}/openapi.json"
     (tmp_path / "openapi.json").write_bytes(httpx.get(url, trust_env=False).content)
     command = [sys.executable, "-m", "openapi_python_client", "generate", "--meta", "none"]
-    files = "--path openapi.json --config settings.yml --output-path generated".split()
+    files = ["--path", "openapi.json", "--config", "settings.yml", "--output-path", "generated"]
     subprocess.run([*command, *files], cwd=tmp_path, capture_output=True, check=True, timeout=60)
     assert run([sys.executable, "-c", GENERATED, str(tmp_path)], shipped) == SAID
