@@ -40,7 +40,7 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
-PASSED_ON = ("train", "evaluate")
+PASSED_ON = ("train", "evaluate", "compare")
 """Commands whose arguments are another program's."""
 
 PREDICT_EPILOG = f"""\

@@ -1,4 +1,4 @@
-"""The commands that become another program: the service, training, evaluation."""
+"""The commands that become another program: the service, and those of training."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def train(module: str, arguments: Sequence[str]) -> NoReturn:
     """Become a program of `training`.
 
     Args:
-        module: `train` or `evaluate`.
+        module: `train`, `evaluate` or `compare`.
         arguments: Passed on.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from digits import command
-from digits.command import INTERRUPTED, SOME_NOT_READ, UNFINISHED, USAGE_ERROR, main
+from digits.command import INTERRUPTED, PASSED_ON, SOME_NOT_READ, UNFINISHED, USAGE_ERROR, main
 from tests.conftest import EXAMPLES, ROOT
 from tests.faults.server import Server, wait_until
 
@@ -274,7 +274,7 @@ def test_programs_that_are_not_there_are_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("train", "evaluate"):
+    for name in PASSED_ON:
         ended = run(capsys, name, "--seed", "1")
         assert ended.status == USAGE_ERROR
         assert f"training.{name}" in ended.err
@@ -295,11 +295,13 @@ def test_programs_that_are_there_get_their_arguments(
     monkeypatch.delenv("DIGITS_PORT", raising=False)
     run(capsys, "train", "--seed", "1")
     run(capsys, "evaluate", "--help")
+    run(capsys, "compare", "4", "5", "--images", "mine")
     run(capsys, "serve", "--port", "8171")
     python = [sys.executable, sys.executable, "-m"]
     assert became == [
         [*python, "training.train", "--seed", "1", ""],
         [*python, "training.evaluate", "--help", ""],
+        [*python, "training.compare", "4", "5", "--images", "mine", ""],
         [*python, "app", "8171"],
     ]
 
