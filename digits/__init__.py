@@ -23,10 +23,11 @@ from .errors import (
     UnexpectedAnswer,
 )
 from .local import LocalReader, LocalUnavailable
-from .results import Model, Outcome, Prediction, Seen
+from .results import Alternative, Model, Number, NumberDigit, Outcome, Prediction, Seen, SeenRow
 from .retries import Retries
 
 __all__ = [
+    "Alternative",
     "AsyncClient",
     "Client",
     "ConnectionFailed",
@@ -36,12 +37,15 @@ __all__ = [
     "LocalReader",
     "LocalUnavailable",
     "Model",
+    "Number",
+    "NumberDigit",
     "Outcome",
     "PayloadTooLarge",
     "Prediction",
     "Problem",
     "Retries",
     "Seen",
+    "SeenRow",
     "ServiceError",
     "SourceError",
     "TimedOut",

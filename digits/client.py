@@ -13,9 +13,9 @@ from typing import Any, Self
 
 import httpx
 
-from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch
+from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch, read_numbers
 from .images import Content, Image, Item, async_batches, batches, read, read_item
-from .results import Model, Outcome, Prediction
+from .results import Model, Number, Outcome, Prediction
 from .retries import Retries
 
 DEFAULT_URL = "http://localhost:8000"
@@ -30,6 +30,8 @@ BATCH_SIZE = 32
 """Images in a request: the service's batches are half as large."""
 IN_FLIGHT = 4
 """Requests at once: enough that a worker of the service never waits for the next."""
+Lengths = tuple[int | None, int | None]
+"""Digits of a number, at least and at most; None leaves it open."""
 
 
 class Connection:
@@ -75,28 +77,43 @@ def _checked(url: str) -> str:
 
 
 def _maker(
-    http: httpx.Client | httpx.AsyncClient, *, normalize: bool, include_seen: bool
+    http: httpx.Client | httpx.AsyncClient, route: str, parameters: dict[str, str]
 ) -> MakeRequest:
-    """Return the function that makes requests for predictions with these parameters."""
-    parameters = {} if normalize else {"normalize": "false"}
-    if include_seen:
-        parameters["include"] = "seen"
+    """Return the function that makes requests to `route` with these parameters."""
 
     def make(contents: Sequence[Content]) -> httpx.Request:
         if contents[0].is_json:
             images = b",".join(content.data for content in contents)
             return http.build_request(
                 "POST",
-                "predict",
+                route,
                 params=parameters,
                 content=b'{"images":[' + images + b"]}",
                 headers={"content-type": "application/json"},
             )
         # The part's type is of no matter to the service, and httpx would guess it from the name.
         files = [("file", ("image", content.data, "image/*")) for content in contents]
-        return http.build_request("POST", "predict", params=parameters, files=files)
+        return http.build_request("POST", route, params=parameters, files=files)
 
     return make
+
+
+def _predict_parameters(normalize: bool, include_seen: bool) -> dict[str, str]:
+    parameters = {} if normalize else {"normalize": "false"}
+    return parameters | _seen_parameter(include_seen)
+
+
+def _read_parameters(
+    length: int | Lengths | None, pattern: str | None, check: str | None, include_seen: bool
+) -> dict[str, str]:
+    least, most = (length, length) if isinstance(length, int) else length or (None, None)
+    given = {"min_length": least, "max_length": most, "pattern": pattern, "check": check}
+    parameters = {name: str(value) for name, value in given.items() if value is not None}
+    return parameters | _seen_parameter(include_seen)
+
+
+def _seen_parameter(include_seen: bool) -> dict[str, str]:
+    return {"include": "seen"} if include_seen else {}
 
 
 class Client(Connection):
@@ -141,8 +158,34 @@ class Client(Connection):
         Raises:
             DigitsError: There is no prediction; `digits.errors` has the tree.
         """
-        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         return self._run(predict(make, [read(image)], self.retries))[0]
+
+    def read(
+        self,
+        image: Image,
+        *,
+        length: int | Lengths | None = None,
+        pattern: str | None = None,
+        check: str | None = None,
+        include_seen: bool = False,
+    ) -> Number:
+        """Ask what number `image` shows, of one or more digits in a row.
+
+        What is known of the number helps to read it; docs/numbers.md says more.
+
+        Args:
+            image: As for `predict`.
+            length: How many digits it has, or how many at least and at most.
+            pattern: How it is written, such as `#,##9.99`.
+            check: The rule that its check digits obey: `luhn` or `mod97`.
+            include_seen: Whether to say what the model saw.
+
+        Raises:
+            DigitsError: There is no answer; `digits.errors` has the tree.
+        """
+        make = _maker(self._http, "read", _read_parameters(length, pattern, check, include_seen))
+        return self._run(read_numbers(make, [read(image)], self.retries))[0]
 
     def predict_many(
         self,
@@ -168,7 +211,7 @@ class Client(Connection):
         Raises:
             DigitsError: The service can't be reached, or refuses every image.
         """
-        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         pending: deque[Future[list[Outcome]]] = deque()
         with ThreadPoolExecutor(in_flight, thread_name_prefix="digits") as threads:
             try:
@@ -250,9 +293,23 @@ class AsyncClient(Connection):
         self, image: Image, *, normalize: bool = True, include_seen: bool = False
     ) -> Prediction:
         """Ask what digit `image` shows; see `Client.predict`."""
-        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         content = await asyncio.to_thread(read, image)
         return (await self._run(predict(make, [content], self.retries)))[0]
+
+    async def read(
+        self,
+        image: Image,
+        *,
+        length: int | Lengths | None = None,
+        pattern: str | None = None,
+        check: str | None = None,
+        include_seen: bool = False,
+    ) -> Number:
+        """Ask what number `image` shows; see `Client.read`."""
+        make = _maker(self._http, "read", _read_parameters(length, pattern, check, include_seen))
+        content = await asyncio.to_thread(read, image)
+        return (await self._run(read_numbers(make, [content], self.retries)))[0]
 
     async def predict_many(
         self,
@@ -264,7 +321,7 @@ class AsyncClient(Connection):
         in_flight: int = IN_FLIGHT,
     ) -> AsyncIterator[Outcome]:
         """Ask for predictions of any number of images; see `Client.predict_many`."""
-        make = _maker(self._http, normalize=normalize, include_seen=include_seen)
+        make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         pending: deque[asyncio.Task[list[Outcome]]] = deque()
         try:
             async for batch in async_batches(_items(images), batch_size):

@@ -29,9 +29,12 @@ from .client import (
     TIMEOUT_SECONDS,
     URL_VARIABLE,
     Client,
+    Lengths,
 )
-from .errors import DigitsError
+from .errors import DigitsError, SourceError
+from .flows import OF_AN_IMAGE
 from .local import LocalReader, LocalUnavailable
+from .numbers import NumberOutcome, write_csv, write_json, write_table
 from .progress import is_read, with_bar
 from .results import Outcome
 from .retries import Retries
@@ -40,15 +43,16 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
+CHECKS = ("luhn", "mod97")
 PASSED_ON = ("train", "evaluate", "compare")
 """Commands whose arguments are another program's."""
 
-PREDICT_EPILOG = f"""\
+IMAGES_EPILOG = f"""\
 images:
   seven.png *.jpg    files, sent whatever their names
   scans/             a folder and those in it: the files with an image's suffix
   -                  standard input
-  @list.txt          a list with the name of a file or folder in each line, as --from-file list.txt
+  @list.txt          a list with the name of a file or folder in each line
 
 exit status:
   0  every image was read
@@ -93,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="command")
     _add_predict(commands)
+    _add_read(commands)
     serve = commands.add_parser("serve", help="start the service", description="Start the service.")
     serve.add_argument("--host", help="address to listen on (DIGITS_HOST, else 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on (DIGITS_PORT, else 8000)")
@@ -113,7 +118,7 @@ def _add_predict(commands: Any) -> None:
         "predict",
         help="read images",
         description="Read images.",
-        epilog=PREDICT_EPILOG,
+        epilog=IMAGES_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     predict.add_argument("images", nargs="*", metavar="IMAGE", help="see below")
@@ -155,10 +160,46 @@ def _add_predict(commands: Any) -> None:
     predict.set_defaults(run=_predict)
 
 
+def _add_read(commands: Any) -> None:
+    read = commands.add_parser(
+        "read",
+        help="read numbers",
+        description="Read numbers of one or more digits in a row, one an image. What is known of "
+        "them helps to read them.",
+        epilog=IMAGES_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    read.add_argument("images", nargs="+", metavar="IMAGE", help="see below")
+    form = read.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="write a JSON object a line")
+    form.add_argument("--csv", action="store_true", help="write CSV")
+    read.add_argument(
+        "--length", type=_lengths, metavar="N", help="digits: 4, or 2-6, 2- or -6 (1-32)"
+    )
+    read.add_argument("--pattern", help="how they are written, such as '#,##9.99'")
+    read.add_argument("--check", choices=CHECKS, help="the rule that their check digits obey")
+    _add_service(read, read.add_mutually_exclusive_group())
+    read.set_defaults(run=_read)
+
+
+def _lengths(text: str) -> Lengths:
+    """Return how many digits there are, at least and at most."""
+    least, dash, most = text.partition("-")
+    if not dash:
+        most = least
+    if not least and not most:
+        raise ValueError(text)
+    return int(least) if least else None, int(most) if most else None
+
+
 def _add_place(parser: argparse.ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("--url", help=f"the service ({URL_VARIABLE}, else {DEFAULT_URL})")
     place.add_argument("--local", action="store_true", help="do without a service")
+    _add_service(parser, place)
+
+
+def _add_service(parser: argparse.ArgumentParser, place: Any) -> None:
+    place.add_argument("--url", help=f"the service ({URL_VARIABLE}, else {DEFAULT_URL})")
     parser.add_argument(
         "--timeout",
         type=float,
@@ -214,6 +255,41 @@ def _predict(options: argparse.Namespace) -> int:
             if not is_read(outcome):
                 status = SOME_NOT_READ
     return status
+
+
+def _read(options: argparse.Namespace) -> int:
+    status = ALL_READ
+
+    def watched(outcomes: Iterator[NumberOutcome]) -> Iterator[NumberOutcome]:
+        nonlocal status
+        for outcome in outcomes:
+            if not outcome.is_read:
+                status = SOME_NOT_READ
+            yield outcome
+
+    with _client(options) as client:
+        outcomes = watched(_number_outcomes(client, options))
+        if options.json:
+            write_json(outcomes, sys.stdout)
+        elif options.csv:
+            write_csv(outcomes, sys.stdout)
+        else:
+            write_table(outcomes, Console(highlight=False))
+    return status
+
+
+def _number_outcomes(client: Client, options: argparse.Namespace) -> Iterator[NumberOutcome]:
+    """Ask for each image by itself: one that can't be read costs no other anything."""
+    for source in expand(options.images, []):
+        name = name_of(source)
+        try:
+            number = client.read(
+                source, length=options.length, pattern=options.pattern, check=options.check
+            )
+        except (SourceError, *OF_AN_IMAGE) as error:
+            yield NumberOutcome(name, None, error)
+        else:
+            yield NumberOutcome(name, number)
 
 
 def _sources(options: argparse.Namespace) -> Iterator[Source]:

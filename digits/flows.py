@@ -23,7 +23,7 @@ from .errors import (
     problem_from,
 )
 from .images import Content, Item
-from .results import Outcome, Prediction, parse_predictions
+from .results import Number, Outcome, Prediction, parse_numbers, parse_predictions
 from .retries import Retries, retry_after_seconds
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 Flow = Generator[Step, httpx.Response, Result]
 MakeRequest = Callable[[Sequence[Content]], httpx.Request]
-"""Make the request that asks for predictions of the contents, which are of one kind."""
+"""Make the request that asks about the contents, which are of one kind."""
 
 OF_AN_IMAGE = (ImageError, PayloadTooLarge, DeadlineExceeded)
 """Problems that other images, or fewer of them, may not have."""
@@ -75,6 +75,14 @@ def predict(
     """Ask for the predictions of `contents`, which are of one kind, in one request."""
     answer = yield from fetch(make(contents), retries)
     return parse_predictions(answer, len(contents))
+
+
+def read_numbers(
+    make: MakeRequest, contents: Sequence[Content], retries: Retries
+) -> Flow[Sequence[Number]]:
+    """Ask for the numbers in `contents`, which are of one kind, in one request."""
+    answer = yield from fetch(make(contents), retries)
+    return parse_numbers(answer, len(contents))
 
 
 def predict_batch(

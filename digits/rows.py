@@ -62,9 +62,7 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
     """Return the JSON object of an outcome: `image`, and a prediction's members or `error`."""
     record: dict[str, Any] = {"image": name_of(outcome.source)}
     if outcome.prediction is None:
-        error = outcome.error
-        kind = {"type": error.type, "status": error.status} if isinstance(error, Problem) else {}
-        return record | {"error": {**kind, "detail": reason_of(error) if error else ""}}
+        return record | {"error": error_record(outcome.error)}
     prediction = outcome.prediction
     return record | {
         "label": prediction.label,
@@ -73,6 +71,12 @@ def record_of(outcome: Outcome) -> dict[str, Any]:
         "rejected": prediction.rejected,
         "model": {"name": prediction.model.name, "version": prediction.model.version},
     }
+
+
+def error_record(error: DigitsError | None) -> dict[str, Any]:
+    """Return the JSON object of an error: `detail`, and what the service said of its kind."""
+    kind = {"type": error.type, "status": error.status} if isinstance(error, Problem) else {}
+    return {**kind, "detail": reason_of(error) if error else ""}
 
 
 class Csv:
@@ -116,7 +120,7 @@ class TableRows:
 
     def write(self, outcome: Outcome) -> None:
         """Add the row of an outcome."""
-        cells = [Text(_printable(name_of(outcome.source))), *_cells(outcome)]
+        cells = [Text(printable(name_of(outcome.source))), *_cells(outcome)]
         if self._pictures:
             cells.insert(1, _picture(outcome.prediction))
         self._table.add_row(*cells)
@@ -147,7 +151,7 @@ def _cells(outcome: Outcome) -> list[Text]:
     """Return digit, confidence and note."""
     if outcome.prediction is None:
         reason = reason_of(outcome.error) if outcome.error else ""
-        return [Text("–"), Text(""), Text(_printable(reason), "red")]
+        return [Text("–"), Text(""), Text(printable(reason), "red")]
     prediction = outcome.prediction
     label = "–" if prediction.label is None else str(prediction.label)
     note = Text((prediction.rejected or "").replace("_", " "), "yellow")
@@ -161,7 +165,7 @@ def _picture(prediction: Prediction | None) -> Text:
     return Text()
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return `text` without what would move a terminal's cursor, or can't be encoded."""
     return "".join(character if character.isprintable() else "�" for character in text)
 

@@ -156,7 +156,7 @@ def test_lists_are_read(capsys: pytest.CaptureFixture[str], url: str, tmp_path: 
     ("arguments", "reason"),
     [
         ([], "required"),
-        (["read"], "invalid choice"),
+        (["reed"], "invalid choice"),
         (["predict"], "No image is named"),
         (["predict", "--json", "--csv", SEVEN], "not allowed with"),
         (["predict", "--local", "--url", NOWHERE, SEVEN], "not allowed with"),
