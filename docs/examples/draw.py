@@ -3,6 +3,7 @@
 seven.jpg   a photo: a seven in ball-pen on shaded, grainy paper, a little tilted
 three.png   a canvas: a three on transparent ground, as a browser's canvas exports it
 five.png    a five, white on black, 28×28
+number.png  a number on white paper: 735
 """
 
 from __future__ import annotations
@@ -69,6 +70,15 @@ def photo(ink: Image, *, seed: int) -> Image:
     return (seen + rng.normal(0, 5, seen.shape)).clip(0, 255).astype(np.uint8)
 
 
+def row(digits: list[Strokes]) -> Image:
+    """The digits side by side, black on white, the second a little lower."""
+    page = np.zeros((140, 40 + 95 * len(digits)), np.uint8)
+    for place, digit in enumerate(digits):
+        top, left = 20 + 6 * (place % 2), 20 + 95 * place
+        page[top : top + 100, left : left + 100] |= draw(digit, 100, width=7)
+    return 255 - page
+
+
 def main() -> None:
     """Draw the examples beside this file."""
     seven = photo(draw(SEVEN, 300, width=9), seed=7)
@@ -77,6 +87,7 @@ def main() -> None:
     three[..., 3] = draw(THREE, 280, width=16)
     cv2.imwrite(str(HERE / "three.png"), three)
     cv2.imwrite(str(HERE / "five.png"), draw(FIVE, 28, width=2.2))
+    cv2.imwrite(str(HERE / "number.png"), row([SEVEN, THREE, FIVE]))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ OF_TRAINING = {"DIGITS_DATA", "DIGITS_USPS"}
 
 
 def differences(shown: Any, real: Any, where: str = "") -> Iterator[str]:
-    """Where `real` is not what is shown; `…` at the end of a text stands for the rest of it."""
+    """Where `real` is not what is shown; `…` at the end of a text or list stands for the rest."""
     if where == ".model.version":
         return  # the newest that ships
     if isinstance(shown, dict) and isinstance(real, dict):
@@ -37,6 +37,8 @@ def differences(shown: Any, real: Any, where: str = "") -> Iterator[str]:
         for name in shown.keys() & real.keys():
             yield from differences(shown[name], real[name], f"{where}.{name}")
     elif isinstance(shown, list) and isinstance(real, list):
+        if shown[-1:] == ["…"]:
+            shown, real = shown[:-1], real[: len(shown) - 1]
         if len(shown) != len(real):
             yield f"{where}: {len(shown)} and {len(real)}"
         for index, (one, other) in enumerate(zip(shown, real, strict=False)):
