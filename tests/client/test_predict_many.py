@@ -23,7 +23,7 @@ from digits import (
     SourceError,
     Unauthorized,
 )
-from digits.images import BATCH_BYTES
+from digits.images import BATCH_BYTES, Content, encode
 from tests.client.service import BAD, Service, good, problem
 from tests.conftest import EXAMPLES
 from tests.faults.server import ANSWER_SECONDS, Server
@@ -256,3 +256,13 @@ def test_the_service_names_the_bad_images(shipped: Server) -> None:
     assert summary(outcomes)[:4] == [3, ImageError, 5, ImageError]
     assert outcomes[4].prediction is not None
     assert summary(outcomes)[5:] == [SourceError, 7, ImageError]
+
+
+def test_a_form_has_each_file_whole_whatever_its_bytes() -> None:
+    files = [b"--", b"\r\n--x\r\n\r\n", bytes(range(256))]
+    body, media_type = encode([Content(data) for data in files])
+    empty, *parts, end = body.split(b"--" + media_type.partition("boundary=")[2].encode())
+    assert (empty, end) == (b"", b"--\r\n")
+    heads, found = zip(*(part.split(b"\r\n\r\n", 1) for part in parts), strict=True)
+    assert all(b'form-data; name="file"; filename=' in head for head in heads)
+    assert [data.removesuffix(b"\r\n") for data in found] == files
