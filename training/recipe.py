@@ -28,9 +28,9 @@ from pathlib import Path
 from training.corpora import data
 
 START = Path("models/digits/4")
-SEEDS = (2,)
-ACCURATE = ("--epochs", "12", "--batch-size", "64", "--learning-rate", "1e-3")
-FAST = ("--epochs", "8", "--batch-size", "128", "--learning-rate", "1e-3")
+SEEDS = (1,)
+ACCURATE = ("--epochs", "8", "--batch-size", "64", "--learning-rate", "5e-4")
+FAST = ("--epochs", "5", "--batch-size", "128", "--learning-rate", "5e-4")
 
 Words = list[str]
 

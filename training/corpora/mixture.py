@@ -3,7 +3,7 @@
 An epoch has every clean digit once, half of them bent a little. For each clean digit there are half
 an altered array (`corruptions`), three eighths of a scene, normalized by `app.vision.normalize`
 (`scenes`), half a digit of another hand (`fonts`, `strokes`), if there are any, a quarter of them
-altered, and three eighths of an outlier, which is no digit (`outliers`). Every batch has these
+altered, and three sixteenths of an outlier, which is no digit (`outliers`). Every batch has these
 shares.
 """
 
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from training.corpora import augment, corruptions, data
 
 NO_DIGIT = -1
-ALTERED, SCENES, HANDS, OUTLIERS = 0.5, 0.375, 0.5, 0.375
+ALTERED, SCENES, HANDS, OUTLIERS = 0.5, 0.375, 0.5, 0.1875
 """Images for each clean digit."""
 HANDS_ALTERED = 0.25
 """Share of the other hands' digits that are altered."""
