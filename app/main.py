@@ -34,10 +34,11 @@ from .errors import PROBLEMS, DigitsError, ModelError
 from .inference.classifier import Classifier, Rejection
 from .inference.judge import RowRejection
 from .inference.loading import load
-from .inference.registry import ModelRegistry
+from .inference.registry import ModelRegistry, version_to_serve
 from .observe.health import Health
 from .observe.logs import configure_logging, native_lines
 from .observe.metrics import Metrics, shared_folder
+from .observe.traces import TraceMiddleware, provider_to
 from .protocols import oip, tfs
 from .server.shutdown import Drain
 from .serving.feedback import FeedbackFolder
@@ -45,6 +46,7 @@ from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
 from .serving.reader import Reader
+from .serving.shadow import OUTCOMES, Shadow
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
 from .vision.stroke import measure
@@ -117,6 +119,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for error in (DigitsError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, handle_error)
     add_middleware(app, settings, metrics, hashes)
+    if settings.traces_endpoint:
+        provider = provider_to(settings.traces_endpoint, version=VERSION)
+        app.state.tracer_provider = provider
+        app.add_middleware(TraceMiddleware, provider=provider)
     return app
 
 
@@ -190,7 +196,8 @@ async def lifespan(
         except ModelError as error:
             log.critical("no model to serve", reason=str(error))
             raise
-        services, workers = build(settings, metrics, registry, drain)
+        shadow = await load_shadow(settings, metrics)
+        services, workers = build(settings, metrics, registry, drain, shadow)
         tasks = [
             asyncio.create_task(registry.watch(settings.reload_seconds)),
             asyncio.create_task(metrics.keep_flushed()),
@@ -205,13 +212,34 @@ async def lifespan(
         services.admission.close()
         for task in tasks:
             task.cancel()
+        if shadow:
+            shadow.close()
         await workers.close(CLOSE_SECONDS)
+        if settings.traces_endpoint:
+            await asyncio.to_thread(app.state.tracer_provider.shutdown)
 
 
 def load_version(folder: Path, *, intra_op_threads: int) -> Classifier:
     """Load a version; what TensorFlow writes to stderr meanwhile becomes lines of the log."""
     with native_lines():
         return load(folder, intra_op_threads=intra_op_threads)
+
+
+async def load_shadow(settings: Settings, metrics: Metrics) -> Shadow | None:
+    """The version that reads beside the live one, if one is set and can be loaded."""
+    if settings.shadow_version is None:
+        return None
+    try:
+        folder = version_to_serve(settings.models_dir, settings.shadow_version)
+        classifier = await asyncio.to_thread(
+            load_version, folder, intra_op_threads=settings.intra_op_threads
+        )
+    except ModelError as error:  # no reason not to serve
+        log.error("no shadow", reason=str(error))  # noqa: TRY400 -- the reason says all
+        return None
+    metrics.expect_shadow(classifier.version, OUTCOMES)
+    log.info("shadow reads along", version=classifier.version)
+    return Shadow(classifier, partial(metrics.observe_shadow, classifier.version))
 
 
 def report_levels(metrics: Metrics, services: Services) -> None:
@@ -239,7 +267,11 @@ def report_levels(metrics: Metrics, services: Services) -> None:
 
 
 def build(
-    settings: Settings, metrics: Metrics, registry: ModelRegistry, drain: Drain
+    settings: Settings,
+    metrics: Metrics,
+    registry: ModelRegistry,
+    drain: Drain,
+    shadow: Shadow | None = None,
 ) -> tuple[Services, WorkerPool]:
     """The working parts of the process, on the running event loop."""
     admission = Admission(
@@ -267,5 +299,6 @@ def build(
         predictions=MicroBatcher(predictor.predict, workers, **costs),
         reader=reader,
         numbers=MicroBatcher(reader.read, workers, **costs),
+        shadow=shadow,
     )
     return services, workers

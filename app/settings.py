@@ -112,6 +112,12 @@ class Settings(BaseSettings):
         description="Serve this version and no other. Unset: the one that `live.json` in "
         "`models_dir` names, which `training.promote` writes; without that file, the highest.",
     )
+    shadow_version: PositiveInt | None = Field(
+        None,
+        description="Have this version read, after its answer, what the live one answered, and "
+        "count where it differs (`digits_shadow_images_total`). It takes a second model's memory "
+        "and idle processor time. Unset: there is none.",
+    )
     reload_seconds: PositiveFloat = Field(
         5.0, description="Seconds between looks at which version in `models_dir` is to be served."
     )
@@ -241,6 +247,11 @@ class Settings(BaseSettings):
         3600.0,
         description="Seconds of the window of drift and expected accuracy: 500 images of it at "
         "least, or nothing is said. A day where few come.",
+    )
+    traces_endpoint: str | None = Field(
+        None,
+        description="Address of an OpenTelemetry collector that takes OTLP over HTTP, such as "
+        "`http://collector:4318`; wants the extra `traces`. Unset: nothing is traced.",
     )
     log_requests: bool = Field(
         False, description="Log a line for every request, not only for those that fail here."

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -46,6 +47,11 @@ def read_settings() -> Settings:
             read_key_hashes(settings.api_keys_file)
         except ValueError as error:
             raise StartupError(f"{PREFIX}API_KEYS_FILE: {error}") from None
+    if settings.traces_endpoint and not find_spec("opentelemetry.exporter.otlp.proto.http"):
+        raise StartupError(
+            f"{PREFIX}TRACES_ENDPOINT: the packages of the extra `traces` are missing: "
+            "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
+        )
     kept = settings.feedback_dir
     if kept and not (kept.is_dir() and os.access(kept, os.W_OK | os.X_OK)):
         raise StartupError(f"{PREFIX}FEEDBACK_DIR: {kept} is no folder that can be written to.")

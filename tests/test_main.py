@@ -116,3 +116,23 @@ def test_a_request_leaves_nothing_held(stand_in_models: Path, inline_cost: int) 
             client.post("/predict?normalize=false", content=content, headers={"content-type": kind})
             held = (admission.images.held, admission.bodies.held, admission.working.held)
             assert held == (0, 0, 0)
+
+
+def test_a_requests_line_has_its_steps_sizes_and_answers(stand_in_models: Path) -> None:
+    settings = Settings(models_dir=stand_in_models, log_requests=True)
+    with capture_logs() as lines, TestClient(create_app(settings)) as client:
+        body = png(spoken(7, share=0.4))
+        answer = client.post("/predict?normalize=false", content=body, headers=PNG)
+        client.get("/healthz", headers={"x-request-id": "mine"})
+    asked, health = (line for line in lines if line["event"] == "request")
+    assert (asked["route"], asked["status"], asked["images"]) == ("/predict", 200, 1)
+    assert (asked["received_bytes"], asked["sent_bytes"]) == (len(body), len(answer.content))
+    assert asked["request_id"] == answer.headers["x-request-id"]
+    assert (asked["labels"], asked["rejected"]) == ([7], ["uncertain"])
+    assert asked["confidences"] == [
+        pytest.approx(answer.json()["predictions"][0]["confidence"], abs=1e-4)
+    ]
+    steps = [asked[f"{step}_seconds"] for step in ("queue", "decode", "normalize", "inference")]
+    assert all(seconds >= 0 for seconds in steps)
+    assert health["request_id"] == "mine"
+    assert "labels" not in health

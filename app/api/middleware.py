@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthorized
 from ..observe.metrics import OTHER, Metrics
 from ..observe.request_id import request_id_of
+from ..observe.traces import WORK, Work, trace_id_of
 from .problems import NOSNIFF, error_response
 
 log = structlog.get_logger()
@@ -30,6 +31,9 @@ LOCKED_PATHS = ("/predict", "/read", "/feedback", "/v1", "/v2/models", "/v2/repo
 CLOSE = (b"connection", b"close")
 """Header of answers while the process drains: a connection that is kept would be closed just when
 its client sends the next request, which would be lost (RFC 9112, section 9.6)."""
+
+LOGGED_IMAGES = 16
+"""Images of a request whose answers its log line has."""
 
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -105,7 +109,29 @@ class TelemetryMiddleware:
                 route=route,
                 status=status,
                 seconds=round(seconds, 6),
+                received_bytes=received_bytes,
+                sent_bytes=sent_bytes,
+                **_details(scope),
             )
+
+
+def _details(scope: Scope) -> dict[str, object]:
+    """What a request's line has where the request came so far: trace, steps and answers."""
+    state, details = scope["state"], dict[str, object]()
+    if trace_id := trace_id_of(scope["headers"]):
+        details["trace_id"] = trace_id
+    work: Work | None = state.get(WORK)
+    if work and work.seconds:
+        details["queue_seconds"] = round(work.waited, 6)
+        for step in ("decode", "normalize", "inference"):
+            details[f"{step}_seconds"] = round(getattr(work.seconds, step), 6)
+    if answers := state.get("predictions"):
+        details["images"] = len(answers)
+        shown = answers[:LOGGED_IMAGES]
+        details["labels"] = [each.label for each in shown]
+        details["confidences"] = [round(float(each.confidence), 4) for each in shown]
+        details["rejected"] = [each.rejected and str(each.rejected) for each in shown]
+    return details
 
 
 def _is_draining(scope: Scope) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from starlette.types import Receive, Scope, Send
 
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
+from ..observe.traces import WORK
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, PredictRequest, RawImage
@@ -78,7 +79,10 @@ async def predict(
         prepare=services.predictor.prepare,
         batcher=services.predictions,
     )
+    scope["state"]["predictions"] = predictions.items
     services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+    if services.shadow:
+        services.shadow.offer(predictions.items)
     return predictions
 
 
@@ -106,6 +110,7 @@ async def answer(
         lease.charge_images(len(images))
         request = prepare(images, lease, how)
         await lease.charge_working(request.working_bytes)
+        scope["state"][WORK] = request
         return await process(batcher, request, request.cost, receive)
 
 

@@ -14,6 +14,7 @@ from ..serving.limits import Admission
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, Predictor, PredictRequest
 from ..serving.reader import Numbers, Reader, ReadRequest
+from ..serving.shadow import Shadow
 from ..settings import Settings
 from .formats import Parseable
 
@@ -32,6 +33,7 @@ class Services:
     predictions: MicroBatcher[PredictRequest, Predictions]
     reader: Reader
     numbers: MicroBatcher[ReadRequest, Numbers]
+    shadow: Shadow | None = None
 
 
 def services_of(scope: Scope) -> Services:

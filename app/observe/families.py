@@ -90,6 +90,13 @@ NUMBERS = Family(
     ("version", "rejected"),
 )
 
+SHADOW = Family(
+    "counter",
+    "digits_shadow_images_total",
+    "Images that the shadow version read too, by how its answer compares with the live one's.",
+    ("version", "outcome"),
+)
+
 RELOADS = Family(
     "counter", "digits_reloads_total", "Attempts to go to another version.", ("outcome",)
 )
@@ -164,6 +171,7 @@ FAMILIES = (
     REJECTIONS,
     CONFIDENCE,
     NUMBERS,
+    SHADOW,
     RELOADS,
     MODEL,
     BUILD,

@@ -226,6 +226,18 @@ class Metrics:
             for reason in rejected:
                 self._numbers.add((version, reason or "none"), 1.0)
 
+    def expect_shadow(self, version: str, outcomes: Iterable[str]) -> None:
+        """Have the series of a shadow version at 0 before its first image."""
+        with self._lock:
+            for outcome in outcomes:
+                self._of(families.SHADOW).start((version, outcome))
+
+    def observe_shadow(self, version: str, outcomes: Mapping[str, int]) -> None:
+        """Count images by how the shadow version's answers compare; safe from any thread."""
+        with self._lock:
+            for outcome, images in outcomes.items():
+                self._of(families.SHADOW).add((version, outcome), images)
+
     def observe_reload(self, succeeded: bool) -> None:
         """Count an attempt to go to another version of the model."""
         with self._lock:

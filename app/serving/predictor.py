@@ -55,6 +55,8 @@ class PredictRequest:
         cost: Work, in pixels.
         working_bytes: Memory for the image that takes most.
         prepared_at: When it was ready to be read, in seconds of `time.perf_counter()`.
+        waited: Seconds from then until it was taken.
+        seconds: Of its batch's steps, when they are done.
     """
 
     images: Sequence[RawImage]
@@ -64,6 +66,8 @@ class PredictRequest:
     cost: int = 0
     working_bytes: int = 0
     prepared_at: float = 0.0
+    waited: float = 0.0
+    seconds: StepSeconds | None = None
 
 
 class Prediction(NamedTuple):
@@ -145,7 +149,9 @@ class Predictor:
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
-        self._on_batch(len(digits), seconds._replace(inference=perf_counter() - began))
+        seconds = seconds._replace(inference=perf_counter() - began)
+        note_seconds(requests, seconds)
+        self._on_batch(len(digits), seconds)
         each = zip(scores[:, :10], scores.tolist(), strict=True)
         return [
             failures.get(request) or Predictions(classifier, _judge_all(some, each, classifier))
@@ -219,6 +225,12 @@ def each_picture(
         decode_seconds += decoded - began
         step_seconds += perf_counter() - decoded
     return made, failures, StepSeconds(queue, decode_seconds, step_seconds, 0.0)
+
+
+def note_seconds(requests: Sequence[PredictRequest], seconds: StepSeconds) -> None:
+    """Have each request say how long it waited, and its batch's steps took."""
+    for request, waited in zip(requests, seconds.queue, strict=True):
+        request.waited, request.seconds = waited, seconds
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:

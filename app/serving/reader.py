@@ -26,7 +26,15 @@ from ..vision.decode import Picture
 from ..vision.grayscale import GrayImage
 from ..vision.segment import SegmentedRow, segment
 from .limits import Lease
-from .predictor import PredictRequest, RawImage, StepSeconds, classify, declare, each_picture
+from .predictor import (
+    PredictRequest,
+    RawImage,
+    StepSeconds,
+    classify,
+    declare,
+    each_picture,
+    note_seconds,
+)
 
 ROW_COST = 2**19
 """Cost of a row beside its picture, in pixels: finding it, its candidates and the search take some
@@ -118,7 +126,9 @@ class Reader:
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
-        self._on_batch(len(crops), seconds._replace(inference=perf_counter() - began))
+        seconds = seconds._replace(inference=perf_counter() - began)
+        note_seconds(requests, seconds)
+        self._on_batch(len(crops), seconds)
         outcomes: list[Numbers | Exception] = []
         start = 0
         for place, (request, some) in enumerate(zip(requests, kept, strict=True)):
