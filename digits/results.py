@@ -29,12 +29,14 @@ class Seen:
         inverted: Whether the ink was dark on a light ground.
         box: Left, top, right and bottom of the ink in the upright image's pixels.
         warnings: What may be wrong with the image.
+        boxes: The same of each digit, where it was rejected as `several_digits`.
     """
 
     image: bytes
     inverted: bool
     box: Box | None
     warnings: tuple[str, ...]
+    boxes: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Prediction:
         label: The most probable digit; None for a blank.
         confidence: The label's probability.
         probabilities: Ten, by digit.
-        rejected: None, or why the prediction should not be used: `blank`, `not_a_digit`, …
+        rejected: None, or why the prediction should not be used: `blank`, `not_a_digit`,
+            `several_digits`, …
         model: The model that answered.
         seen: What the model saw, where that was asked for.
     """
@@ -226,6 +229,7 @@ def _seen(document: Any) -> Seen:
         inverted=bool(document["inverted"]),
         box=None if box is None else _box(box),
         warnings=tuple(document["warnings"]),
+        boxes=tuple((one[0], one[1], one[2], one[3]) for one in document.get("boxes", ())),
     )
 
 

@@ -85,6 +85,7 @@ def _prediction(prediction: Prediction, *, seen: bool, ids: bool) -> dict[str, A
             "image": _data_uri(normalized.digit),
             "inverted": normalized.inverted,
             "box": normalized.box,
+            "boxes": prediction.boxes,
             "warnings": normalized.warnings,
         }
     return answer

@@ -43,6 +43,10 @@ class Seen(BaseModel):
         tuple[int, int, int, int] | None,
         Field(description="Left, top, right, bottom of the ink in the upright image's pixels."),
     ]
+    boxes: Annotated[
+        list[tuple[int, int, int, int]],
+        Field(description="The same of each digit, where they are several; else empty."),
+    ]
     warnings: list[str]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -28,6 +28,11 @@ class Rejection(StrEnum):
     UNCERTAIN = "uncertain"
 
 
+APART_DIGIT_SCORE, APART_CONFIDENCE = 0.7, 0.7
+"""Least scores of ink that is taken for a digit beside another: lower than an accepted digit's, for
+to answer with one of two digits is worse than to ask for one at a time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """The least scores of an accepted prediction, each in 0–1."""
@@ -45,6 +50,31 @@ class Thresholds:
         if digit_score < self.digit_score:
             return Rejection.NOT_A_DIGIT
         return Rejection.UNCERTAIN if confidence < self.confidence else None
+
+    def is_digit_apart(self, confidence: float, digit_score: float, *, contested: bool) -> bool:
+        """Tell whether a part of the ink with these scores is a digit by itself.
+
+        Args:
+            confidence: The probability of the most probable digit.
+            digit_score: How much the part looks like a digit at all.
+            contested: It is also a part of an accepted digit.
+        """
+        if contested:
+            return self.rejection(confidence, digit_score) is None
+        return digit_score >= APART_DIGIT_SCORE and confidence >= APART_CONFIDENCE
+
+
+def are_several(inside: Sequence[bool], *, accepted: bool) -> bool:
+    """Tell whether the ink of a picture is several digits.
+
+    The two strokes of a 4 or 5 that don't touch are not two digits.
+
+    Args:
+        inside: Of each part that is a digit by itself, whether it is of the ink that was chosen.
+        accepted: That ink is accepted as one digit.
+    """
+    chosen = sum(inside)
+    return len(inside) - chosen + max(chosen, int(accepted)) > 1
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -7,7 +7,7 @@ the next step begins: a processor's first cache holds the code of one step and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -17,11 +17,11 @@ import structlog
 from numpy.typing import NDArray
 
 from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
-from ..inference.classifier import Classifier, Rejection, Scores, Thresholds
+from ..inference.classifier import Classifier, Rejection, Scores, Thresholds, are_several
 from ..inference.registry import ModelRegistry
 from ..vision.decode import ImageHeader, Picture, decode, probe
 from ..vision.grayscale import GrayImage
-from ..vision.normalize import SIDE, Normalized, normalize
+from ..vision.normalize import SIDE, Box, Normalized, normalize
 from .limits import Lease
 
 log = structlog.get_logger()
@@ -71,13 +71,17 @@ class PredictRequest:
 
 
 class Prediction(NamedTuple):
-    """The answer for one image; `rejected` says why it should not be used, if so."""
+    """The answer for one image; `rejected` says why it should not be used, if so.
+
+    `boxes` are those of several digits, in the picture's pixels.
+    """
 
     label: int | None
     confidence: float | np.float32
     probabilities: NDArray[np.float32]
     rejected: Rejection | None
     normalized: Normalized
+    boxes: tuple[Box, ...] = ()
 
 
 class Predictions(NamedTuple):
@@ -136,11 +140,12 @@ class Predictor:
         classifier = self._registry.live
         normalized, failures, seconds = each_picture(requests, _normalize)
         digits = [
-            one.digit
+            digit
             for request, some in enumerate(normalized)
             if request not in failures
             for one in some
             if one.box is not None
+            for digit in _digits_of(one)
         ]
         began = perf_counter()
         scores = classify(classifier, digits)
@@ -285,16 +290,19 @@ def _decode(request: PredictRequest, index: int) -> Picture:
 def _normalize(request: PredictRequest, picture: Picture) -> Normalized:
     if not request.normalize:
         return _as_it_is(picture.gray)
-    normalized = normalize(picture.gray)
-    if picture.scale == 1 or normalized.box is None:
-        return normalized
-    left, top, right, bottom = (round(edge * picture.scale) for edge in normalized.box)
-    return normalized._replace(box=(left, top, right, bottom))
+    return normalize(picture.gray).scaled(picture.scale)
 
 
 def _as_it_is(gray: GrayImage) -> Normalized:
     box = None if gray.min() == gray.max() else (0, 0, SIDE, SIDE)
     return Normalized(gray, inverted=False, box=box, warnings=())
+
+
+def _digits_of(normalized: Normalized) -> Iterable[GrayImage]:
+    """The chosen ink, and the parts that may be digits by themselves."""
+    if not normalized.apart:
+        return (normalized.digit,)
+    return (normalized.digit, *(part.digit for part in normalized.apart))
 
 
 Score = tuple[NDArray[np.float32], list[float]]
@@ -322,9 +330,9 @@ def classify(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | No
 def _judge_all(
     normalized: list[Normalized], scores: Iterator[Score], classifier: Classifier
 ) -> list[Prediction]:
-    """A prediction for each; `scores` continues with one for each that is not blank."""
+    """A prediction for each; `scores` continues with those of what `_digits_of` gives."""
     return [
-        _blank(one) if one.box is None else _judge(one, next(scores), classifier.thresholds)
+        _blank(one) if one.box is None else _judge(one, scores, classifier.thresholds)
         for one in normalized
     ]
 
@@ -333,10 +341,32 @@ def _blank(normalized: Normalized) -> Prediction:
     return Prediction(None, 0.1, np.full(10, 0.1, np.float32), Rejection.BLANK, normalized)
 
 
-def _judge(normalized: Normalized, score: Score, thresholds: Thresholds) -> Prediction:
-    probabilities, levels = score
+def _judge(normalized: Normalized, scores: Iterator[Score], thresholds: Thresholds) -> Prediction:
+    probabilities, levels = next(scores)
     digit_score = levels.pop()
     confidence = max(levels)
     label = levels.index(confidence)
     rejected = thresholds.rejection(confidence, digit_score)
-    return Prediction(label, probabilities[label], probabilities, rejected, normalized)
+    boxes: tuple[Box, ...] = ()
+    if normalized.apart:
+        boxes = _boxes_of_several(normalized, scores, thresholds, accepted=rejected is None)
+        rejected = Rejection.SEVERAL_DIGITS if boxes else rejected
+    return Prediction(label, probabilities[label], probabilities, rejected, normalized, boxes)
+
+
+def _boxes_of_several(
+    normalized: Normalized, scores: Iterator[Score], thresholds: Thresholds, *, accepted: bool
+) -> tuple[Box, ...]:
+    """The boxes of the digits, where there are several."""
+    digits = []
+    for part in normalized.apart:
+        *levels, digit_score = next(scores)[1]
+        contested = accepted and part.inside
+        if thresholds.is_digit_apart(max(levels), digit_score, contested=contested):
+            digits.append(part)
+    if not are_several([part.inside for part in digits], accepted=accepted):
+        return ()
+    boxes = [part.box for part in digits]
+    if not any(part.inside for part in digits) and normalized.box is not None:
+        boxes.append(normalized.box)  # two strokes that are a digit together
+    return tuple(sorted(boxes))

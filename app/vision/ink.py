@@ -86,7 +86,7 @@ def ink_is_dark(gray: GrayImage) -> bool:
     Strokes are the smaller part of their surroundings, wherever they are and however lit.
     """
     calm = reduced(gray, 2) if min(gray.shape) > 96 else cv2.blur(gray, (3, 3))
-    window = square(WIDE * min(calm.shape))
+    window = square(WIDE * max(min(calm.shape), calm.shape[0] // 2))
     to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
     to_darkest = cv2.subtract(calm, cv2.erode(calm, window))
     corner = calm.shape[0] // 12 + 1, calm.shape[1] // 12 + 1
@@ -104,7 +104,7 @@ def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
     A wide window sees broad strokes whole, but also the shadows that a narrow one does not see.
     What it finds beside narrow strokes is more of them; what it finds elsewhere is no ink.
     """
-    side = min(gray.shape)
+    side = max(min(gray.shape), gray.shape[0] // 2)  # a 1 without margin is nearly all there is
     wide = ink_over(gray, ground_of(gray, WIDE * side, dark=dark), dark=dark)
     narrow = ink_over(gray, ground_of(gray, NARROW * side, dark=dark), dark=dark)
     near = cv2.dilate(narrow.mask, square(1.5 * NARROW * side))

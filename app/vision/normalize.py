@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from .grayscale import GrayImage, reduced
+from .groups import chosen
 from .ink import (
     CONTRAST,
     InkMap,
@@ -49,10 +50,6 @@ MAX_BLURRED_FACTOR = 6
 blur's time grows by the third power of the side."""
 MAX_SIDE = 9 * FINDING_SIDE
 """Pixels of the longer side, at most, of the picture that the digit is cut from."""
-NEAR = 0.22
-"""Gap within a digit, as a share of its longer side."""
-SPECK = 0.012
-"""Weight of a speck, at most, as a share of the digit's."""
 LOW_CONTRAST = 64
 """Levels of 255 between ground and ink below which the answer says that there is little."""
 STRONG = 0.6
@@ -67,6 +64,17 @@ THICKENED_SIDE = 320
 power of it: 16 for each of the digit's."""
 
 
+class Part(NamedTuple):
+    """Ink that may be a digit by itself."""
+
+    digit: GrayImage
+    """As `Normalized.digit`."""
+    box: Box
+    """Left, top, right, bottom in the input's pixels."""
+    inside: bool
+    """It is a part of `Normalized.digit`, too."""
+
+
 class Normalized(NamedTuple):
     """A digit and what was done to get it."""
 
@@ -78,6 +86,21 @@ class Normalized(NamedTuple):
     """Left, top, right, bottom of the ink in the input's pixels; None where it is blank."""
     warnings: tuple[str, ...]
     """Of "frame-removed", "touches-edge" and "low-contrast", those that hold."""
+    apart: tuple[Part, ...] = ()
+    """Where the ink may be several digits: each by itself."""
+
+    def scaled(self, scale: float) -> Normalized:
+        """The same of a picture whose sides are `scale` times as long."""
+        if scale == 1 or self.box is None:
+            return self
+        parts = tuple(part._replace(box=enlarged_box(part.box, scale)) for part in self.apart)
+        return self._replace(box=enlarged_box(self.box, scale), apart=parts)
+
+
+def enlarged_box(box: Box, scale: float) -> Box:
+    """`box` in a picture whose sides are `scale` times as long."""
+    left, top, right, bottom = box
+    return round(left * scale), round(top * scale), round(right * scale), round(bottom * scale)
 
 
 def normalize(gray: GrayImage) -> Normalized:
@@ -102,33 +125,52 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, single=parts == 1)
-    kept = strokes if parts == 1 and not framed else chosen(strokes, found.ink)
+    kept, apart = chosen(strokes, found.ink) if parts > 1 or framed else (strokes, [])
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)
+    digit, box, peak = digit_of(kept, gray, factor, found, floor)
+    if box is None:
+        return blank(inverted=found.dark)
+    warnings = {
+        "frame-removed": framed,
+        "touches-edge": not within(box, gray.shape),
+        "low-contrast": peak < LOW_CONTRAST,
+    }
+    return Normalized(
+        digit,
+        found.dark,
+        box,
+        tuple(slug for slug, so in warnings.items() if so),
+        tuple(
+            Part(part, part_box, inside)
+            for mask, inside in apart
+            for part, part_box, _ in [digit_of(mask, gray, factor, found, floor)]
+            if part_box is not None
+        ),
+    )
+
+
+def digit_of(
+    kept: Mask, gray: GrayImage, factor: int, found: InkMap, floor: float
+) -> tuple[GrayImage, Box | None, float]:
+    """Cut what `kept` [h,w] keeps of the ink that was found.
+
+    Returns:
+        The digit [28,28], its box in pixels of `gray`, None where it is blank, and its peak.
+    """
     dropped = found.mask & (1 - kept)
     near = window(found.ink, kept, dropped, floor)
     ink, unit = ink_within(near, gray, factor, found, noisy=floor > 0)
     if dropped.any():
         ink *= 1 - enlarged(cut(spread(dropped, kept), near), factor // unit, ink.shape)
     digit, inner = rendered(ink, floor)
-    if inner is None:
-        return blank(inverted=found.dark)
-    box = in_pixels(inner, near[0] * factor, near[1] * factor, unit)
-    warnings = {
-        "frame-removed": framed,
-        "touches-edge": not within(box, gray.shape),
-        "low-contrast": float(ink.max()) < LOW_CONTRAST,
-    }
-    return Normalized(digit, found.dark, box, tuple(slug for slug, so in warnings.items() if so))
+    box = None if inner is None else in_pixels(inner, near[0] * factor, near[1] * factor, unit)
+    return digit, box, float(ink.max(initial=0))
 
 
 def normalize_reduced(gray: GrayImage, factor: int) -> Normalized:
     """Normalize `gray` at 1/`factor` of its size, which must be enough for its digit."""
-    result = normalize(reduced(gray, factor))
-    if result.box is None:
-        return result
-    left, top, right, bottom = (edge * factor for edge in result.box)
-    return result._replace(box=(left, top, right, bottom))
+    return normalize(reduced(gray, factor)).scaled(factor)
 
 
 def count_parts(mask: Mask) -> int:
@@ -172,44 +214,6 @@ def within(box: Box, shape: tuple[int, ...]) -> bool:
     """Tell whether `box` touches no border of a picture of this shape."""
     left, top, right, bottom = box
     return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
-
-
-def chosen(strokes: Mask, ink: Plane) -> Mask:
-    """Keep the strokes [h,w] that belong together.
-
-    These are the weightiest connected part, the parts near it, and those as large. A part that
-    touches the border belongs to a neighbour, unless there is no other.
-    """
-    count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
-    if count <= 2:
-        return strokes
-    height, width = strokes.shape
-    weight = np.bincount(labels.ravel(), ink.ravel(), count)
-    left, top, wide, high = stats[:, :4].T
-    right, bottom = left + wide, top + high
-    outer = (left == 0) | (top == 0) | (right == width) | (bottom == height)
-    away = np.hypot(middles[:, 0] / width - 0.5, middles[:, 1] / height - 0.5)
-    score = weight * np.where(outer, 0.06, 1.0) * (1 - 0.7 * away)
-    score[0] = 0
-    main = int(score.argmax())
-    keep = np.zeros(count, bool)
-    keep[main] = True
-    box = [left[main], top[main], right[main], bottom[main]]
-    for _ in range(3):
-        reach = max(box[2] - box[0], box[3] - box[1])
-        apart = np.maximum(
-            np.maximum(left - box[2], box[0] - right), np.maximum(top - box[3], box[1] - bottom)
-        ).clip(0)
-        total = weight[keep].sum()
-        near = (apart <= NEAR * reach) & (weight > SPECK * total) & (outer <= outer[main])
-        alike = (apart <= reach) & (weight > 0.35 * total) & ~outer
-        more = (near | alike) & ~keep
-        more[0] = False
-        if not more.any():
-            break
-        keep |= more
-        box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
-    return np.asarray(keep[labels], np.uint8)
 
 
 def is_shade(kept: Mask, ink: Plane) -> bool:

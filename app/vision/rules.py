@@ -33,6 +33,8 @@ MAX_CANDIDATES, MAX_TRACED = 200, 12
 squared paper has some 10."""
 MUCH_LONGER = 1.8
 """Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
+LONGER_THAN_A_1 = 1.25
+"""Length of a loose upright line, in lengths of the writing, from which on it is no 1."""
 MAX_JUDGED = 6
 """Lines with a loose end that are looked at, at most."""
 TEXTURE = 0.25
@@ -244,7 +246,7 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     width = rest.shape[1]
     off_center = abs(float(without.centers[main, 0]) / width - 0.5)
     farther = abs(column_of(line) / width - 0.5) > 1.5 * off_center + 0.1
-    return farther or not line.upright
+    return not line.upright or (farther and line.length > LONGER_THAN_A_1 * longer)
 
 
 def column_of(line: Line) -> int:

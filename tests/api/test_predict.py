@@ -217,7 +217,7 @@ def test_what_was_seen(client: TestClient) -> None:
     cv2.line(page, (35, 20), (35, 69), 0, 6)
     response = client.post("/predict?include=seen", content=png(page), headers=PNG)
     seen = response.json()["predictions"][0]["seen"]
-    assert seen.keys() == {"image", "inverted", "box", "warnings"}
+    assert seen.keys() == {"image", "inverted", "box", "boxes", "warnings"}
     assert seen["inverted"] is True
     assert np.abs(np.subtract(seen["box"], (32, 20, 38, 70))).max() <= 3
     assert pixels_of(seen["image"]).shape == (28, 28)

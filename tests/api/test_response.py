@@ -53,8 +53,13 @@ def test_what_was_seen_is_told_where_it_is_asked_for() -> None:
     kind, text = first["seen"].pop("image").split(",")
     assert kind == "data:image/png;base64"
     assert (decode(base64.b64decode(text)).gray == DIGIT).all()
-    assert first["seen"] == {"inverted": True, "box": [1, 2, 3, 4], "warnings": ["touches_edge"]}
-    assert second["seen"].keys() == {"image", "inverted", "box", "warnings"}
+    assert first["seen"] == {
+        "inverted": True,
+        "box": [1, 2, 3, 4],
+        "boxes": [],
+        "warnings": ["touches_edge"],
+    }
+    assert second["seen"].keys() == {"image", "inverted", "box", "boxes", "warnings"}
     assert (second["seen"]["box"], second["seen"]["warnings"]) == (None, [])
 
 

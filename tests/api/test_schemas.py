@@ -9,7 +9,7 @@ from app.api.schemas import Answer, Health, ManyImages, OneImage, ProblemDetails
 from app.inference.classifier import Rejection
 
 PREDICTION = {"label": 7, "confidence": 0.1, "probabilities": [0.1] * 10, "rejected": None}
-SEEN = {"image": "data:,", "inverted": False, "box": [1, 2, 3, 4], "warnings": []}
+SEEN = {"image": "data:,", "inverted": False, "box": [1, 2, 3, 4], "boxes": [], "warnings": []}
 
 
 def answer(**changes: Any) -> Answer:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.errors import ModelError
-from app.inference.classifier import Classifier, Images, Rejection, Scores, Thresholds
+from app.inference.classifier import Classifier, Images, Rejection, Scores, Thresholds, are_several
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,39 @@ def test_the_rule_of_acceptance(
 ) -> None:
     thresholds = Thresholds(digit_score=0.5, confidence=0.6)
     assert thresholds.rejection(confidence, digit_score) is expected
+
+
+@pytest.mark.parametrize(
+    ("inside", "accepted", "expected"),
+    [
+        ([], True, False),
+        ([True], True, False),
+        ([True, True], True, True),
+        ([True, True], False, True),
+        ([False], True, True),
+        ([False], False, False),
+        ([True, False], False, True),
+    ],
+    ids=[
+        "strokes of one",
+        "one stroke is like a digit",
+        "each stroke is a digit",
+        "each, and not together",
+        "one beside",
+        "one beside what is none",
+        "one and one beside",
+    ],
+)
+def test_the_rule_of_several(inside: list[bool], accepted: bool, expected: bool) -> None:
+    assert are_several(inside, accepted=accepted) is expected
+
+
+def test_a_part_of_an_accepted_digit_must_be_acceptable_itself() -> None:
+    thresholds = Thresholds(digit_score=0.98, confidence=0.9)
+    assert thresholds.is_digit_apart(0.85, 0.9, contested=False)
+    assert not thresholds.is_digit_apart(0.85, 0.9, contested=True)
+    assert thresholds.is_digit_apart(0.95, 0.99, contested=True)
+    assert not thresholds.is_digit_apart(0.95, 0.6, contested=False)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

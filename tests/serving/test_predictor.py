@@ -369,7 +369,8 @@ def tree(outcome: Predictions | Exception) -> object:
             found.probabilities.tolist(),
             found.rejected,
             found.normalized.digit.tolist(),
-            found.normalized[1:],
+            found.normalized._replace(apart=())[1:],
+            [(part.digit.tolist(), part.box) for part in found.normalized.apart],
         )
         for found in outcome.items
     ]

@@ -1,0 +1,87 @@
+"""Which strokes are the digit, and which may be another.
+
+Strokes belong together by how near and how alike they are. That alone does not tell the two strokes
+of a 4 from a 1 beside a 7: strokes as large as the digit's own are offered apart as well, and the
+classifier, which knows what digits look like, has the last word.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .ink import Mask, Plane
+
+NEAR = 0.22
+"""Gap within a digit, as a share of its longer side."""
+SPECK = 0.012
+"""Weight of a speck, at most, as a share of the digit's."""
+LARGE, HEAVY = 0.45, 0.15
+"""Longer side and weight, at least, of what may be a digit beside another, as shares of the
+other's."""
+SQUARE, SOLID = 1.6, 0.62
+"""Longer side in shorter sides, at most, and share of its box, at least, that a dot fills."""
+MAX_APART = 4
+"""Strokes that are offered apart, at most; the weightiest."""
+
+
+def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
+    """Keep the strokes [h,w] that belong together.
+
+    These are the weightiest connected part, the parts near it, and those as large. A part that
+    touches the border belongs to a neighbour, unless there is no other.
+
+    Returns:
+        The mask of the kept strokes, and where there are several that may each be a digit, their
+        masks and whether they are kept.
+    """
+    labels: Any
+    stats: Any
+    count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
+    if count <= 2:
+        return strokes, []
+    height, width = strokes.shape
+    weight = np.bincount(labels.ravel(), ink.ravel(), count).astype(np.float64)
+    left, top, wide, high = stats[:, :4].T
+    right, bottom = left + wide, top + high
+    outer = (left == 0) | (top == 0) | (right == width) | (bottom == height)
+    away = np.hypot(middles[:, 0] / width - 0.5, middles[:, 1] / height - 0.5)
+    score = weight * np.where(outer, 0.06, 1.0) * (1 - 0.7 * away)
+    score[0] = 0
+    main = int(score.argmax())
+    keep = np.zeros(count, bool)
+    keep[main] = True
+    box = [left[main], top[main], right[main], bottom[main]]
+    for _ in range(3):
+        reach = max(box[2] - box[0], box[3] - box[1])
+        apart = np.maximum(
+            np.maximum(left - box[2], box[0] - right), np.maximum(top - box[3], box[1] - bottom)
+        ).clip(0)
+        total = weight[keep].sum()
+        near = (apart <= NEAR * reach) & (weight > SPECK * total) & (outer <= outer[main])
+        alike = (apart <= reach) & (weight > 0.35 * total) & ~outer
+        more = (near | alike) & ~keep
+        more[0] = False
+        if not more.any():
+            break
+        keep |= more
+        box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
+    large = keep | (outer <= outer[main])
+    large &= is_like(stats, weight, main)
+    order = np.flatnonzero(large)
+    order = order[np.argsort(-weight[order], kind="stable")][:MAX_APART]
+    apart_masks = [(np.asarray(labels == part, np.uint8), bool(keep[part])) for part in order]
+    return np.asarray(keep[labels], np.uint8), apart_masks if len(apart_masks) > 1 else []
+
+
+def is_like(stats: NDArray[np.int32], weight: NDArray[np.float64], main: int) -> NDArray[np.bool_]:
+    """Whether each part is as large as one digit beside `main`, another, may be, and no dot."""
+    wide, high, size = stats[:, 2], stats[:, 3], stats[:, 4]
+    longer = np.maximum(wide, high)
+    is_dot = (longer < SQUARE * np.minimum(wide, high)) & (size > SOLID * wide * high)
+    like = (longer >= LARGE * longer[main]) & (weight >= HEAVY * weight[main]) & ~is_dot
+    like[0] = False
+    return np.asarray(like)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from app.vision.grayscale import GrayImage
+from app.vision.normalize import normalize
+
+from .test_normalize import ink
+
+SIDE = 56
+DIGITS = pytest.mark.parametrize("digits", [(7, 7), (1, 4), (4, 2, 3)], ids=str)
+
+
+def row(digits: tuple[int, ...], gap: float) -> GrayImage:
+    """Digits `SIDE` high, dark on white, `gap` of their height apart."""
+    cut = []
+    for digit in digits:
+        one = ink(digit, SIDE)
+        left, _, width, _ = cv2.boundingRect(one)
+        cut += [one[:, left : left + width], np.zeros((len(one), round(gap * SIDE)), np.uint8)]
+    return 255 - np.pad(np.concatenate(cut[:-1], axis=1), 30)
+
+
+@DIGITS
+@pytest.mark.parametrize("gap", [0.2, 0.6, 1.5, 2.5])
+def test_each_digit_of_a_row_is_offered_apart(digits: tuple[int, ...], gap: float) -> None:
+    apart = sorted(normalize(row(digits, gap)).apart, key=lambda part: part.box)
+    assert len(apart) == len(digits)
+    for part, digit in zip(apart, digits, strict=True):
+        alone = normalize(255 - np.pad(ink(digit, SIDE), 30)).digit
+        assert np.abs(part.digit.astype(int) - alone).mean() < 2
+
+
+def test_each_part_has_its_box_in_the_pictures_pixels() -> None:
+    image = row((7, 7), 1.5)
+    _, _, stats, _ = cv2.connectedComponentsWithStats((image < 140).astype(np.uint8))
+    expected = sorted((x, y, x + wide, y + high) for x, y, wide, high, _ in stats[1:])
+    found = sorted(part.box for part in normalize(image).apart)
+    assert np.abs(np.subtract(found, expected)).max() <= 3
+
+
+@pytest.mark.parametrize("digit", [1, 4, 7])
+def test_one_digit_with_a_speck_is_one(digit: int) -> None:
+    image = 255 - np.pad(ink(digit, SIDE), 30)
+    image[4:8, 4:8] = 0
+    assert normalize(image).apart == ()
+
+
+def test_dots_are_not_offered_apart() -> None:
+    image = np.full((200, 200), 255, np.uint8)
+    for place in range(40, 161, 20):
+        cv2.circle(image, (100, place), 7, 0, -1, cv2.LINE_AA)
+    assert normalize(image).apart == ()
