@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from training import export
 from training.corpora import data
 
 START = Path("models/digits/4")
@@ -53,6 +54,7 @@ class Stage:
 def stages(options: argparse.Namespace) -> list[Stage]:
     """Return the stages in order."""
     work: Path = options.work
+    models: Path = options.models
     pools, held_back, runs = work / "pools", work / "validation", work / "runs"
     mnist = ["--data", str(options.data)]
     fonts = ["--fonts", str(options.fonts)]
@@ -72,13 +74,14 @@ def stages(options: argparse.Namespace) -> list[Stage]:
         seeded = ["--seed", str(seed), "--run-only"]
         return ["training.train", *place, *how, *seeded, *more, *learned, *judged, *mnist]
 
-    def finished(name: str, seeds: tuple[int, ...], models: Path) -> Words:
+    def finished(name: str, seeds: tuple[int, ...], versions: Path) -> Words:
         # The last of each: one that was stopped has left a run that is older.
         found = [str(max((runs / f"{name}-{seed}").iterdir())) for seed in seeds]
-        return ["training.train", "--finish", *found, "--models", str(models), *mnist]
+        return ["training.train", "--finish", *found, "--models", str(versions), *mnist]
 
-    accurate = str(work / "accurate" / "1")
-    evaluated = ["training.evaluate", "--model", str(work / "versions" / "2"), "--card"]
+    def evaluated(*more: str) -> Words:
+        return ["training.evaluate", "--model", newest(models), "--card", *more]
+
     report = [*mnist, "--per-kind", "60", "--plots", str(work / "plots")]
     report += ["--usps", str(options.usps)] if options.usps else []
     plan = [
@@ -127,25 +130,34 @@ def stages(options: argparse.Namespace) -> list[Stage]:
             lambda: finished("accurate", SEEDS, work / "accurate"),
             2,
         ),
-        Stage("fast network", lambda: trained("fast", 1, FAST, "--teacher", accurate), 9),
+        Stage(
+            "fast network",
+            lambda: trained("fast", 1, FAST, "--teacher", newest(work / "accurate")),
+            9,
+        ),
         Stage("cascade", lambda: finished("fast", (1,), work / "versions"), 2),
         Stage(
             "eight bits",
             lambda: [
                 "training.quantize",
-                str(work / "versions" / "1"),
-                *("--models", str(work / "versions")),
+                newest(work / "versions"),
+                *("--models", str(models)),
                 *judged,
                 *mnist,
             ],
             2,
         ),
-        Stage("evaluation, card and pictures", lambda: [*evaluated, *report], 5),
+        Stage("evaluation, card and pictures", lambda: evaluated(*report), 5),
     ]
     if options.people:
-        words = [*evaluated, "--people", str(options.people)]
-        plan.append(Stage("people's digits", lambda: words, 1))
+        people = ["--people", str(options.people)]
+        plan.append(Stage("people's digits", lambda: evaluated(*people), 1))
     return plan
+
+
+def newest(models: Path) -> str:
+    """Return the folder of the highest version in `models`."""
+    return str(models / str(export.next_version(models) - 1))
 
 
 def partial_words(trained: Callable[..., Words], seed: int) -> Callable[[], Words]:
@@ -190,6 +202,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add("--work", type=Path, default=Path(".model"), help="folder of all that is made on the way")
+    add("--models", type=Path, default=Path("models/digits"), help="where versions are")
     add("--fonts", type=Path, default=Path(".fonts"), help="folder of the handwriting fonts")
     add("--data", type=Path, default=data.path_from_environment(), help="a local mnist.npz")
     add("--usps", type=Path, default=os.environ.get("DIGITS_USPS"), help="an .npz with x and y")
@@ -213,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
         (options.work / folder).mkdir(parents=True, exist_ok=True)
     code = run(plan, options.work / "done")
     if not code:
-        print(f"The version is in {options.work / 'versions' / '2'}")
+        print(f"The highest version in {options.models} is it, a candidate")
     return code
 
 

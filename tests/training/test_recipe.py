@@ -56,11 +56,15 @@ def test_every_stage_is_a_command_that_there_is(
     options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path), "--people", "folder"])
     for name in ("accurate-1", "accurate-2", "accurate-3", "fast-1"):
         (tmp_path / "runs" / name / "20260101-000000").mkdir(parents=True)
+    for name in ("accurate", "versions"):
+        (tmp_path / name / "3").mkdir(parents=True)
     plan = recipe.stages(options)
     for stage in plan:
         module = stage.words()[0]
         assert Path(module.replace(".", "/")).with_suffix(".py").is_file()
     assert len({stage.name for stage in plan}) == len(plan)
+    fast = next(stage.words() for stage in plan if stage.name == "fast network")
+    assert fast[fast.index("--teacher") + 1] == str(tmp_path / "accurate" / "3")
 
 
 def test_without_mnist_the_command_says_so(
