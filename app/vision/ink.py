@@ -52,12 +52,14 @@ class InkMap:
         ground: Gray level behind the ink, one for all or [h,w].
         ink: How much ink there is, 0–255 [h,w].
         mask: Where ink was found, 0 or 1 [h,w].
+        off: Where the picture shows no paper, 0 or 1 [h,w]; None where it shows nothing else.
     """
 
     dark: bool
     ground: Ground
     ink: Plane
     mask: Mask
+    off: Mask | None = None
 
 
 def find_ink(gray: GrayImage) -> InkMap:

@@ -11,6 +11,7 @@ a small digit in a large photo loses nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -27,9 +28,11 @@ from .ink import (
     find_ink,
     ink_above,
     noise_of,
+    plain_ground,
     square,
 )
 from .rules import without_lines
+from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
 P = TypeVar("P", GrayImage, Plane)
@@ -96,6 +99,13 @@ class Normalized(NamedTuple):
         parts = tuple(part._replace(box=enlarged_box(part.box, scale)) for part in self.apart)
         return self._replace(box=enlarged_box(self.box, scale), apart=parts)
 
+    def moved(self, left: int, top: int) -> Normalized:
+        """The same of a picture that this one was cut from, so far from its left and top."""
+        if self.box is None:
+            return self
+        parts = tuple(part._replace(box=in_pixels(part.box, left, top, 1)) for part in self.apart)
+        return self._replace(box=in_pixels(self.box, left, top, 1), apart=parts)
+
 
 def enlarged_box(box: Box, scale: float) -> Box:
     """`box` in a picture whose sides are `scale` times as long."""
@@ -109,14 +119,42 @@ def normalize(gray: GrayImage) -> Normalized:
         return Normalized(centered(cut(gray, box)), False, box, ())
     if (excess := -(-max(gray.shape) // MAX_SIDE)) > 1:
         return normalize_reduced(gray, excess)
-    factor = -(-max(gray.shape) // FINDING_SIDE)
-    found = find_ink(reduced(gray, factor))
+    factor = finding_factor(gray)
+    small = reduced(gray, factor)
+    sheet = None if plain_ground(small) is not None else find_sheet(small)
+    if sheet is None:
+        return normalize_page(gray, factor, find_ink(small))
+    left, top, right, bottom = (edge * factor for edge in around(sheet, small.shape))
+    sheet = np.asarray(sheet * factor - (left, top), np.int32)
+    page = gray[top:bottom, left:right]
+    factor = finding_factor(page)
+    return normalize_page(page, factor, ink_on(page, factor, sheet), sheet).moved(left, top)
+
+
+def finding_factor(gray: GrayImage) -> int:
+    """By how much `gray` [h,w] is reduced to find the ink."""
+    return int(-(-max(gray.shape) // FINDING_SIDE))
+
+
+def ink_on(gray: GrayImage, factor: int, sheet: Outline | None) -> InkMap:
+    """Find the ink of `gray` [h,w], reduced by `factor`, or on the sheet that it shows."""
+    small = reduced(gray, factor)
+    if sheet is None:
+        return find_ink(small)
+    off = off_sheet(sheet // factor, small.shape)
+    return replace(find_ink(painted(small, off)), off=off)
+
+
+def normalize_page(
+    gray: GrayImage, factor: int, found: InkMap, sheet: Outline | None = None
+) -> Normalized:
+    """Normalize the ink `found` in `gray` [h,w], reduced by `factor`, or in a calmer copy of it."""
     parts = count_parts(found.mask)
     if parts > GRAINY_PARTS:
         if factor > MAX_BLURRED_FACTOR:
             return normalize_reduced(gray, 2)
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
-        found = find_ink(reduced(gray, factor))
+        found = ink_on(gray, factor, sheet)
         parts = count_parts(found.mask)
     return normalize_found(gray, factor, found, parts) if parts else blank(inverted=found.dark)
 
@@ -159,6 +197,8 @@ def digit_of(
         The digit [28,28], its box in pixels of `gray`, None where it is blank, and its peak.
     """
     dropped = found.mask & (1 - kept)
+    if found.off is not None:
+        dropped |= found.off
     near = window(found.ink, kept, dropped, floor)
     ink, unit = ink_within(near, gray, factor, found, noisy=floor > 0)
     if dropped.any():
