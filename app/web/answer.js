@@ -1,6 +1,6 @@
 // The answer on the screen: digit, words and bars, or in their place what went wrong.
 
-import { figureOf, stepsOf, wordsOf } from "./words.js";
+import { figureOf, stepsOf, wordsOf, wordsOfNumber } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -40,10 +40,14 @@ export class AnswerView {
     if (isFinished) at("spoken").textContent = [words.headline, words.sure, words.advice].filter(Boolean).join(". ");
   }
 
-  /** Add to the advice, for instance the number that several digits make. */
-  advise(sentence) {
-    at("advice").textContent = sentence;
-    at("spoken").textContent = sentence;
+  /** Show the number that several digits make, in place of what they are as one digit. */
+  showNumber(number) {
+    const words = wordsOfNumber(number);
+    this.#enter("number", true);
+    this.#write(words);
+    at("label").style.fontSize = `${Math.min(3.5, 8.5 / number.text.length)}rem`;
+    this.#fill(Array(10).fill(0), null);
+    at("spoken").textContent = `${words.headline}. ${words.sure}. ${words.advice}`;
   }
 
   /** Say what went wrong and offer what there is to do. */
@@ -74,6 +78,7 @@ export class AnswerView {
 
   #write({ glyph, headline, sure, advice }) {
     at("label").textContent = glyph;
+    at("label").style.fontSize = "";
     at("headline").textContent = headline;
     at("sure").textContent = sure;
     at("advice").textContent = advice;

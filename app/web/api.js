@@ -28,12 +28,12 @@ export async function predict(input, signal) {
 
 let readsNumbers = true; // until the server says that it does not
 
-/** The number, `{text, confidence}`, that a picture of several digits shows; null without `/read`. */
-export async function readNumber(input, signal) {
+/** The number, `{text, confidence, digits}`, that a picture of several digits shows; null if it shows none. */
+export async function readNumber(input) {
   if (!readsNumbers) return null;
   try {
-    const number = (await post("read", input, signal))?.numbers?.[0];
-    return isText(number?.text) && !number.rejected ? number : null;
+    const number = (await post("read", input))?.numbers?.[0];
+    return isText(number?.text) && number.digits?.length > 1 && !number.rejected ? number : null;
   } catch (problem) {
     if (ABSENT.includes(problem.status)) readsNumbers = false;
     return null;
@@ -43,10 +43,10 @@ export async function readNumber(input, signal) {
 /** Tell the server what the picture of the answer `id` shows; `label` is null for no digit. Rejects with a Problem. */
 export async function correct(id, label) {
   const body = JSON.stringify({ id, label });
-  return post("feedback", { body, type: "application/json" }, new AbortController().signal);
+  return post("feedback", { body, type: "application/json" });
 }
 
-async function post(path, { body, type, name }, signal) {
+async function post(path, { body, type, name }, signal = new AbortController().signal) {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const key = load("key");
   const headers = { accept: "application/json", ...(key && { authorization: `Bearer ${key}` }) };

@@ -1,7 +1,7 @@
 // The last dozen pictures with their answers, kept in the tab.
 
 import { load, save } from "./storage.js";
-import { wordsOf } from "./words.js";
+import { wordsOf, wordsOfNumber } from "./words.js";
 
 const LENGTH = 12;
 
@@ -62,8 +62,13 @@ function kindOf(name) {
   return kind;
 }
 
-function summary({ prediction, problem }) {
+function summary({ prediction, problem, number }) {
   if (problem) return { glyph: "!", says: problem.title, kind: "failed" };
+  if (number) {
+    const { headline, sure } = wordsOfNumber(number);
+    const { text } = number;
+    return { glyph: text.length > 4 ? `${text.slice(0, 3)}…` : text, says: `${headline}, ${sure}`, kind: "accepted" };
+  }
   const { glyph, headline, sure } = wordsOf(prediction);
   return { glyph, says: `${headline}, ${sure}`, kind: prediction.rejected === null ? "accepted" : "rejected" };
 }

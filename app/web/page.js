@@ -12,6 +12,7 @@ import { load, save } from "./storage.js";
 import { fitted } from "./strokes.js";
 
 const at = (id) => document.getElementById(id);
+const MAY_BE_SEVERAL = ["several_digits", "not_a_digit"];
 const DRAWING = { name: "drawing.png", width: 280, height: 280 };
 
 const pad = new Pad(at("pad"));
@@ -58,16 +59,30 @@ function showAnswer(input, answer, isFinished) {
   frame(answer.prediction.seen?.box, picture);
   refresh();
   if (!isFinished) return;
-  history.add(entryOf({ prediction: answer.prediction, model: answer.model }));
+  const entry = entryOf({ prediction: answer.prediction, model: answer.model });
+  history.add(entry);
   write(input);
-  if (answer.prediction.rejected === "several_digits") readSeveral(input);
+  if (MAY_BE_SEVERAL.includes(answer.prediction.rejected)) readSeveral(input, picture, entry);
 }
 
-async function readSeveral(input) {
-  const number = await readNumber(input, files.signal);
-  if (number && shown?.input === input) {
-    view.advise(`Read as a number it is ${number.text} (${Math.round(100 * number.confidence)}%). On this page, one digit at a time.`);
-  }
+async function readSeveral(input, picture, entry) {
+  const number = await readNumber(input);
+  if (!number || shown?.input !== input) return; // something newer is on the pad
+  history.add({ ...entry, number });
+  showNumber(input, number, picture);
+}
+
+function showNumber(input, number, picture) {
+  view.showNumber(number);
+  frame(null);
+  if (picture.image !== null) at("parts").replaceChildren(...number.digits.map(({ box }) => partOf(box, picture)));
+  write(input, "read");
+}
+
+function partOf(box, picture) {
+  const part = document.createElement("i");
+  Object.assign(part.style, placeOf(box, picture));
+  return part;
 }
 
 function fail(input, problem) {
@@ -87,16 +102,20 @@ function wait(problem, secondsLeft) {
 function frame(box, { image, width, height } = DRAWING) {
   const isSeen = Boolean(box) && image !== null; // null where the browser can't show the picture
   at("frame").hidden = !isSeen;
-  if (!isSeen) return;
+  at("parts").replaceChildren();
+  if (isSeen) Object.assign(at("frame").style, placeOf(box, { width, height }));
+}
+
+/** Place of a box, in pixels of the picture, on the pad. */
+function placeOf([left, top, right, bottom], { width, height }) {
   const place = fitted({ width, height });
-  const [left, top, right, bottom] = box;
   const percent = (share) => `${100 * share}%`;
-  Object.assign(at("frame").style, {
+  return {
     left: percent(place.left + (left / width) * place.width),
     top: percent(place.top + (top / height) * place.height),
     width: percent(((right - left) / width) * place.width),
     height: percent(((bottom - top) / height) * place.height),
-  });
+  };
 }
 
 /** Bring what depends on the pad's state up to date. */
@@ -115,8 +134,8 @@ function refresh() {
 }
 
 /** Write the request for `input`, and offer a picture that has no file of its own to be saved. */
-function write(input) {
-  snippets.show(input, Boolean(load("key")));
+function write(input, path = "predict") {
+  snippets.show(input, Boolean(load("key")), path);
   const link = at("save");
   link.hidden = !input.dataUrl;
   if (input.dataUrl) Object.assign(link, { href: input.dataUrl, download: input.name });
@@ -275,6 +294,7 @@ async function openEntry(entry) {
     view.show(prediction, pad.picture ?? DRAWING, true);
     frame(prediction.seen?.box, pad.picture ?? DRAWING);
     write(input);
+    if (entry.number) showNumber(input, entry.number, pad.picture ?? DRAWING);
   }
   refresh();
   reveal();

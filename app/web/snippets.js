@@ -2,12 +2,13 @@
 
 import { address } from "./api.js";
 
+const ANSWERS = { predict: "predictions", read: "numbers" }; // by path, where the answer has them
 const LONGEST_INLINE = 60_000; // characters; longer pictures are named by their file
 
 /** `whole` is to be copied and runs as it is; `short`, to be shown, leaves out most of the picture. */
-function snippet(write, { name, type, dataUrl }, hasKey) {
+function snippet(write, { name, type, dataUrl }, hasKey, path) {
   const base64 = dataUrl && dataUrl.length <= LONGEST_INLINE ? dataUrl.slice(dataUrl.indexOf(",") + 1) : null;
-  const request = { url: address("predict"), name, type, hasKey };
+  const request = { url: address(path), path, name, type, hasKey };
   const short = base64 && `${base64.slice(0, 24)}…${base64.length - 36} more characters…${base64.slice(-12)}`;
   return { whole: write({ ...request, base64 }), short: write({ ...request, base64: short }) };
 }
@@ -21,7 +22,7 @@ function curl({ url, name, base64, hasKey }) {
   return `echo ${base64} |\n  base64 -d |\n  curl -F ${inShell(`file=@-;filename="${quoted}"`)}${key} \\\n  ${inShell(url)}`;
 }
 
-function python({ url, name, type, base64, hasKey }) {
+function python({ url, path, name, type, base64, hasKey }) {
   const headers = [`"Content-Type": ${JSON.stringify(type)}`];
   if (hasKey) headers.push(`"Authorization": "Bearer " + os.environ["DIGITS_API_KEY"]`);
   const picture = base64 ? `base64.b64decode(${JSON.stringify(base64)})` : `open(${JSON.stringify(name)}, "rb").read()`;
@@ -34,11 +35,11 @@ function python({ url, name, type, base64, hasKey }) {
     `    ${JSON.stringify(url)}, picture, {${headers.join(", ")}}`,
     ")",
     "with urllib.request.urlopen(request) as response:",
-    `    print(json.load(response)["predictions"][0])`,
+    `    print(json.load(response)["${ANSWERS[path]}"][0])`,
   ].join("\n");
 }
 
-function javascript({ url, name, type, base64, hasKey }) {
+function javascript({ url, path, name, type, base64, hasKey }) {
   const headers = [`"Content-Type": ${JSON.stringify(type)}`];
   if (hasKey) headers.push('Authorization: `Bearer ${process.env.DIGITS_API_KEY}`');
   const picture = base64
@@ -51,7 +52,7 @@ function javascript({ url, name, type, base64, hasKey }) {
     `  headers: { ${headers.join(", ")} },`,
     "  body: picture,",
     "});",
-    "console.log((await response.json()).predictions[0]);",
+    `console.log((await response.json()).${ANSWERS[path]}[0]);`,
   ].join("\n");
 }
 
@@ -61,6 +62,7 @@ const LANGUAGES = [["curl", curl], ["Python", python], ["JavaScript", javascript
 export class Snippets {
   #input = { name: "seven.png", type: "image/png" };
   #hasKey = false;
+  #path = "predict";
   #chosen = 0;
   #tabs;
 
@@ -85,9 +87,10 @@ export class Snippets {
     this.#choose(0);
   }
 
-  /** Write the request for `input`, `{name, type, dataUrl?}`. */
-  show(input, hasKey) {
+  /** Write the request for `input`, `{name, type, dataUrl?}`, to `path`. */
+  show(input, hasKey, path) {
     this.#input = input;
+    this.#path = path;
     this.#hasKey = hasKey;
     this.#render();
   }
@@ -103,7 +106,7 @@ export class Snippets {
   }
 
   get #snippet() {
-    return snippet(LANGUAGES[this.#chosen][1], this.#input, this.#hasKey);
+    return snippet(LANGUAGES[this.#chosen][1], this.#input, this.#hasKey, this.#path);
   }
 
   #render() {

@@ -55,8 +55,7 @@ export function wordsOf(prediction) {
   const { label, confidence, rejected, seen } = prediction;
   const remedies = (seen?.warnings ?? []).map((slug) => REMEDIES[slug]).filter(Boolean);
   if (rejected === null) {
-    const [, degree] = DEGREES.find(([least]) => confidence >= least);
-    const sure = `${degree}, ${percent(confidence)}`;
+    const sure = `${degreeOf(confidence)}, ${percent(confidence)}`;
     return { glyph: String(label), headline: NAMES[label], sure, advice: remedies[0] ?? "" };
   }
   const known = REJECTIONS[rejected] ?? { headline: "Not to be used", advice: () => `The server rejects it as “${rejected}”.` };
@@ -65,6 +64,19 @@ export function wordsOf(prediction) {
     headline: known.headline,
     sure: "Rejected",
     advice: [known.advice(prediction), ...remedies.slice(0, 1)].join(" "),
+  };
+}
+
+const degreeOf = (confidence) => DEGREES.find(([least]) => confidence >= least)[1];
+
+/** `{glyph, headline, sure, advice}` of a number of several digits. */
+export function wordsOfNumber({ text, confidence, digits }) {
+  const parts = digits.map((digit) => `${digit.label} (${Math.floor(100 * digit.confidence)}%)`);
+  return {
+    glyph: text,
+    headline: `Number ${text}`,
+    sure: `${degreeOf(confidence)}, ${percent(confidence)}`,
+    advice: digits.length > 6 ? `${digits.length} digits.` : `Several digits: ${parts.join(", ")}.`,
   };
 }
 

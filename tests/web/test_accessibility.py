@@ -61,7 +61,13 @@ def corrected(page: Page) -> None:
     expect(page.locator("#thanks")).to_contain_text("feedback")
 
 
-STATES = (empty, accepted, rejected, failed, key, waiting, busy, corrected)
+def number(page: Page) -> None:
+    draw(page, [(0.1, 0.3), (0.4, 0.3), (0.2, 0.8)])
+    draw(page, [(0.75, 0.3), (0.75, 0.8)])
+    settle(page, "number")
+
+
+STATES = (empty, accepted, rejected, number, failed, key, waiting, busy, corrected)
 
 
 Scheme = Literal["light", "dark"]

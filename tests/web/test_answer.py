@@ -64,12 +64,32 @@ def test_each_rejection_says_why_and_what_to_do(
     expect(page.locator("#advice")).to_contain_text(advice)
 
 
-def test_of_several_digits_the_number_is_told_where_the_server_reads_numbers(page: Page) -> None:
-    number = {"text": "1977", "confidence": 0.97, "rejected": None, "digits": []}
+def test_several_digits_are_read_as_a_number(page: Page) -> None:
+    draw(page, [(0.1, 0.3), (0.4, 0.3), (0.2, 0.8)])
+    draw(page, [(0.75, 0.3), (0.75, 0.8)])
+    settle(page, "number")
+    expect(page.locator("#label")).to_have_text("71")
+    expect(page.locator("#headline")).to_have_text("Number 71")
+    expect(page.locator("#advice")).to_contain_text("7 (9")
+    expect(page.locator("#parts i")).to_have_count(2)
+    expect(page.locator("#frame")).to_be_hidden()
+    expect(page.locator("#snippet")).to_contain_text("/read")
+    expect(page.locator("#history .badge").first).to_have_text("71")
+    page.keyboard.press("Escape")
+    expect(page.locator("#parts i")).to_have_count(0)
+    page.locator("#history button").first.click()
+    expect(page.locator("#headline")).to_have_text("Number 71")
+
+
+def test_a_number_that_is_rejected_is_not_shown(page: Page) -> None:
+    digit = {"label": 1, "confidence": 0.4, "box": [1, 1, 9, 9]}
+    number = {"text": "11", "confidence": 0.2, "rejected": "uncertain", "digits": [digit, digit]}
     page.route("**/read", lambda route: route.fulfill(json={"numbers": [number]}))
     answered(page, rejected="several_digits")
-    draw(page, SEVEN)
-    expect(page.locator("#advice")).to_contain_text("1977 (97%)")
+    with page.expect_response("**/read"):
+        draw(page, SEVEN)
+    settle(page, "rejected")
+    expect(page.locator("#headline")).to_have_text("More than one digit")
 
 
 def test_warnings_are_said_as_what_to_do(page: Page) -> None:
