@@ -34,6 +34,7 @@ from .errors import PROBLEMS, DigitsError, ModelError
 from .inference.classifier import Classifier, Rejection
 from .inference.judge import RowRejection
 from .inference.loading import load
+from .inference.pointer import Pointer
 from .inference.registry import ModelRegistry, version_to_serve
 from .observe.health import Health
 from .observe.logs import configure_logging, native_lines
@@ -242,6 +243,15 @@ async def load_shadow(settings: Settings, metrics: Metrics) -> Shadow | None:
     return Shadow(classifier, partial(metrics.observe_shadow, classifier.version))
 
 
+def labels_of(promotion: Pointer | None) -> tuple[str, ...]:
+    """The labels of `digits_promotion_info`; none where nothing was promoted."""
+    if promotion is None:
+        return ()
+    promoted = promotion.promoted.isoformat() if promotion.promoted else ""
+    forced = str(promotion.forced).lower()
+    return str(promotion.version), str(promotion.previous or ""), promoted, forced
+
+
 def report_levels(metrics: Metrics, services: Services) -> None:
     """Have the metrics say, whenever they are read, how full the budgets are."""
     settings, admission = services.settings, services.admission
@@ -255,6 +265,8 @@ def report_levels(metrics: Metrics, services: Services) -> None:
     def report() -> None:
         live = services.registry.live
         metrics.set_model(live.name, live.version, live.card)
+        metrics.set_promotion(*labels_of(services.registry.promotion))
+        metrics.set_refused(services.registry.rejected is not None)
         metrics.set_levels(
             waiting_images=admission.images.held,
             body_bytes=admission.bodies.held,
@@ -262,6 +274,7 @@ def report_levels(metrics: Metrics, services: Services) -> None:
         )
 
     metrics.on_flush = report
+    metrics.expect_requests("/healthz", "GET", (200, 503))
     for path in (PredictEndpoint.path, ReadEndpoint.path, *tfs.PREDICT_PATHS, *oip.INFER_PATHS):
         metrics.expect_requests(path, "POST", PREDICT_STATUSES)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt, ValidationError
@@ -16,6 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, PositiveInt, Validati
 from ..errors import ModelError
 
 FILE = "live.json"
+LAST_FILE = "live.last.json"
+"""The pointer as it was written last, for when `FILE` has been damaged since."""
 
 
 class Pointer(BaseModel):
@@ -38,24 +41,40 @@ class Pointer(BaseModel):
     forced: bool = False
 
 
-def read(models_dir: Path) -> Pointer | None:
+def read(models_dir: Path, name: str = FILE) -> Pointer | None:
     """Read the pointer of `models_dir`; None where there is none.
 
     Raises:
         ModelError: It can't be read, or is no pointer.
     """
-    file = models_dir / FILE
+    file = models_dir / name
     try:
         return Pointer.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise ModelError(f"{models_dir}: {FILE} can't be read ({error.strerror}).") from error
+        raise ModelError(f"{models_dir}: {name} can't be read ({error.strerror}).") from error
     except ValidationError as error:
         fault = error.errors()[0]
         place = ".".join(map(str, fault["loc"]))
         what = f"{place}: {fault['msg']}" if place else fault["msg"]
-        raise ModelError(f"{models_dir}: {FILE} is damaged ({what}).") from error
+        raise ModelError(f"{models_dir}: {name} is damaged ({what}).") from error
+
+
+def before(models_dir: Path) -> int | None:
+    """Return the version that was live before the one that can't be served; None if unknown.
+
+    Of a damaged pointer that is what the last one written says, else the pointer's `previous`. Both
+    were promoted once. The highest version may be a candidate that the gate has refused.
+    """
+    try:
+        current = read(models_dir)
+    except ModelError:
+        with suppress(ModelError):
+            last = read(models_dir, LAST_FILE)
+            return last.version if last else None
+        return None
+    return current.previous if current else None
 
 
 def write(models_dir: Path, pointer: Pointer) -> None:
@@ -64,6 +83,11 @@ def write(models_dir: Path, pointer: Pointer) -> None:
     Raises:
         OSError: `models_dir` can't be written.
     """
+    for name in (FILE, LAST_FILE):
+        _replace(models_dir, name, pointer)
+
+
+def _replace(models_dir: Path, file_name: str, pointer: Pointer) -> None:
     descriptor, name = tempfile.mkstemp(prefix=".live-", dir=models_dir)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -71,7 +95,7 @@ def write(models_dir: Path, pointer: Pointer) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(name).chmod(0o644)  # mkstemp's is the owner's alone, and the server may be another
-        Path(name).replace(models_dir / FILE)
+        Path(name).replace(models_dir / file_name)
     except OSError:
         Path(name).unlink(missing_ok=True)
         raise

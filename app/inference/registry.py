@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -64,6 +65,7 @@ class ModelRegistry:
 
     Attributes:
         rejected: Why the version to serve is not the live one, or None if it is.
+        promotion: The pointer that made the live version that; None where it did not.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class ModelRegistry:
         self.models_dir = models_dir
         self.pinned = pinned
         self.rejected: str | None = None
+        self.promotion: pointer.Pointer | None = None
         self._load = load
         self._on_reload = on_reload
         self._live: Classifier | None = None
@@ -102,13 +105,23 @@ class ModelRegistry:
         return self._live
 
     async def start(self) -> None:
-        """Load the version to serve.
+        """Load the version to serve or, where the pointer leads nowhere, the one before it.
 
         Raises:
-            ModelError: It may not be served.
+            ModelError: Neither may be served.
         """
-        folder = version_to_serve(self.models_dir, self.pinned)
-        self._live = await asyncio.to_thread(self._load, folder)
+        place = self.models_dir
+        try:
+            place = version_to_serve(self.models_dir, self.pinned)
+            self._live = await asyncio.to_thread(self._load, place)
+        except ModelError as error:
+            before = None if self.pinned else pointer.before(self.models_dir)
+            if before is None:
+                raise
+            folder = version_to_serve(self.models_dir, before)
+            self._live = await asyncio.to_thread(self._load, folder)
+            self._reject(place, error)
+        self._note_promotion()
         await asyncio.to_thread(gc.collect)  # a SavedModel holds itself in cycles
 
     async def watch(self, seconds: float) -> None:
@@ -116,6 +129,7 @@ class ModelRegistry:
         while True:
             await asyncio.sleep(seconds)
             await self.refresh()
+            self._note_promotion()
 
     async def refresh(self) -> None:
         """Load the version to serve, unless it is live or has failed and not changed since."""
@@ -149,3 +163,11 @@ class ModelRegistry:
             self.rejected = reason
             log.error("version rejected", reason=str(error), live=self.live.version)
             self._on_reload(False)
+
+    def _note_promotion(self) -> None:
+        self.promotion = None
+        if self.pinned is None:
+            with suppress(ModelError):  # `refresh` has said it
+                current = pointer.read(self.models_dir)
+                if current and str(current.version) == self.live.version:
+                    self.promotion = current

@@ -101,6 +101,12 @@ RELOADS = Family(
     "counter", "digits_reloads_total", "Attempts to go to another version.", ("outcome",)
 )
 MODEL = Family("info", "digits_model_info", "A version that is live.", ("name", "version"))
+PROMOTION = Family(
+    "info",
+    "digits_promotion_info",
+    "How the live version became that; not there where the pointer did not make it live.",
+    ("version", "previous", "promoted", "forced"),
+)
 BUILD = Family("info", "digits_build_info", "The program that runs.", ("version", "python"))
 
 # Of the window of `drift.py`, which gives their values when they are read.
@@ -131,6 +137,9 @@ BODY_BYTES_LIMIT = Family(
 WORKING_BYTES = Family("gauge", "digits_working_bytes", "Memory charged for parsing and decoding.")
 WORKING_BYTES_LIMIT = Family(
     "gauge", "digits_working_bytes_limit", "Bytes that may be charged; above, requests wait."
+)
+MODEL_REFUSED = Family(
+    "gauge", "digits_model_refused", "Workers that can't serve the version that they should."
 )
 LEVELS = {
     family.name.removeprefix("digits_"): family
@@ -174,6 +183,8 @@ FAMILIES = (
     SHADOW,
     RELOADS,
     MODEL,
+    MODEL_REFUSED,
+    PROMOTION,
     BUILD,
     *LEVELS.values(),
     CPU_SECONDS,

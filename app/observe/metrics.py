@@ -122,6 +122,7 @@ class Metrics:
         self._reloads = self._series[families.RELOADS.name]
         self._number_reasons = ("none", *number_reasons)
         self._live: tuple[str, str] | None = None
+        self._promotion: tuple[str, ...] = ()
         self._cpu_seconds = 0.0
         self._reset_gauges()
         self._initialize(reasons)
@@ -265,10 +266,27 @@ class Metrics:
             self._drift.follow(version, card or {})
             self._live = (name, version)
 
+    def set_promotion(self, *labels: str) -> None:
+        """Say how the live version became that, by the labels of `PROMOTION`; without, nothing."""
+        if self._promotion == labels:
+            return
+        with self._lock:
+            promotion = self._of(families.PROMOTION)
+            if self._promotion:
+                promotion.set(self._promotion, 0.0)
+            if labels:
+                promotion.set(labels, 1.0)
+            self._promotion = labels
+
     def drift(self) -> Report:
         """Return how far what came lately, to all workers, is from the reference."""
         self.flush()
         return self._drift.report(self._cells.snapshots())
+
+    def set_refused(self, is_refused: bool) -> None:
+        """Say whether the version that should be served can't be."""
+        with self._lock:
+            self._of(families.MODEL_REFUSED).set((), float(is_refused))
 
     def set_levels(self, **levels: float) -> None:
         """Set gauges, by the names in `families.LEVELS`, such as `waiting_images`."""

@@ -219,6 +219,11 @@ def alert_groups() -> list[dict[str, Any]]:
     return groups
 
 
+def test_every_alert_has_an_anchor_on_the_operations_page() -> None:
+    headings = set(re.findall(r"^### (Digits\w+)$", read("docs/operations.md"), re.MULTILINE))
+    assert headings == {alert["alert"] for group in alert_groups() for alert in group["rules"]}
+
+
 def test_every_alert_has_a_case() -> None:
     tested = set(re.findall(r"\bDigits\w+", read("tests/deploy/alerts_test.yml")))
     assert tested == {alert["alert"] for group in alert_groups() for alert in group["rules"]}
@@ -230,8 +235,9 @@ def test_every_alert_has_a_case() -> None:
     [
         ["test", "rules", "tests/deploy/alerts_test.yml"],
         ["check", "config", "deploy/prometheus.yml"],
+        ["check", "config", "deploy/prometheus.compose.yml"],
     ],
-    ids=["rules", "config"],
+    ids=["rules", "config", "config of compose"],
 )
 def test_prometheus_takes_the_files(arguments: list[str]) -> None:
     assert PROMTOOL

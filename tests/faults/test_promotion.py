@@ -95,7 +95,9 @@ def test_a_pointer_that_leads_nowhere_leaves_the_live_version(
     server: Server, models: Path, content: str, says: str
 ) -> None:
     refused = server.metric('digits_reloads_total{outcome="refused"}')
-    (models / pointer.FILE).write_text(content)
+    draft = models / "draft.json"
+    draft.write_text(content)
+    draft.replace(models / pointer.FILE)  # or the server may find it empty
     health = wait_until(lambda: (r := server.get("/healthz")).json["detail"] and r)
     assert health.status == 200
     assert health.json["detail"].startswith(says)

@@ -19,7 +19,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     for written in (first, second):
         pointer.write(tmp_path, written)
         assert pointer.read(tmp_path) == written
-    assert [path.name for path in tmp_path.iterdir()] == ["live.json"]
+        assert pointer.read(tmp_path, pointer.LAST_FILE) == written
+    assert {path.name for path in tmp_path.iterdir()} == {"live.json", "live.last.json"}
     assert (tmp_path / "live.json").stat().st_mode & 0o777 == 0o644
 
 

@@ -314,3 +314,54 @@ def test_a_damaged_pointer_is_no_start(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="damaged"):
         asyncio.run(registry.start())
     assert loaded == []
+
+
+@pytest.mark.parametrize("spoilt", ["damaged", "no such version", "bad version"])
+def test_a_start_falls_back_to_what_was_live_before(tmp_path: Path, spoilt: str) -> None:
+    """And not to the highest, which may be a candidate that was refused."""
+    folders(tmp_path, "1", "2", "3")
+    pointer.write(tmp_path, Pointer(version=1))
+    if spoilt == "damaged":
+        (tmp_path / pointer.FILE).write_text('{"version": ')
+    elif spoilt == "no such version":
+        pointer.write(tmp_path, Pointer(version=9, previous=1))
+    else:
+        (tmp_path / "2" / "bad").touch()
+        pointer.write(tmp_path, Pointer(version=2, previous=1))
+
+    async def main() -> None:
+        told: list[bool] = []
+        registry = ModelRegistry(tmp_path, classifier, on_reload=told.append)
+        with capture_logs() as lines:
+            await registry.start()
+            await registry.refresh()
+        assert registry.live.version == "1"
+        assert registry.rejected
+        assert registry.promotion is None
+        assert told == [False]
+        assert [line["event"] for line in lines] == ["version rejected"]
+        pointer.write(tmp_path, Pointer(version=1))
+        await registry.refresh()
+        assert registry.rejected is None
+
+    asyncio.run(main())
+
+
+def test_a_pinned_start_falls_back_to_nothing(tmp_path: Path) -> None:
+    folders(tmp_path, "1", "2")
+    (tmp_path / "2" / "bad").touch()
+    pointer.write(tmp_path, Pointer(version=2, previous=1))
+    with pytest.raises(ModelError, match="2 is bad"):
+        asyncio.run(ModelRegistry(tmp_path, classifier, pinned=2).start())
+
+
+def test_the_promotion_is_the_live_versions(tmp_path: Path) -> None:
+    folders(tmp_path, "1", "2")
+    pointer.write(tmp_path, Pointer(version=2, previous=1, why="Better."))
+    registry = ModelRegistry(tmp_path, classifier)
+    asyncio.run(registry.start())
+    assert registry.promotion
+    assert registry.promotion.why == "Better."
+    pinned = ModelRegistry(tmp_path, classifier, pinned=2)
+    asyncio.run(pinned.start())
+    assert pinned.promotion is None
