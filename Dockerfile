@@ -33,6 +33,8 @@ LABEL org.opencontainers.image.title="Digits" \
 RUN groupadd --system --gid 10001 digits \
     && useradd --system --uid 10001 --gid digits --no-create-home --home-dir /nonexistent \
         --shell /usr/sbin/nologin digits \
+    && mkdir --parents /srv/digits/feedback \
+    && chown 10001:10001 /srv/digits/feedback \
     && python -m pip uninstall --yes --root-user-action=ignore pip
 
 ENV PATH=/opt/venv/bin:$PATH \

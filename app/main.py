@@ -47,6 +47,7 @@ from .serving.limits import Admission
 from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
 from .serving.reader import Reader
+from .serving.sample import UncertainSample
 from .serving.shadow import OUTCOMES, Shadow
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
@@ -138,6 +139,13 @@ def feedback_folder(settings: Settings) -> FeedbackFolder | None:
     )
 
 
+def sample_of(settings: Settings, feedback: FeedbackFolder | None) -> UncertainSample | None:
+    """What keeps uncertain pictures, if that is on."""
+    if feedback is None or not settings.sample_per_hour:
+        return None
+    return UncertainSample(feedback, per_hour=settings.sample_per_hour)
+
+
 def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
     """Plain ASGI and the other protocols, before FastAPI's routes."""
     endpoints: list[PredictEndpoint | ReadEndpoint | FeedbackEndpoint] = [
@@ -198,7 +206,9 @@ async def lifespan(
             log.critical("no model to serve", reason=str(error))
             raise
         shadow = await load_shadow(settings, metrics)
-        services, workers = build(settings, metrics, registry, drain, shadow)
+        services, workers = build(
+            settings, metrics, registry, drain, shadow=shadow, sample=sample_of(settings, feedback)
+        )
         tasks = [
             asyncio.create_task(registry.watch(settings.reload_seconds)),
             asyncio.create_task(metrics.keep_flushed()),
@@ -284,7 +294,9 @@ def build(
     metrics: Metrics,
     registry: ModelRegistry,
     drain: Drain,
+    *,
     shadow: Shadow | None = None,
+    sample: UncertainSample | None = None,
 ) -> tuple[Services, WorkerPool]:
     """The working parts of the process, on the running event loop."""
     admission = Admission(
@@ -313,5 +325,6 @@ def build(
         reader=reader,
         numbers=MicroBatcher(reader.read, workers, **costs),
         shadow=shadow,
+        sample=sample,
     )
     return services, workers

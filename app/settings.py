@@ -243,6 +243,12 @@ class Settings(BaseSettings):
     feedback_days: PositiveFloat = Field(
         30.0, description="Days after which a picture that was kept for feedback is removed."
     )
+    sample_per_hour: int = Field(
+        0,
+        ge=0,
+        description="Pictures an hour and worker, of answers rejected as uncertain, that are kept "
+        "in `feedback_dir` for people to label, within its bytes and days. 0: none.",
+    )
     drift_seconds: PositiveFloat = Field(
         3600.0,
         description="Seconds of the window of drift and expected accuracy: 500 images of it at "

@@ -52,6 +52,8 @@ def read_settings() -> Settings:
             f"{PREFIX}TRACES_ENDPOINT: the packages of the extra `traces` are missing: "
             "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
         )
+    if settings.sample_per_hour and not settings.feedback_dir:
+        raise StartupError(f"{PREFIX}SAMPLE_PER_HOUR: set {PREFIX}FEEDBACK_DIR, where it is kept.")
     kept = settings.feedback_dir
     if kept and not (kept.is_dir() and os.access(kept, os.W_OK | os.X_OK)):
         raise StartupError(f"{PREFIX}FEEDBACK_DIR: {kept} is no folder that can be written to.")

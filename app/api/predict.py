@@ -81,6 +81,8 @@ async def predict(
     )
     scope["state"]["predictions"] = predictions.items
     services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+    if services.sample:
+        services.sample.offer(predictions.items)
     if services.shadow:
         services.shadow.offer(predictions.items)
     return predictions

@@ -14,6 +14,7 @@ from ..serving.limits import Admission
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, Predictor, PredictRequest
 from ..serving.reader import Numbers, Reader, ReadRequest
+from ..serving.sample import UncertainSample
 from ..serving.shadow import Shadow
 from ..settings import Settings
 from .formats import Parseable
@@ -34,6 +35,7 @@ class Services:
     reader: Reader
     numbers: MicroBatcher[ReadRequest, Numbers]
     shadow: Shadow | None = None
+    sample: UncertainSample | None = None
 
 
 def services_of(scope: Scope) -> Services:

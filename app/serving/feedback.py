@@ -31,7 +31,9 @@ from ..vision.normalize import SIDE
 log = structlog.get_logger()
 
 NO_DIGIT = "none"
-FOLDERS = (*map(str, range(10)), NO_DIGIT)
+UNLABELLED = "unlabelled"
+"""Folder of the sample of uncertain pictures (`sample.py`)."""
+FOLDERS = (*map(str, range(10)), NO_DIGIT, UNLABELLED)
 PIXELS = SIDE * SIDE
 MAX_ID_LENGTH = 1200
 """Characters of an id: more than noise takes, which does not compress."""
@@ -68,6 +70,10 @@ def picture_of(id_: str) -> GrayImage:
     return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
 
 
+def _name_of(picture: GrayImage) -> str:
+    return hashlib.sha256(picture.tobytes()).hexdigest()[:32] + ".png"
+
+
 class Kept(NamedTuple):
     """A file of the folder: in order of age."""
 
@@ -100,19 +106,34 @@ class FeedbackFolder:
         Raises:
             OSError: The folder can't be written.
         """
-        name = hashlib.sha256(picture.tobytes()).hexdigest()[:32] + ".png"
+        name = _name_of(picture)
         chosen = NO_DIGIT if label is None else str(label)
         with self._lock:
             for other in FOLDERS:
                 if other != chosen:
                     (self._folder / other / name).unlink(missing_ok=True)
-            (self._folder / chosen).mkdir(exist_ok=True)
-            draft = self._folder / chosen / f".{name}"
-            draft.write_bytes(encode_png(picture))
-            draft.replace(self._folder / chosen / name)
-            self._written += 1
-            if self._written % PRUNE_EVERY == 0:
-                self._prune()
+            self._write(picture, chosen)
+
+    def keep_unlabelled(self, picture: GrayImage) -> None:
+        """Write a picture [28,28] without a label, unless it is there already.
+
+        Raises:
+            OSError: The folder can't be written.
+        """
+        name = _name_of(picture)
+        with self._lock:
+            if not any((self._folder / folder / name).exists() for folder in FOLDERS):
+                self._write(picture, UNLABELLED)
+
+    def _write(self, picture: GrayImage, chosen: str) -> None:
+        name = _name_of(picture)
+        (self._folder / chosen).mkdir(exist_ok=True)
+        draft = self._folder / chosen / f".{name}"
+        draft.write_bytes(encode_png(picture))
+        draft.replace(self._folder / chosen / name)
+        self._written += 1
+        if self._written % PRUNE_EVERY == 0:
+            self._prune()
 
     async def keep_pruned(self) -> None:
         """Remove what is too old, or too much, until cancelled."""
