@@ -46,6 +46,7 @@ MAX_BATCH_SIZE = 256
 CHECKS = ("luhn", "mod97")
 PASSED_ON = ("train", "evaluate", "compare")
 """Commands whose arguments are another program's."""
+BULK = "bulk"
 
 IMAGES_EPILOG = f"""\
 images:
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if given and given[0] in PASSED_ON:
             launch.train(given[0], given[1:])
+        if given and given[0] == BULK:
+            launch.become(["digits.bulk", *given[1:]], os.environ)
         options = parser.parse_args(given)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
@@ -110,6 +113,7 @@ def build_parser() -> argparse.ArgumentParser:
     versions.set_defaults(run=_versions)
     for name in PASSED_ON:
         commands.add_parser(name, help=f"run training.{name}, in a checkout", add_help=False)
+    commands.add_parser(BULK, help="read a folder or Parquet file into Parquet", add_help=False)
     return parser
 
 

@@ -125,11 +125,9 @@ class LocalReader:
         except self._errors.ModelError as error:
             raise _problem_of(error) from error
 
-    def _predict(
-        self, contents: Sequence[Content], *, normalize: bool, include_seen: bool
-    ) -> list[Prediction | Problem]:
-        """Return a prediction, or the problem there is, for each image."""
-        results: dict[int, Prediction | Problem] = {}
+    def predict_raw(self, contents: Sequence[Content], *, normalize: bool = True) -> list[Any]:
+        """Return the service's own `Predictions`, or the problem there is, for each image."""
+        results: dict[int, Any] = {}
         requests: dict[int, Any] = {}
         for index, content in enumerate(contents):
             try:
@@ -143,9 +141,22 @@ class LocalReader:
             elif isinstance(outcome, Exception):
                 raise outcome
             else:
-                answer = json.loads(self._encode(outcome, seen=include_seen))
-                (results[index],) = parse_predictions(answer, 1)
+                results[index] = outcome
         return [results[index] for index in range(len(contents))]
+
+    def _predict(
+        self, contents: Sequence[Content], *, normalize: bool, include_seen: bool
+    ) -> list[Prediction | Problem]:
+        """Return a prediction, or the problem there is, for each image."""
+        return [
+            raw if isinstance(raw, Problem) else self._parsed(raw, include_seen=include_seen)
+            for raw in self.predict_raw(contents, normalize=normalize)
+        ]
+
+    def _parsed(self, predictions: Any, *, include_seen: bool) -> Prediction:
+        answer = json.loads(self._encode(predictions, seen=include_seen))
+        (prediction,) = parse_predictions(answer, 1)
+        return prediction
 
     def _prepare(self, content: Content, *, normalize: bool) -> Any:
         """Parse and charge an image as a request of its own, so that its failure is its own."""

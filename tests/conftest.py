@@ -30,6 +30,7 @@ import pytest
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
@@ -38,6 +39,10 @@ from app.settings import Settings
 
 if TYPE_CHECKING:
     from tests.faults.server import Server
+
+# No test is timed: a machine that is busy with other things fails none.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"

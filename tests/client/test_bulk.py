@@ -1,0 +1,110 @@
+"""`digits bulk`: a folder or a Parquet file into Parquet, again where it was left."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from digits import LocalReader, bulk
+from tests.conftest import EXAMPLES
+
+pa = pytest.importorskip("pyarrow")
+pq = pytest.importorskip("pyarrow.parquet")
+
+PICTURES = sorted([*EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.png")])
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "CHUNK_ROWS", 2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The examples, and a file that is no image."""
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    for picture in PICTURES:
+        shutil.copy(picture, folder)
+    (folder / "zzz.png").write_bytes(b"no image")
+    return folder
+
+
+def answers(output: Path) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = pq.read_table(output).to_pylist()
+    return rows
+
+
+def bulk_read(source: Path, output: Path, *options: str) -> int:
+    return bulk.main([str(source), str(output), "--processes", "1", *options])
+
+
+def test_a_folders_answers_are_the_readers(folder: Path, tmp_path: Path) -> None:
+    assert bulk_read(folder, tmp_path / "out") == 0
+    rows = answers(tmp_path / "out")
+    assert [row["image"] for row in rows] == [path.name for path in sorted(folder.iterdir())]
+    with LocalReader() as reader:
+        for picture, row in zip(PICTURES, rows, strict=False):
+            expected = reader.predict(picture)
+            assert row["label"] == expected.label
+            assert row["rejected"] == expected.rejected
+            assert row["confidence"] == pytest.approx(expected.confidence, abs=1e-5)
+            assert row["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+            assert row["error"] is None
+    assert rows[-1]["label"] is rows[-1]["probabilities"] is rows[-1]["confidence"] is None
+    assert "text, no PNG" in rows[-1]["error"]
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_parquet_file_is_read_by_row(tmp_path: Path, is_nested: bool) -> None:
+    contents: list[Any] = [path.read_bytes() for path in PICTURES] + [None]
+    if is_nested:
+        contents = [{"bytes": each, "path": None} for each in contents]
+    pq.write_table(pa.table({"scan": contents}), tmp_path / "in.parquet")
+    assert bulk_read(tmp_path / "in.parquet", tmp_path / "out", "--column", "scan") == 0
+    rows = answers(tmp_path / "out")
+    assert [row["image"] for row in rows] == [*range(len(contents))]
+    assert [row["error"] is None for row in rows] == [True] * len(PICTURES) + [False]
+
+
+def test_a_job_goes_on_where_it_was_left(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "out"
+    assert bulk_read(folder, output) == 0
+    first, second, *_ = sorted(output.glob("*.parquet"))
+    whole = answers(output)
+    kept = first.stat().st_mtime_ns
+    second.unlink()
+    capsys.readouterr()
+    assert bulk_read(folder, output) == 0
+    assert capsys.readouterr().out.startswith("2 images")
+    assert first.stat().st_mtime_ns == kept
+    assert answers(output) == whole
+
+
+def test_the_shares_of_several_machines_are_the_whole(folder: Path, tmp_path: Path) -> None:
+    assert bulk_read(folder, tmp_path / "out", "--part", "1/2") == 0
+    some = len(answers(tmp_path / "out"))
+    assert bulk_read(folder, tmp_path / "out", "--part", "2/2") == 0
+    assert 0 < some < len(answers(tmp_path / "out")) == len(PICTURES) + 1
+
+
+def test_answers_of_different_inputs_are_not_mixed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert bulk_read(folder, tmp_path / "out", "--part", "1/9") == 0
+    (folder / "zzz.png").write_bytes(b"another")
+    assert bulk_read(folder, tmp_path / "out") == 2
+    assert "another input" in capsys.readouterr().err
+
+
+def test_a_column_that_is_not_there_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pq.write_table(pa.table({"scan": [b""]}), tmp_path / "in.parquet")
+    assert bulk_read(tmp_path / "in.parquet", tmp_path / "out") == 2
+    assert "'image'" in capsys.readouterr().err
