@@ -198,6 +198,7 @@ async def lifespan(
             settings.models_dir,
             partial(load_version, intra_op_threads=settings.intra_op_threads),
             pinned=settings.model_version,
+            kept=settings.versions,
             on_reload=metrics.observe_reload,
         )
         try:
@@ -277,6 +278,8 @@ def report_levels(metrics: Metrics, services: Services) -> None:
         metrics.set_model(live.name, live.version, live.card)
         metrics.set_promotion(*labels_of(services.registry.promotion))
         metrics.set_refused(services.registry.rejected is not None)
+        for version in services.registry.versions:
+            metrics.expect_predictions(version)
         metrics.set_levels(
             waiting_images=admission.images.held,
             body_bytes=admission.bodies.held,

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -23,6 +23,8 @@ WORKER_BYTES = 1536 * MIB
 """Memory that a worker may come to hold: TensorFlow, two models during a reload, the budgets."""
 IDLE_WORKER_BYTES = 700 * MIB
 """Memory of a worker beside the budgets, two models during a reload included."""
+MAX_KEPT_VERSIONS = 4
+"""Versions that are kept loaded beside the live one, at most: each takes 10 to 20 MiB."""
 
 
 def available_cores(cpu_max: Path = CGROUP_CPU_MAX) -> int:
@@ -117,6 +119,12 @@ class Settings(BaseSettings):
         description="Have this version read, after its answer, what the live one answered, and "
         "count where it differs (`digits_shadow_images_total`). It takes a second model's memory "
         "and idle processor time. Unset: there is none.",
+    )
+    versions: Annotated[Literal["live", "all"] | tuple[PositiveInt, ...], NoDecode] = Field(
+        "live",
+        description="Versions that stay loaded and answer by their number: `live`, `all` (of more "
+        "than 4 beside the live one, the highest), or up to 4 numbers beside the live one, as in "
+        "`3,4`.",
     )
     reload_seconds: PositiveFloat = Field(
         5.0, description="Seconds between looks at which version in `models_dir` is to be served."
@@ -272,6 +280,19 @@ class Settings(BaseSettings):
         if value.lstrip().startswith("["):
             return json.loads(value)
         return [item.strip() for item in value.split(",") if item.strip()]
+
+    @field_validator("versions", mode="before")
+    @classmethod
+    def _split_versions(cls, value: Any) -> Any:
+        is_list = isinstance(value, str) and value not in ("live", "all")
+        return [item.strip() for item in value.split(",")] if is_list else value
+
+    @field_validator("versions")
+    @classmethod
+    def _can_be_kept(cls, value: str | tuple[int, ...]) -> str | tuple[int, ...]:
+        if not isinstance(value, str) and len(value) > MAX_KEPT_VERSIONS:
+            raise ValueError(f"at most {MAX_KEPT_VERSIONS} versions can be kept")
+        return value
 
     @field_validator("max_waiting_images", "body_budget_bytes")
     @classmethod

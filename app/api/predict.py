@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
+from ..inference.classifier import Classifier
 from ..observe.traces import WORK
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
@@ -66,24 +68,27 @@ async def predict(
     receive: Receive,
     options: Options[Query],
     parse: Parse[Query, bool],
+    *,
+    classifier: Classifier | None = None,
 ) -> Predictions:
     """The predictions for a request of any protocol, admitted, bounded and counted.
 
-    What `parse` returns beside the images is whether to normalize them.
+    What `parse` returns beside the images is whether to normalize them. The predictions are
+    `classifier`'s, or of the version that is live when the images are read.
     """
     predictions = await answer(
         scope,
         receive,
         options,
         parse,
-        prepare=services.predictor.prepare,
+        prepare=partial(services.predictor.prepare, classifier=classifier),
         batcher=services.predictions,
     )
     scope["state"]["predictions"] = predictions.items
     services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
-    if services.sample:
+    if services.sample and classifier is None:
         services.sample.offer(predictions.items)
-    if services.shadow:
+    if services.shadow and classifier is None:
         services.shadow.offer(predictions.items)
     return predictions
 

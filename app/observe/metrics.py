@@ -254,9 +254,8 @@ class Metrics:
         """
         if self._live == (name, version):
             return
+        self.expect_predictions(version)
         with self._lock:
-            for label in LABELS:
-                self._predictions.start((version, label))
             for reason in self._number_reasons:
                 self._numbers.start((version, reason))
             model = self._of(families.MODEL)
@@ -265,6 +264,12 @@ class Metrics:
             model.set((name, version), 1.0)
             self._drift.follow(version, card or {})
             self._live = (name, version)
+
+    def expect_predictions(self, version: str) -> None:
+        """Have the series of a version's predictions at 0 before the first of them."""
+        with self._lock:
+            for label in LABELS:
+                self._predictions.start((version, label))
 
     def set_promotion(self, *labels: str) -> None:
         """Say how the live version became that, by the labels of `PROMOTION`; without, nothing."""

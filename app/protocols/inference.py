@@ -19,6 +19,7 @@ from ..api.options import Options, Query, parse_options, parse_query
 from ..api.predict import check_json_size, parse_body, predict
 from ..api.services import Services, services_of
 from ..errors import BadParameter, EmptyBatch, TooManyImages
+from ..inference.classifier import Classifier
 from ..serving.limits import Lease
 from ..serving.predictor import Prediction, Predictions, RawImage
 from .compression import ENCODINGS, CompressedBody
@@ -61,6 +62,7 @@ async def infer(
     read: Callable[[bytes], Parsed],
     cost_of: Callable[[int], ParseCost],
     *,
+    classifier: Classifier | None = None,
     json_bytes: int | None = None,
 ) -> tuple[Parsed, Predictions]:
     """Answer a request whose body `read` parses.
@@ -69,6 +71,7 @@ async def infer(
         request: Its body has not been received yet.
         read: Body -> what it holds; it may run in a thread.
         cost_of: Bytes of a body -> what it takes to parse it.
+        classifier: The version that it names; None for the live one.
         json_bytes: Bytes of its JSON; None where all of it is JSON.
     """
     services = services_of(request.scope)
@@ -102,7 +105,9 @@ async def infer(
         normalize = options.query.normalize if parsed.normalize is None else parsed.normalize
         return parsed.images, normalize
 
-    predictions = await predict(services, request.scope, request.receive, options, parse)
+    predictions = await predict(
+        services, request.scope, request.receive, options, parse, classifier=classifier
+    )
     return inputs[0], predictions
 
 

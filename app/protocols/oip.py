@@ -82,17 +82,20 @@ class InferInputs:
 async def infer_images(request: Request) -> Response:
     """Read the images of a request."""
     services = services_of(request.scope)
-    _check_served(request, services.registry.live)
+    classifier = _served(request)
     json_bytes = _json_bytes(request)
     inputs, predictions = await infer(
         request,
         partial(read_inputs, json_bytes=json_bytes, max_images=services.settings.max_images),
         partial(_cost, json_bytes=json_bytes),
+        classifier=classifier if "version" in request.path_params else None,
         json_bytes=json_bytes,
     )
-    live = predictions.classifier
-    _check_served(request, live)  # another version may have gone live meanwhile
-    document: dict[str, Any] = {"model_name": live.name, "model_version": live.version}
+    classifier = predictions.classifier
+    document: dict[str, Any] = {
+        "model_name": classifier.name,
+        "model_version": classifier.version,
+    }
     if inputs.id is not None:
         document["id"] = inputs.id
     tensors = tensors_of(predictions.items)
@@ -119,19 +122,16 @@ async def server_ready(request: Request) -> Response:
 
 async def model_ready(request: Request) -> Response:
     """200 while the model should be sent requests."""
-    live = services_of(request.scope).registry.live
-    _check_served(request, live)
-    return _ready(request, {"name": live.name})
+    return _ready(request, {"name": _served(request).name})
 
 
 async def model_metadata(request: Request) -> Response:
     """Describe the inputs, of which a request has one, and the outputs."""
-    live = services_of(request.scope).registry.live
-    _check_served(request, live)
+    name, versions = _served(request).name, services_of(request.scope).registry.versions
     return json_response(
         {
-            "name": live.name,
-            "versions": [live.version],
+            "name": name,
+            "versions": [*versions],
             "platform": PLATFORM,
             "inputs": _described(INPUTS),
             "outputs": _described(OUTPUTS),
@@ -140,12 +140,16 @@ async def model_metadata(request: Request) -> Response:
 
 
 async def repository_index(request: Request) -> Response:
-    """List the models."""
+    """List the versions of the model."""
     services = services_of(request.scope)
-    live, reason = services.registry.live, services.health.unready_reason()
-    state = "UNAVAILABLE" if reason else "READY"
-    entry = {"name": live.name, "version": live.version, "state": state, "reason": reason or ""}
-    return json_response([entry])
+    reason = services.health.unready_reason()
+    state = {"state": "UNAVAILABLE" if reason else "READY", "reason": reason or ""}
+    return json_response(
+        [
+            {"name": one.name, "version": one.version, **state}
+            for one in services.registry.versions.values()
+        ]
+    )
 
 
 routes = [
@@ -418,10 +422,14 @@ def _cost(length: int, *, json_bytes: int | None) -> ParseCost:
     )
 
 
-def _check_served(request: Request, live: Classifier) -> None:
+def _served(request: Request) -> Classifier:
+    registry = services_of(request.scope).registry
     name, version = request.path_params["model"], request.path_params.get("version")
-    if name == live.name and version in {None, live.version}:
-        return
+    if name == registry.live.name:
+        if version is None:
+            return registry.live
+        if found := registry.versions.get(version) or registry.labels.get(version):
+            return found
     wanted = f"'{name}'" if version is None else f"'{name}' version {version}"
     if not REPEATED.fullmatch(wanted):
         wanted = "its name"

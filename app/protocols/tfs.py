@@ -22,6 +22,7 @@ from ..api.response import json_response
 from ..api.services import services_of
 from ..errors import BadPixels, BadRequest, MalformedBody, NotFound
 from ..inference.classifier import Classifier
+from ..inference.registry import ModelRegistry
 from ..serving.predictor import Predictions, RawImage
 from ..vision.normalize import SIDE
 from .inference import check_count, infer, tensors_of
@@ -29,7 +30,6 @@ from .route import ProtocolRoute
 
 TARGET = re.compile(r"([\w.-]{1,128})(?:/versions/(\d{1,18})|/labels/([\w.-]{1,128}))?", re.ASCII)
 """A model, and its version by number or label; of other names, none could be ours."""
-LIVE_LABEL = "stable"
 SIGNATURE = "serving_default"
 INPUT_NAMES = ("images", "image_bytes")
 """Names that the one input goes by: the signature's, and that which files have elsewhere."""
@@ -50,10 +50,27 @@ class Target(NamedTuple):
 
     name: str
     version: int | None
+    label: str | None
 
-    def is_served_by(self, live: Classifier) -> bool:
-        """Whether `live` is what is named."""
-        return self.name == live.name and self.version in (None, int(live.version))
+    @property
+    def is_specific(self) -> bool:
+        """Whether it names a version, rather than that which is live when it is asked."""
+        return (self.version, self.label) != (None, None)
+
+    def find(self, registry: ModelRegistry) -> Classifier | None:
+        """The version that is named, else the live one; None where there is no such model.
+
+        Raises:
+            BadRequest: no version has that label.
+        """
+        if self.name != registry.live.name:
+            return None
+        if self.label is not None:
+            try:
+                return registry.labels[self.label]
+            except KeyError:
+                raise BadRequest(f"Unrecognized servable version label: {self.label}") from None
+        return registry.live if self.version is None else registry.versions.get(str(self.version))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,30 +86,33 @@ async def predict(request: Request) -> Response:
     """Read the images of a request."""
     services = services_of(request.scope)
     target = _target(request)
-    _check_served(target, services.registry.live)
+    classifier = _served(target, services.registry)
     read = partial(read_inputs, max_images=services.settings.max_images)
-    inputs, predictions = await infer(request, read, json_cost)
-    _check_served(target, predictions.classifier)  # another version may have gone live meanwhile
+    inputs, predictions = await infer(
+        request, read, json_cost, classifier=classifier if target.is_specific else None
+    )
     return json_response(_answer(predictions, is_columnar=inputs.is_columnar))
 
 
 async def status(request: Request) -> Response:
-    """Say which version is served, and whether it is ready, as KServe's clients want to know."""
+    """Say which versions are served, and whether they are ready, as KServe's clients ask."""
     services = services_of(request.scope)
-    target, live = _target(request), services.registry.live
-    if not target.is_served_by(live):
+    target, registry = _target(request), services.registry
+    named = target.find(registry)
+    if named is None:
         version = "any versions" if target.version is None else f"version {target.version}"
         raise NotFound(f"Could not find {version} of model {target.name}")
     return json_response(
         {
-            "name": live.name,
+            "name": named.name,
             "ready": services.health.unready_reason() is None,
             "model_version_status": [
                 {
-                    "version": live.version,
+                    "version": version,
                     "state": "AVAILABLE",
                     "status": {"error_code": "OK", "error_message": ""},
                 }
+                for version in ([named.version] if target.is_specific else registry.versions)
             ],
         }
     )
@@ -100,8 +120,7 @@ async def status(request: Request) -> Response:
 
 async def metadata(request: Request) -> Response:
     """Describe the inputs and outputs."""
-    live = services_of(request.scope).registry.live
-    _check_served(_target(request), live)
+    classifier = _served(_target(request), services_of(request.scope).registry)
     signature = {
         "inputs": {INPUT_NAMES[0]: _tensor_info(INPUT_NAMES[0], *INPUT_TYPE)},
         "outputs": {name: _tensor_info(name, *kind) for name, kind in OUTPUT_TYPES.items()},
@@ -109,7 +128,11 @@ async def metadata(request: Request) -> Response:
     }
     return json_response(
         {
-            "model_spec": {"name": live.name, "signature_name": "", "version": live.version},
+            "model_spec": {
+                "name": classifier.name,
+                "signature_name": "",
+                "version": classifier.version,
+            },
             "metadata": {"signature_def": {"signature_def": {SIGNATURE: signature}}},
         }
     )
@@ -212,16 +235,16 @@ def _target(request: Request) -> Target:
     if match is None:
         raise BadRequest(f"Malformed request: {request.method}; there is {ADDRESSES}.")
     name, version, label = match.groups()
-    if label not in (None, LIVE_LABEL):
-        raise BadRequest(f"Unrecognized servable version label; there is {LIVE_LABEL}.")
-    return Target(name, None if version is None else int(version))
+    return Target(name, None if version is None else int(version), label)
 
 
-def _check_served(target: Target, live: Classifier) -> None:
-    if not target.is_served_by(live):
-        name, version = target
+def _served(target: Target, registry: ModelRegistry) -> Classifier:
+    classifier = target.find(registry)
+    if classifier is None:
+        name, version, _ = target
         wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
         raise NotFound(f"Servable not found for request: {wanted}")
+    return classifier
 
 
 def _tensor_info(name: str, dtype: str, shape: tuple[int, ...]) -> dict[str, Any]:

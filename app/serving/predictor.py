@@ -52,6 +52,7 @@ class PredictRequest:
         headers: What each file declares of itself; None for gray levels.
         normalize: False where images are 28×28, white ink on black, and taken as they are.
         lease: The request's share of the limits.
+        classifier: The version that was asked for; None for the one that is live by then.
         cost: Work, in pixels.
         working_bytes: Memory for the image that takes most.
         prepared_at: When it was ready to be read, in seconds of `time.perf_counter()`.
@@ -63,6 +64,7 @@ class PredictRequest:
     headers: list[ImageHeader | None]
     normalize: bool
     lease: Lease
+    classifier: Classifier | None = None
     cost: int = 0
     working_bytes: int = 0
     prepared_at: float = 0.0
@@ -101,7 +103,9 @@ class StepSeconds(NamedTuple):
 
 
 class Predictor:
-    """Reads the images of requests with the live model; safe to call from several threads.
+    """Reads the images of requests, with the live model where no version is asked for.
+
+    Safe to call from several threads.
 
     Args:
         registry: Holds the live classifier.
@@ -121,14 +125,18 @@ class Predictor:
         self._on_batch = on_batch
 
     def prepare(
-        self, images: Sequence[RawImage], lease: Lease, normalize: bool = True
+        self,
+        images: Sequence[RawImage],
+        lease: Lease,
+        normalize: bool = True,
+        classifier: Classifier | None = None,
     ) -> PredictRequest:
         """Read what the files declare, and charge by that; nothing is decoded.
 
         Raises:
             ImageError: a file is of no known format, damaged or too large; it names the index.
         """
-        request = PredictRequest(images, [], normalize, lease)
+        request = PredictRequest(images, [], normalize, lease, classifier)
         declare(request, max_pixels=self._max_pixels)
         return request
 
@@ -137,7 +145,21 @@ class Predictor:
 
         One request's failure is its own, but for a failure of the model, which is everyone's.
         """
-        classifier = self._registry.live
+        live = self._registry.live
+        classifiers = [request.classifier or live for request in requests]
+        if len(set(classifiers)) == 1:
+            return self._predict(classifiers[0], requests)
+        outcomes: dict[int, Predictions | Exception] = {}
+        for classifier in dict.fromkeys(classifiers):
+            places = [place for place, its in enumerate(classifiers) if its is classifier]
+            some = self._predict(classifier, [requests[place] for place in places])
+            outcomes.update(zip(places, some, strict=True))
+        return [outcomes[place] for place in range(len(requests))]
+
+    def _predict(
+        self, classifier: Classifier, requests: Sequence[PredictRequest]
+    ) -> list[Predictions | Exception]:
+        """The predictions of requests for one version."""
         normalized, failures, seconds = each_picture(requests, _normalize)
         digits = [
             digit

@@ -25,7 +25,7 @@ def folders(models: Path, *names: str) -> Path:
 
 def classifier(folder: Path) -> Classifier:
     """Load a classifier at once; a folder with a file `bad` fails."""
-    if (folder / "bad").exists():
+    if (folder / "bad").exists() or not folder.exists():
         raise ModelError(f"{folder.name} is bad")
     return Classifier("digits", folder.name, {}, Thresholds(0.5, 0.5), no_rows)
 
@@ -365,3 +365,75 @@ def test_the_promotion_is_the_live_versions(tmp_path: Path) -> None:
     pinned = ModelRegistry(tmp_path, classifier, pinned=2)
     asyncio.run(pinned.start())
     assert pinned.promotion is None
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [("live", ["4"]), ("all", ["1", "3", "4", "6"]), ((3, 1), ["1", "3", "4"]), ((4,), ["4"])],
+)
+def test_other_versions_are_kept(tmp_path: Path, kept: Any, expected: list[str]) -> None:
+    pointer.write(folders(tmp_path, "1", "3", "4", "6"), Pointer(version=4))
+    registry, reloads, loaded = watching(tmp_path, kept=kept)
+    run(registry.start())
+    assert [*registry.versions] == expected
+    assert all(name == one.version for name, one in registry.versions.items())
+    assert (registry.live.version, loaded[0], reloads) == ("4", "4", [])
+
+
+def test_of_many_versions_the_highest_are_kept(tmp_path: Path) -> None:
+    pointer.write(folders(tmp_path, *map(str, range(1, 12))), Pointer(version=2))
+    registry, _, _ = watching(tmp_path, kept="all")
+    run(registry.start())
+    assert [*registry.versions] == ["2", "8", "9", "10", "11"]
+
+
+def test_labels_follow_the_promotion(tmp_path: Path) -> None:
+    pointer.write(folders(tmp_path, "1", "4", "5"), Pointer(version=4))
+    registry, _, loaded = watching(tmp_path, kept="all")
+
+    def labelled() -> dict[str, str]:
+        return {label: one.version for label, one in registry.labels.items()}
+
+    async def scene() -> None:
+        await registry.start()
+        assert labelled() == {"stable": "4", "candidate": "5"}
+        pointer.write(tmp_path, Pointer(version=5))
+        await registry.refresh()
+        assert labelled() == {"stable": "5"}
+        assert [*registry.versions] == ["1", "4", "5"]
+
+    run(scene())
+    assert loaded == ["4", "1", "5"]
+
+
+def test_a_version_that_is_not_wanted_any_more_is_dropped(tmp_path: Path) -> None:
+    registry, _, _ = watching(folders(tmp_path, "1", "2"), kept="all")
+
+    async def scene() -> None:
+        await registry.start()
+        (tmp_path / "1").rmdir()
+        await registry.refresh()
+
+    run(scene())
+    assert [*registry.versions] == ["2"]
+
+
+def test_a_version_that_can_t_be_kept_is_logged_once_and_tried_again_when_changed(
+    tmp_path: Path,
+) -> None:
+    (folders(tmp_path, "1", "2") / "1" / "bad").touch()
+    registry, _, loaded = watching(tmp_path, kept=(1, 7))
+
+    async def scene() -> None:
+        await registry.start()
+        await registry.refresh()
+        assert [*registry.versions] == ["2"]
+        (tmp_path / "1" / "bad").unlink()
+        await registry.refresh()
+
+    lines = run(scene())
+    assert [*registry.versions] == ["1", "2"]
+    assert registry.rejected is None
+    assert loaded == ["2", "1", "7", "1"]
+    failed = [line["version"] for line in lines if line["event"] == "version not kept"]
+    assert failed == ["1", "7"]

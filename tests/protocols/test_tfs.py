@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
@@ -261,7 +260,7 @@ def test_a_malformed_address(client: TestClient, method: str, path: str) -> None
 
 def test_an_unknown_label(client: TestClient) -> None:
     status, text = error(client, b"{}", "/v1/models/digits/labels/canary:predict")
-    assert (status, text) == (400, "Unrecognized servable version label; there is stable.")
+    assert (status, text) == (400, "Unrecognized servable version label: canary")
 
 
 @pytest.mark.parametrize("target", ["digits", "digits/versions/1", "digits/labels/stable"])
@@ -359,7 +358,7 @@ def test_a_failure_of_the_service(client: TestClient, monkeypatch: pytest.Monkey
 
 
 def test_a_version_that_goes_live_meanwhile_does_not_answer_for_another(
-    client: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry = services_in(client).registry
     before = registry.live
@@ -369,9 +368,12 @@ def test_a_version_that_goes_live_meanwhile_does_not_answer_for_another(
         return read_inputs(*args, **kwargs)
 
     monkeypatch.setattr("app.protocols.tfs.read_inputs", go_live)
-    body = json.dumps({"instances": [ROWS[1]]}).encode()
-    status, text = error(client, body, "/v1/models/digits/versions/1:predict")
-    assert (status, text) == (404, "Servable not found for request: Specific(digits, 1)")
+    metrics = services_in(client).metrics.registry
+    series = ("digits_predictions_total", {"version": "1", "label": "8"})
+    counted = metrics.get_sample_value(*series) or 0
+    path = "/v1/models/digits/versions/1:predict?normalize=false"
+    assert labels(client, {"instances": [ROWS[8]]}, path) == [8]
+    assert metrics.get_sample_value(*series) == counted + 1
 
 
 def test_a_large_document_goes_to_a_thread(

@@ -539,3 +539,34 @@ def test_an_error_that_is_named_says_so_once() -> None:
     assert isinstance(first, DigitsError)
     assert str(first) == str(again)
     assert str(first).count("Image 1") == 1
+
+
+def test_requests_for_other_versions_are_answered_by_these() -> None:
+    predictor = serving(classifier("4"))
+    old, new = classifier("1"), classifier("5")
+    asked = [None, old, new, None, old]
+    requests = [
+        predictor.prepare([spoken(label)], open_lease(), normalize=False, classifier=version)
+        for label, version in enumerate(asked)
+    ]
+    outcomes = predictor.predict(requests)
+    assert [one(outcome)[0].label for outcome in outcomes] == [0, 1, 2, 3, 4]
+    versions = [out.classifier.version for out in outcomes if isinstance(out, Predictions)]
+    assert versions == ["4", "1", "5", "4", "1"]
+
+
+def test_a_version_that_fails_fails_its_own_requests() -> None:
+    def fail(images: Image) -> NDArray[np.float32]:
+        raise ModelError("out of order")
+
+    predictor = serving(classifier("4"))
+    old = classifier("1", fail)
+    requests = [
+        predictor.prepare([spoken(7)], open_lease(), normalize=False, classifier=version)
+        for version in (old, None)
+    ]
+    with capture_logs() as lines:
+        failed, answered = predictor.predict(requests)
+    assert isinstance(failed, ModelError)
+    assert one(answered)[0].label == 7
+    assert [line["version"] for line in lines] == ["1"]
