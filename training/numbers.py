@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference import loading
+from app.inference.candidatenet import CandidateNet, Evidence, shipped_net
 from app.inference.classifier import Classifier, Scores
 from app.inference.figures import LEAST, figures, may_be_noise, noise_figures, one_figures
 from app.inference.grammar import Grammar
@@ -37,6 +38,7 @@ from app.inference.weights import WEIGHTS_FILE, Weights, shipped_weights, weight
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 from app.vision.segment import SegmentedRow, segment
+from training import candidatenet
 from training.corpora import rows
 from training.corpora.data import Digits, load, load_other
 
@@ -44,11 +46,13 @@ LENGTHS = range(1, 11)
 BINS = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.01)
 """Edges of the confidences that are told apart in the report."""
 FITTED_KINDS = (*rows.PLAIN, *rows.SCENES)
+TOUCHING = ("touching", "overlapping", "all touching")
+"""Kinds of which the candidate net sees twice as many."""
 STEPS, RATE = 120, 0.06
 PENALTY = 1e-3
 """Weight of the squared weights in the loss of a row."""
 MAX_FITTED_CUTS = 48
-ACCEPTED_RIGHT = 0.985
+ACCEPTED_RIGHT = 0.99
 """Share of right readings among the accepted that the confidence threshold is chosen for, on the
 rows that are fitted on."""
 NUMBERS_LOST = 0.01
@@ -62,18 +66,32 @@ class Row(NamedTuple):
     found: SegmentedRow
     scores: Scores
 
+    @property
+    def evidence(self) -> Evidence:
+        """What is known of its candidates."""
+        found = self.found.candidates
+        return Evidence(found.spans, found.digits, found.shapes, self.scores)
+
 
 @dataclass(frozen=True, slots=True)
 class Sets:
-    """The digits that rows are made of: pairs of MNIST's and USPS'."""
+    """The digits that rows are made of: MNIST's that networks learn from; pairs of MNIST and USPS.
 
+    Attributes:
+        learned: What the candidate net learns from, beside the first halves.
+        fitted: First halves of what was held back.
+        reported: Second halves.
+    """
+
+    learned: Digits
     fitted: tuple[Digits, Digits]
     reported: tuple[Digits, Digits]
 
 
 def sets(data: Path, usps: Path) -> Sets:
     """Halve the digits that the networks have not learned from."""
-    both = load(data).validation, load_other(usps)
+    mnist = load(data)
+    both = mnist.validation, load_other(usps)
     halves = [
         (
             Digits(d.images[: len(d) // 2], d.labels[: len(d) // 2]),
@@ -81,7 +99,7 @@ def sets(data: Path, usps: Path) -> Sets:
         )
         for d in both
     ]
-    return Sets((halves[0][0], halves[1][0]), (halves[0][1], halves[1][1]))
+    return Sets(mnist.train, (halves[0][0], halves[1][0]), (halves[0][1], halves[1][1]))
 
 
 def made(
@@ -122,11 +140,10 @@ class Answer(NamedTuple):
 
 def answer(row: Row, weights: Weights) -> Answer:
     """Read a row as the service does."""
-    found = row.found.candidates
     nothing = Answer("", 0.0, np.zeros(NUMBER_FIGURES), 0.0, accepted=False)
     if not row.found.cuts:
         return nothing
-    lattice = lattice_of(row.found.cuts, found.spans, found.shapes, row.scores, weights)
+    lattice = lattice_of(row.found.cuts, row.evidence, weights)
     readings = search(lattice, Grammar())
     if not readings.best:
         return nothing
@@ -152,6 +169,7 @@ def padded(some: Sequence[Row]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {
         "exists": np.zeros(shape, bool),
         "logs": np.zeros((*shape, 10), np.float32),
+        "net": np.zeros((*shape, 10), np.float32),
         "figures": np.zeros((*shape, facts), np.float32),
         "one": np.zeros((*shape, 3), np.float32),
         "noisy": np.zeros(shape, bool),
@@ -165,6 +183,7 @@ def padded(some: Sequence[Row]) -> dict[str, NDArray[Any]]:
         at = index, found.spans[:, 0], found.spans[:, 1] - found.spans[:, 0] - 1
         arrays["exists"][at] = True
         arrays["logs"][at] = np.log(np.maximum(row.scores[:, :10], LEAST))
+        arrays["net"][at] = shipped_net().log_odds(row.evidence.inputs())
         arrays["figures"][at] = figures(found.spans, found.shapes, row.scores)
         arrays["one"][at] = one_figures(found.shapes)
         arrays["noisy"][at] = may_be_noise(found.spans, found.shapes)
@@ -182,7 +201,8 @@ def fit(some: Sequence[Row]) -> dict[str, Any]:
     positions = data["text"].shape[1]
     low = tf.constant(-1e4, tf.float32)
     start = {
-        "probability": np.array(1.0),
+        "probability": np.array(0.0),
+        "net": np.array(1.0),
         "digit": np.zeros(data["figures"].shape[-1]),
         "one": np.zeros(3),
         "noise": np.zeros(data["noise"].shape[-1]),
@@ -192,7 +212,7 @@ def fit(some: Sequence[Row]) -> dict[str, Any]:
     wanted = tf.one_hot(data["text"], 10)  # [r,t,10]
 
     def loss() -> Any:
-        logs = variables["probability"] * data["logs"]
+        logs = variables["probability"] * data["logs"] + variables["net"] * data["net"]
         logs += tf.linalg.matvec(data["figures"], variables["digit"])[..., None]
         one = tf.linalg.matvec(data["one"], variables["one"])
         logs += one[..., None] * tf.one_hot(1, 10)
@@ -261,6 +281,24 @@ def fitted_rows(
     return read_rows(pictures, classifier)
 
 
+def fitted_net(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> CandidateNet:
+    """The candidate net; three in four of its rows are of digits that all networks learn from."""
+    some = fitted_rows(digits.fitted, classifier, count, seed)
+    for number, kind in enumerate((*FITTED_KINDS, *TOUCHING)):
+        pictures = made(digits.learned, kind, LENGTHS, 3 * count, seed * 1000 + 900 + number)
+        some += read_rows(pictures, classifier)
+    weights = shipped_weights()
+    inputs, labels = [], []
+    for row in some:
+        if row.found.cuts:
+            found = candidatenet.align(row.text, lattice_of(row.found.cuts, row.evidence, weights))
+            if found is not None:
+                inputs.append(row.evidence.inputs())
+                labels.append(found)
+    print(f"{len(labels)} rows with {sum(map(len, labels))} candidates")
+    return candidatenet.teach(np.concatenate(inputs), np.concatenate(labels), seed=seed)
+
+
 def no_numbers(classifier: Classifier, count: int, seed: int, *, held_back: bool) -> list[Row]:
     """What is no number."""
     pictures = (
@@ -272,6 +310,8 @@ def no_numbers(classifier: Classifier, count: int, seed: int, *, held_back: bool
 
 def fit_all(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> dict[str, Any]:
     """Fit everything that `lattice.json` holds."""
+    candidatenet.write(fitted_net(classifier, digits, count=count, seed=seed + 500))
+    shipped_net.cache_clear()
     some = fitted_rows(digits.fitted, classifier, count, seed)
     usable = [row for row in some if len(row.text) < row.found.cuts <= MAX_FITTED_CUTS]
     print(f"{len(some)} rows, {len(usable)} to fit on")

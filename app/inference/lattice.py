@@ -18,13 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .classifier import Scores
+from .candidatenet import Evidence, shipped_net
 from .figures import (
     LEAST,
     SMALL,
     Floats,
     Spans,
-    figures,
     may_be_noise,
     noise_figures,
     one_figures,
@@ -55,31 +54,22 @@ class Lattice(NamedTuple):
     marks: dict[Mark, Floats]
 
 
-def lattice_of(
-    cuts: int, spans: Spans, shapes: NDArray[np.float32], scores: Scores, weights: Weights
-) -> Lattice:
-    """Weigh a row's candidates.
-
-    Args:
-        cuts: Number of cuts.
-        spans: The cuts before and after each candidate, [n,2].
-        shapes: [n,8], as `vision.candidates.SHAPE` has them.
-        scores: [n,11], the classifier's.
-        weights: What was learned.
-    """
-    labels = label_weights(spans, shapes, scores, weights)
+def lattice_of(cuts: int, evidence: Evidence, weights: Weights) -> Lattice:
+    """Weigh the candidates of a row with this number of cuts."""
+    spans, _, shapes, scores = evidence
+    labels = label_weights(evidence, weights)
     left_out = noise_figures(shapes, scores) @ weights.noise
     noise = np.where(may_be_noise(spans, shapes), left_out, -np.inf)
     return Lattice(cuts, spans, labels, noise, mark_weights(spans, shapes, labels, left_out))
 
 
-def label_weights(
-    spans: Spans, shapes: NDArray[np.float32], scores: Scores, weights: Weights
-) -> Floats:
+def label_weights(evidence: Evidence, weights: Weights) -> Floats:
     """The logarithm of the weight of each digit for each candidate, [n,10]."""
-    logs = weights.probability * np.log(np.maximum(scores[:, :10].astype(np.float64), LEAST))
-    logs += (figures(spans, shapes, scores) @ weights.digit)[:, None]
-    logs[:, 1] += one_figures(shapes) @ weights.one
+    likely = np.log(np.maximum(evidence.scores[:, :10].astype(np.float64), LEAST))
+    inputs = evidence.inputs()
+    logs: Floats = weights.probability * likely + weights.net * shipped_net().log_odds(inputs)
+    logs += (inputs[:, : len(weights.digit)] @ weights.digit)[:, None]
+    logs[:, 1] += one_figures(evidence.shapes) @ weights.one
     return logs
 
 

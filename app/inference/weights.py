@@ -22,6 +22,7 @@ class Weights:
 
     Attributes:
         probability: Of the logarithm of a digit's probability.
+        net: Of the candidate net's log odds.
         digit: Of the figures in `figures`, for a candidate that is a digit.
         one: Of 1, width and height, where that digit is a 1.
         noise: Of the figures in `noise_figures`, for a part that is left out.
@@ -32,6 +33,7 @@ class Weights:
     """
 
     probability: float
+    net: float
     digit: Floats
     one: Floats
     noise: Floats
@@ -51,6 +53,7 @@ def weights_of(content: Mapping[str, Any]) -> Weights:
     """The weights in the content of a file that `training.numbers` wrote."""
     return Weights(
         probability=content["probability"],
+        net=content["net"],
         digit=np.array(content["digit"]),
         one=np.array(content["one"]),
         noise=np.array(content["noise"]),

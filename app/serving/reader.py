@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DigitsError, ModelError
+from ..inference.candidatenet import Evidence
 from ..inference.classifier import Classifier, Scores
 from ..inference.grammar import Grammar
 from ..inference.judge import RowRejection, judge, rejection
@@ -162,7 +163,8 @@ def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, weights: Weigh
     found = row.candidates
     if row.box is None:
         return Number("", 0.0, [], [], RowRejection.BLANK, row)
-    lattice = lattice_of(row.cuts, found.spans, found.shapes, scores, weights)
+    evidence = Evidence(found.spans, found.digits, found.shapes, scores)
+    lattice = lattice_of(row.cuts, evidence, weights)
     readings = search(lattice, grammar)
     if not readings.best:
         return Number("", 0.0, [], [], RowRejection.NOT_A_NUMBER, row)

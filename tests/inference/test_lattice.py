@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.inference.candidatenet import Evidence
 from app.inference.grammar import Check, Grammar, Mark
 from app.inference.judge import judge, rejection
 from app.inference.lattice import Lattice, label_weights, lattice_of
@@ -117,13 +118,13 @@ def test_the_beam_is_bounded() -> None:
 
 def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
     shapes = np.array([[0.7, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0]] * 2, np.float32)
-    spans = np.array([(0, 1), (1, 2)])
+    spans, digits = np.array([(0, 1), (1, 2)]), np.full((2, 28, 28), 90, np.uint8)
     weights = shipped_weights()
     found = []
     for digit_score, share in ((0.99999, 0.999999), (0.01, 0.4)):
         scores = np.full((2, 11), (1 - share) / 9, np.float32)
         scores[:, 7], scores[:, 10] = share, digit_score
-        row = lattice_of(3, spans, shapes, scores, weights)
+        row = lattice_of(3, Evidence(spans, digits, shapes, scores), weights)
         readings = search(row, Grammar())
         assert readings.best[0].text == "77"
         judged = judge(readings, row, scores, weights)
@@ -135,5 +136,10 @@ def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
 def test_weights_are_finite() -> None:
     weights = shipped_weights()
     assert isinstance(weights, Weights)
-    shapes, scores = np.zeros((1, 8), np.float32), np.zeros((1, 11), np.float32)
-    assert np.isfinite(label_weights(np.array([(0, 1)]), shapes, scores, weights)).all()
+    nothing = Evidence(
+        np.array([(0, 1)]),
+        np.zeros((1, 28, 28), np.uint8),
+        np.zeros((1, 8), np.float32),
+        np.zeros((1, 11), np.float32),
+    )
+    assert np.isfinite(label_weights(nothing, weights)).all()

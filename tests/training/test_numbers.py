@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 
 from app.inference import loading
+from app.inference.candidatenet import shipped_net
 from app.inference.weights import shipped_weights, weights_of
+from app.vision.normalize import normalize
 from tests.conftest import ROOT
 from tests.serving.test_reader import row
-from training import numbers
+from training import candidatenet, numbers
+from training.corpora.data import Digits
 
 LOG_ODDS = 6
 """Place of the reading's, among the figures of an answer."""
@@ -38,6 +41,7 @@ def test_fitting_makes_the_texts_likelier(
         {
             **content,
             "probability": 0.0,
+            "net": 0.0,
             "digit": [0.0] * len(content["digit"]),
             "one": [0.0] * 3,
         }
@@ -46,6 +50,20 @@ def test_fitting_makes_the_texts_likelier(
         likelier, before = (numbers.answer(one, weights) for weights in (fitted, flat))
         assert likelier.text == one.text
         assert likelier.figures[LOG_ODDS] > before.figures[LOG_ODDS]
+
+
+def test_the_candidate_net_is_taught_on_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidatenet, "EPOCHS", 1)
+    monkeypatch.setattr(candidatenet, "BATCH", 16)
+    monkeypatch.setattr(numbers, "FITTED_KINDS", ("side by side",))
+    monkeypatch.setattr(numbers, "TOUCHING", ("touching",))
+    images = np.stack([normalize(row(str(label))).digit for label in range(10)])
+    digits = Digits(images, np.arange(10, dtype=np.uint8))
+    sets = numbers.Sets(digits, (digits, digits), (digits, digits))
+    classifier = loading.load(ROOT / "models" / "digits" / "4")
+    net = numbers.fitted_net(classifier, sets, count=3, seed=1)
+    assert len(net.mean) == len(shipped_net().mean)
+    assert net.output.shape == shipped_net().output.shape
 
 
 def test_a_threshold_is_the_least_that_keeps_the_accepted_right() -> None:
