@@ -7,7 +7,7 @@ the next step begins: a processor's first cache holds the code of one step and n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import NamedTuple, TypeVar
@@ -320,11 +320,13 @@ def _as_it_is(gray: GrayImage) -> Normalized:
     return Normalized(gray, inverted=False, box=box, warnings=())
 
 
-def _digits_of(normalized: Normalized) -> Iterable[GrayImage]:
-    """The chosen ink, and the parts that may be digits by themselves."""
-    if not normalized.apart:
-        return (normalized.digit,)
-    return (normalized.digit, *(part.digit for part in normalized.apart))
+def _digits_of(normalized: Normalized) -> Iterator[GrayImage]:
+    """The chosen ink, itself with lines, and the parts that may be digits by themselves."""
+    yield normalized.digit
+    if normalized.with_lines is not None:
+        yield normalized.with_lines.digit
+    for part in normalized.apart:
+        yield part.digit
 
 
 Score = tuple[NDArray[np.float32], list[float]]
@@ -364,16 +366,28 @@ def _blank(normalized: Normalized) -> Prediction:
 
 
 def _judge(normalized: Normalized, scores: Iterator[Score], thresholds: Thresholds) -> Prediction:
-    probabilities, levels = next(scores)
-    digit_score = levels.pop()
-    confidence = max(levels)
-    label = levels.index(confidence)
-    rejected = thresholds.rejection(confidence, digit_score)
+    probabilities, label, rejected = _accepted(next(scores), thresholds)
+    if normalized.with_lines is not None:
+        with_lines = _accepted(next(scores), thresholds)
+        if with_lines[2] is None:  # a digit with its lines: they are strokes of it
+            probabilities, label, rejected = with_lines
+            normalized = normalized.with_strokes(normalized.with_lines)
     boxes: tuple[Box, ...] = ()
     if normalized.apart:
         boxes = _boxes_of_several(normalized, scores, thresholds, accepted=rejected is None)
         rejected = Rejection.SEVERAL_DIGITS if boxes else rejected
     return Prediction(label, probabilities[label], probabilities, rejected, normalized, boxes)
+
+
+def _accepted(
+    score: Score, thresholds: Thresholds
+) -> tuple[NDArray[np.float32], int, Rejection | None]:
+    """The probabilities, the most probable digit, and why it is rejected, if so."""
+    probabilities, levels = score
+    digit_score = levels.pop()
+    confidence = max(levels)
+    rejected = thresholds.rejection(confidence, digit_score)
+    return probabilities, levels.index(confidence), rejected
 
 
 def _boxes_of_several(

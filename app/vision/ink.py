@@ -64,7 +64,11 @@ class InkMap:
 
 def find_ink(gray: GrayImage) -> InkMap:
     """Find the ink of a picture [h,w], on one plain ground or on an uneven one."""
-    level = plain_ground(gray)
+    return find_ink_on(gray, plain_ground(gray))
+
+
+def find_ink_on(gray: GrayImage, level: int | None) -> InkMap:
+    """Find the ink of a picture [h,w] whose `plain_ground` is known."""
     if level is None:
         return strokes_of(gray, dark=ink_is_dark(gray))
     dark = bool(level > gray.min())

@@ -11,7 +11,9 @@ a small digit in a large photo loses nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -26,6 +28,7 @@ from .ink import (
     Plane,
     exceeds,
     find_ink,
+    find_ink_on,
     ink_above,
     noise_of,
     plain_ground,
@@ -53,6 +56,8 @@ MAX_BLURRED_FACTOR = 6
 blur's time grows by the third power of the side."""
 MAX_SIDE = 9 * FINDING_SIDE
 """Pixels of the longer side, at most, of the picture that the digit is cut from."""
+CUT_MARGIN = 2
+"""Pixels between ink and border, at most, where a digit was cut without margin."""
 LOW_CONTRAST = 64
 """Levels of 255 between ground and ink below which the answer says that there is little."""
 STRONG = 0.6
@@ -91,20 +96,34 @@ class Normalized(NamedTuple):
     """Of "frame-removed", "touches-edge" and "low-contrast", those that hold."""
     apart: tuple[Part, ...] = ()
     """Where the ink may be several digits: each by itself."""
+    with_lines: Part | None = None
+    """Where a digit may have been cut without margin, and its strokes be taken for rules: the ink
+    with them."""
 
     def scaled(self, scale: float) -> Normalized:
         """The same of a picture whose sides are `scale` times as long."""
         if scale == 1 or self.box is None:
             return self
-        parts = tuple(part._replace(box=enlarged_box(part.box, scale)) for part in self.apart)
-        return self._replace(box=enlarged_box(self.box, scale), apart=parts)
+        return self._placed(lambda box: enlarged_box(box, scale))
 
     def moved(self, left: int, top: int) -> Normalized:
         """The same of a picture that this one was cut from, so far from its left and top."""
         if self.box is None:
             return self
-        parts = tuple(part._replace(box=in_pixels(part.box, left, top, 1)) for part in self.apart)
-        return self._replace(box=in_pixels(self.box, left, top, 1), apart=parts)
+        return self._placed(lambda box: in_pixels(box, left, top, 1))
+
+    def with_strokes(self, lined: Part) -> Normalized:
+        """The same where the lines that were taken away are strokes of the digit."""
+        warnings = tuple(slug for slug in self.warnings if slug != "frame-removed")
+        return self._replace(digit=lined.digit, box=lined.box, warnings=warnings)
+
+    def _placed(self, place: Callable[[Box], Box]) -> Normalized:
+        lined = self.with_lines
+        return self._replace(
+            box=self.box and place(self.box),
+            apart=tuple(part._replace(box=place(part.box)) for part in self.apart),
+            with_lines=lined and lined._replace(box=place(lined.box)),
+        )
 
 
 def enlarged_box(box: Box, scale: float) -> Box:
@@ -121,9 +140,10 @@ def normalize(gray: GrayImage) -> Normalized:
         return normalize_reduced(gray, excess)
     factor = finding_factor(gray)
     small = reduced(gray, factor)
-    sheet = None if plain_ground(small) is not None else find_sheet(small)
+    level = plain_ground(small)
+    sheet = find_sheet(small) if level is None else None
     if sheet is None:
-        return normalize_page(gray, factor, find_ink(small))
+        return normalize_page(gray, factor, find_ink_on(small, level))
     left, top, right, bottom = (edge * factor for edge in around(sheet, small.shape))
     sheet = np.asarray(sheet * factor - (left, top), np.int32)
     page = gray[top:bottom, left:right]
@@ -174,18 +194,44 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
         "touches-edge": not within(box, gray.shape),
         "low-contrast": peak < LOW_CONTRAST,
     }
+    lined = framed and is_cut(found.mask, parts)
+    part = partial(part_of, gray=gray, factor=factor, found=found, floor=floor)
     return Normalized(
         digit,
         found.dark,
         box,
         tuple(slug for slug, so in warnings.items() if so),
-        tuple(
-            Part(part, part_box, inside)
-            for mask, inside in apart
-            for part, part_box, _ in [digit_of(mask, gray, factor, found, floor)]
-            if part_box is not None
-        ),
+        tuple(one for mask, inside in apart if (one := part(mask, inside=inside))),
+        part(connected(found.mask, kept), inside=True) if lined else None,
     )
+
+
+def is_cut(mask: Mask, parts: int) -> bool:
+    """Whether ink of so many parts may be a digit that was cut without margin.
+
+    It comes nearly to three borders, or, where it is all connected, to two.
+    """
+    left, top, width, height = cv2.boundingRect(mask)
+    right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
+    margins = sorted((left, top, right, bottom))
+    return bool(margins[1 if parts == 1 else 2] <= CUT_MARGIN)
+
+
+def connected(mask: Mask, kept: Mask) -> Mask:
+    """The connected parts of `mask` [h,w] that `kept` has something of."""
+    count, labels = cv2.connectedComponents(mask)
+    keep = np.zeros(count, bool)
+    keep[labels[kept > 0]] = True
+    keep[0] = False
+    return np.asarray(keep[labels], np.uint8)
+
+
+def part_of(
+    kept: Mask, *, inside: bool, gray: GrayImage, factor: int, found: InkMap, floor: float
+) -> Part | None:
+    """Cut what `kept` [h,w] keeps of the ink, as `digit_of` does; None where it is blank."""
+    digit, box, _ = digit_of(kept, gray, factor, found, floor)
+    return None if box is None else Part(digit, box, inside)
 
 
 def digit_of(

@@ -313,7 +313,8 @@ class Tracer:
         self.shortest, self.reach, self.upright = shortest, reach, upright
         self.traced = 0
         self._rim = reach + 2
-        self._padded = np.pad(mask, ((self._rim, self._rim), (0, 0)))
+        rim = (self._rim, self._rim, 0, 0)  # as np.pad does in ten times the time
+        self._padded = np.asarray(cv2.copyMakeBorder(mask, *rim, cv2.BORDER_CONSTANT), np.uint8)
         self._columns = np.arange(self.width)
         steps = np.arange(1, reach + 1)[:, None]
         self._steps = np.stack((-steps, steps))

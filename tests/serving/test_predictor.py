@@ -369,7 +369,7 @@ def tree(outcome: Predictions | Exception) -> object:
             found.probabilities.tolist(),
             found.rejected,
             found.normalized.digit.tolist(),
-            found.normalized._replace(apart=())[1:],
+            found.normalized._replace(apart=(), with_lines=None)[1:],
             [(part.digit.tolist(), part.box) for part in found.normalized.apart],
         )
         for found in outcome.items

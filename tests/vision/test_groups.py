@@ -7,7 +7,7 @@ import pytest
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 
-from .test_normalize import ink
+from .test_normalize import framed, ink
 
 SIDE = 56
 DIGITS = pytest.mark.parametrize("digits", [(7, 7), (1, 4), (4, 2, 3)], ids=str)
@@ -53,3 +53,19 @@ def test_dots_are_not_offered_apart() -> None:
     for place in range(40, 161, 20):
         cv2.circle(image, (100, place), 7, 0, -1, cv2.LINE_AA)
     assert normalize(image).apart == ()
+
+
+def test_a_digit_cut_without_margin_is_offered_with_what_looks_like_a_rule() -> None:
+    seven = np.zeros((240, 180), np.uint8)
+    cv2.polylines(seven, [np.array([(3, 3), (176, 3), (70, 236)])], False, 255, 6, cv2.LINE_AA)
+    result = normalize(255 - seven)
+    assert "frame-removed" in result.warnings
+    assert result.with_lines is not None
+    strokes = result.with_strokes(result.with_lines)
+    assert strokes.box is not None
+    assert np.abs(np.subtract(strokes.box, (0, 0, 180, 240))).max() <= 3
+    assert "frame-removed" not in strokes.warnings
+
+
+def test_a_digit_in_a_frame_is_not_offered_with_it() -> None:
+    assert normalize(framed(3)).with_lines is None
