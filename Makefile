@@ -13,7 +13,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 	--no-annotate $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test check format fonts train model bench lock fuzz clean
+.PHONY: sbom help serve test check format fonts train model bench lock fuzz clean
 
 help:
 	@echo 'serve   serve the shipped model; PORT=8000'
@@ -26,6 +26,7 @@ help:
 	@echo 'bench   measure beside peers and floors, 25 minutes; ARGS="--quick": 5'
 	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800'
 	@echo 'lock    resolve requirements/*.in anew; UPGRADE=1 takes newer versions'
+	@echo 'sbom    list what the image and the wheel have in them, as CycloneDX, in sbom/'
 	@echo 'clean   remove .venv and caches'
 
 ifdef PORT
@@ -83,6 +84,10 @@ lock: $(VENV)/test.stamp
 	$(COMPILE) -o requirements/test.txt requirements/test.in
 	$(COMPILE) -c requirements/test.txt -o requirements/train.txt requirements/train.in
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt requirements/serve.in
+
+# Equal locks give equal documents; tests/deploy/test_sbom.py holds it.
+sbom: $(VENV)/test.stamp
+	$(BIN)/python deploy/sbom.py --out sbom
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
