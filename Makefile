@@ -16,16 +16,17 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gene
 .PHONY: sbom help serve test check format fonts train model bench lock fuzz clean
 
 help:
-	@echo 'serve   serve the shipped model; PORT=8000'
-	@echo 'test    run the tests; ARGS="-k normalize -x"; JOBS=0 in one process'
-	@echo 'check   lint, format, types, the direction of imports, Dockerfile'
-	@echo 'format  let ruff rewrite what it can'
-	@echo 'fonts   fetch the handwriting fonts to train with, by npm, into .fonts'
-	@echo 'train   train, evaluate and export the next version; ARGS="--seed 1 --data mnist.npz"'
+	@echo 'On two cores, the environment (once, 1 to 2 minutes) and downloads apart:'
+	@echo 'serve   serve the shipped model, ready in 10 seconds; PORT=8000'
+	@echo 'test    run the tests, 5 to 10 minutes; ARGS="-k normalize -x": some; JOBS=0 in one process'
+	@echo 'check   lint, format, types, the direction of imports, Dockerfile; a minute'
+	@echo 'format  let ruff rewrite what it can; a second'
+	@echo 'fonts   fetch the handwriting fonts to train with, by npm, into .fonts; a minute'
+	@echo 'train   train, evaluate and export the next version, 40 minutes; ARGS="--seed 1 --data mnist.npz"'
 	@echo 'model   make the version that ships, from version 4 and all corpora, an hour; DIGITS_DATA=mnist.npz'
 	@echo 'bench   measure beside peers and floors, 25 minutes; ARGS="--quick": 5'
-	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800'
-	@echo 'lock    resolve requirements/*.in anew; UPGRADE=1 takes newer versions'
+	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800: half an hour'
+	@echo 'lock    resolve requirements/*.in anew; UPGRADE=1 takes newer versions; a minute'
 	@echo 'sbom    list what the image and the wheel have in them, as CycloneDX, in sbom/'
 	@echo 'clean   remove .venv and caches'
 
