@@ -21,7 +21,7 @@ from ..inference.classifier import Classifier, Rejection, Scores, Thresholds, ar
 from ..inference.registry import ModelRegistry
 from ..vision.decode import ImageHeader, Picture, decode, probe
 from ..vision.grayscale import GrayImage
-from ..vision.normalize import SIDE, Box, Normalized, normalize
+from ..vision.normalize import FILLED, SIDE, Box, Normalized, normalize
 from .limits import Lease
 
 log = structlog.get_logger()
@@ -372,6 +372,8 @@ def _judge(normalized: Normalized, scores: Iterator[Score], thresholds: Threshol
         if with_lines[2] is None:  # a digit with its lines: they are strokes of it
             probabilities, label, rejected = with_lines
             normalized = normalized.with_strokes(normalized.with_lines)
+    if FILLED in normalized.warnings:
+        rejected = Rejection.NOT_A_DIGIT
     boxes: tuple[Box, ...] = ()
     if normalized.apart:
         boxes = _boxes_of_several(normalized, scores, thresholds, accepted=rejected is None)

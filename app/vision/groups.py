@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .dots import is_dot
 from .ink import Mask, Plane
 
 NEAR = 0.22
@@ -22,8 +23,6 @@ SPECK = 0.012
 LARGE, HEAVY = 0.45, 0.15
 """Longer side and weight, at least, of what may be a digit beside another, as shares of the
 other's."""
-SQUARE, SOLID = 1.6, 0.62
-"""Longer side in shorter sides, at most, and share of its box, at least, that a dot fills."""
 MAX_APART = 4
 """Strokes that are offered apart, at most; the weightiest."""
 
@@ -79,9 +78,7 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
 
 def is_like(stats: NDArray[np.int32], weight: NDArray[np.float64], main: int) -> NDArray[np.bool_]:
     """Whether each part is as large as one digit beside `main`, another, may be, and no dot."""
-    wide, high, size = stats[:, 2], stats[:, 3], stats[:, 4]
-    longer = np.maximum(wide, high)
-    is_dot = (longer < SQUARE * np.minimum(wide, high)) & (size > SOLID * wide * high)
-    like = (longer >= LARGE * longer[main]) & (weight >= HEAVY * weight[main]) & ~is_dot
+    longer = stats[:, 2:4].max(axis=1)
+    like = (longer >= LARGE * longer[main]) & (weight >= HEAVY * weight[main]) & ~is_dot(stats)
     like[0] = False
     return np.asarray(like)

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 import cv2
 import numpy as np
 
+from . import dots
 from .grayscale import GrayImage, reduced
 from .groups import chosen
 from .ink import (
@@ -56,6 +57,11 @@ MAX_BLURRED_FACTOR = 6
 blur's time grows by the third power of the side."""
 MAX_SIDE = 9 * FINDING_SIDE
 """Pixels of the longer side, at most, of the picture that the digit is cut from."""
+FILLED = "filled-shape"
+"""What is said of a disc, a tap of the pen or a filled square: it has no strokes."""
+EVEN_SIDES, FILLED_SHARE = 1.2, 0.71
+"""Longer side in shorter sides, at most, and share of its box, at least, of a filled shape; eleven
+of 70,000 of MNIST's digits are of that kind."""
 CUT_MARGIN = 2
 """Pixels between ink and border, at most, where a digit was cut without margin."""
 LOW_CONTRAST = 64
@@ -93,7 +99,7 @@ class Normalized(NamedTuple):
     box: Box | None
     """Left, top, right, bottom of the ink in the input's pixels; None where it is blank."""
     warnings: tuple[str, ...]
-    """Of "frame-removed", "touches-edge" and "low-contrast", those that hold."""
+    """Of "frame-removed", "touches-edge", "low-contrast" and `FILLED`, those that hold."""
     apart: tuple[Part, ...] = ()
     """Where the ink may be several digits: each by itself."""
     with_lines: Part | None = None
@@ -176,6 +182,9 @@ def normalize_page(
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
         found = ink_on(gray, factor, sheet)
         parts = count_parts(found.mask)
+    if parts >= dots.FEWEST and (strokes := dots.joined(gray, factor, found.mask)) is not None:
+        gray, found = strokes, ink_on(strokes, factor, sheet)
+        parts = count_parts(found.mask)
     return normalize_found(gray, factor, found, parts) if parts else blank(inverted=found.dark)
 
 
@@ -193,6 +202,7 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
         "frame-removed": framed,
         "touches-edge": not within(box, gray.shape),
         "low-contrast": peak < LOW_CONTRAST,
+        FILLED: is_filled(digit),
     }
     lined = framed and is_cut(found.mask, parts)
     part = partial(part_of, gray=gray, factor=factor, found=found, floor=floor)
@@ -204,6 +214,14 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
         tuple(one for mask, inside in apart if (one := part(mask, inside=inside))),
         part(connected(found.mask, kept), inside=True) if lined else None,
     )
+
+
+def is_filled(digit: GrayImage) -> bool:
+    """Whether `digit` [28,28] fills most of a square box, as a disc does."""
+    mask = (digit > FULL // 2).view(np.uint8)
+    _, _, width, height = cv2.boundingRect(mask)
+    is_square = max(width, height) <= EVEN_SIDES * min(width, height)
+    return is_square and cv2.countNonZero(mask) > FILLED_SHARE * width * height
 
 
 def is_cut(mask: Mask, parts: int) -> bool:

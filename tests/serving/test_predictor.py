@@ -355,6 +355,19 @@ def test_without_a_model_it_is_not_ready() -> None:
         serving(None).predict([])
 
 
+def test_a_filled_shape_is_no_digit_whatever_the_model_says() -> None:
+    def sure(images: Image) -> NDArray[np.float32]:
+        scores = np.zeros((len(images), 11), np.float32)
+        scores[:, [1, 10]] = 1
+        return scores
+
+    disc = np.full((280, 280), 255, np.uint8)
+    cv2.circle(disc, (140, 140), 17, 0, -1, cv2.LINE_AA)
+    predictor = serving(classifier(run=sure))
+    filled, stroke = predict([disc, page(280, 280)], predictor=predictor)
+    assert (filled.rejected, stroke.rejected) == (Rejection.NOT_A_DIGIT, None)
+
+
 # Together
 
 
