@@ -21,11 +21,12 @@ import yaml
 
 from app.observe.families import DERIVED, FAMILIES
 from app.observe.metrics import Metrics
-from app.settings import Settings
+from app.settings import DATA_VARIABLES, PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
 LOCKS = ["serve", "train", "test"]
 DEFAULTS = Settings.model_construct()  # not what this shell sets
+DATA = {name.removeprefix(PREFIX).lower() for name in DATA_VARIABLES}
 HEALTHCHECK = "deploy/healthcheck.py"
 BASE = "deploy/kubernetes/base"
 PROMTOOL = shutil.which("promtool")
@@ -108,7 +109,7 @@ def test_the_locks_are_one_resolution() -> None:
     ["Dockerfile", "docker-compose.yml", "Makefile", HEALTHCHECK],
 )
 def test_settings_that_are_named_exist(path: str) -> None:
-    assert settings_named(read(path)) <= set(Settings.model_fields)
+    assert settings_named(read(path)) <= set(Settings.model_fields) | DATA
 
 
 def test_the_image_runs_as_a_user_by_number() -> None:
