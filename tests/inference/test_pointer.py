@@ -67,5 +67,6 @@ def test_the_pointer_that_ships_names_a_version_that_ships() -> None:
     models = ROOT / "models" / "digits"
     shipped = pointer.read(models)
     assert shipped is not None
+    assert pointer.read(models, pointer.LAST_FILE) == shipped
     assert (models / str(shipped.version) / "manifest.json").exists()
     assert (models / str(shipped.previous) / "manifest.json").exists()
