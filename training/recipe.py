@@ -147,6 +147,11 @@ def stages(options: argparse.Namespace) -> list[Stage]:
             ],
             2,
         ),
+        Stage(
+            "reference for drift",
+            lambda: ["training.reference", newest(models), *mnist],
+            2,
+        ),
         Stage("evaluation, card and pictures", lambda: evaluated(*report), 5),
     ]
     if options.people:
