@@ -13,6 +13,8 @@ from app.inference.judge import judge, rejection
 from app.inference.lattice import Lattice, label_weights, lattice_of
 from app.inference.search import MAX_BEAM, Readings, digit_probabilities, search
 from app.inference.weights import Weights, shipped_weights
+from app.vision.normalize import normalize
+from tests.vision.test_normalize import ink
 
 OUT = -math.inf
 NO_MARKS = {mark: np.full(12, OUT) for mark in Mark}
@@ -118,7 +120,8 @@ def test_the_beam_is_bounded() -> None:
 
 def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
     shapes = np.array([[0.7, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0]] * 2, np.float32)
-    spans, digits = np.array([(0, 1), (1, 2)]), np.full((2, 28, 28), 90, np.uint8)
+    spans = np.array([(0, 1), (1, 2)])
+    digits = np.stack([normalize(ink(7, 60)).digit] * 2)
     weights = shipped_weights()
     found = []
     for digit_score, share in ((0.99999, 0.999999), (0.01, 0.4)):
