@@ -55,7 +55,7 @@ def test_a_folders_answers_are_the_readers(folder: Path, tmp_path: Path) -> None
             assert row["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
             assert row["error"] is None
     assert rows[-1]["label"] is rows[-1]["probabilities"] is rows[-1]["confidence"] is None
-    assert "text, no PNG" in rows[-1]["error"]
+    assert "text, and no image" in rows[-1]["error"]
 
 
 @pytest.mark.parametrize("is_nested", [False, True])
