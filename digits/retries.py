@@ -8,7 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
-from .errors import ConnectionFailed, DigitsError, TimedOut, Unavailable
+from .errors import ConnectionFailed, DigitsError, ServiceError, TimedOut, Unavailable
+
+GATEWAY_STATUSES = (500, 502)
+"""Of what stands before replicas and has lost the one that it asked: nginx and HAProxy say 502, Ray
+Serve 500. The service's own failures have a problem document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,8 @@ class Retries:
     """The rule for trying again: a request reads images and changes nothing, so it may be repeated.
 
     Tried again is what the service calls temporary (503, 429), and what has no answer because the
-    connection was refused or cut off. What timed out is not: the service works on it already.
+    connection was refused or cut off, or a replica died behind a gateway. What timed out is not:
+    the service works on it already.
 
     Attributes:
         attempts: Requests at most, the first included.
@@ -38,7 +43,7 @@ class Retries:
             attempt: Its number, from 1.
             waited: Seconds waited so far.
         """
-        is_temporary = isinstance(error, Unavailable | ConnectionFailed)
+        is_temporary = isinstance(error, Unavailable | ConnectionFailed) or _is_gateways(error)
         if attempt >= self.attempts or not is_temporary or isinstance(error, TimedOut):
             return None
         backoff = self.first_seconds * 2 ** (attempt - 1) * random.uniform(0.5, 1)
@@ -46,6 +51,14 @@ class Retries:
         if isinstance(error, Unavailable) and error.retry_after_seconds is not None:
             seconds = max(error.retry_after_seconds, backoff)
         return seconds if waited + seconds <= self.total_seconds else None
+
+
+def _is_gateways(error: DigitsError) -> bool:
+    return (
+        isinstance(error, ServiceError)
+        and error.status in GATEWAY_STATUSES
+        and error.type == "about:blank"
+    )
 
 
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:

@@ -194,8 +194,8 @@ def test_kinds_that_are_named_exist() -> None:
 
 def test_a_failure_without_a_document_has_its_status() -> None:
     with pytest.raises(ServiceError) as raised:
-        answering(httpx.Response(502, text="<html>Bad gateway")).predict(good(1))
-    assert (raised.value.status, raised.value.title) == (502, "HTTP 502")
+        answering(httpx.Response(505, text="<html>No such version")).predict(good(1))
+    assert (raised.value.status, raised.value.title) == (505, "HTTP 505")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from digits import (
     ConnectionFailed,
     Problem,
     Retries,
+    ServiceError,
     TimedOut,
     Unavailable,
 )
@@ -52,6 +53,16 @@ def test_a_connection_that_is_refused_is_tried_again_after_ever_longer() -> None
     assert len(pauses) == 4
     for pause, longest in zip(pauses, (1, 2, 4, 8), strict=True):
         assert longest / 2 <= pause <= longest
+
+
+@pytest.mark.parametrize("status", [500, 502])
+def test_what_a_gateway_has_lost_is_tried_again(status: int) -> None:
+    assert len(slept(Service(refusals=[httpx.Response(status, text="The replica died.")]))) == 1
+
+
+def test_a_failure_of_the_services_own_is_not_tried_again() -> None:
+    with pytest.raises(ServiceError):
+        slept(Service(refusals=[problem(500, "internal-error")]))
 
 
 def test_a_connection_that_is_cut_off_is_tried_again() -> None:

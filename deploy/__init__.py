@@ -1,0 +1,1 @@
+"""What runs Digits: containers, Kubernetes, Ray, and what watches it."""
