@@ -1,14 +1,14 @@
 """Numbers: fit the weights of `app.inference.lattice` on rows made by code, and measure reading.
 
-    python -m training.numbers fit --data mnist.npz --usps usps.npz --model models/digits/4
-    python -m training.numbers judge --data mnist.npz --usps usps.npz --model models/digits/4
-    python -m training.numbers report --data mnist.npz --usps usps.npz --model models/digits/4
+    python -m training.numbers fit --data mnist.npz --usps usps.npz --model models/digits/5
+    python -m training.numbers judge --data mnist.npz --usps usps.npz --model models/digits/5
+    python -m training.numbers report --data mnist.npz --usps usps.npz --model models/digits/5
 
 `judge` fits anew what calibrates and rejects readings, and leaves the weights of readings as they
 are. Rows are made of digits that the networks have not learned from: the first half of MNIST's
-held-back 5,000 and of USPS to fit on, the second half to report on. What is no number is made of
-the outliers that the networks have learned from to fit on, and of those held back to report on.
-Whole numbers are counted; intervals are Wilson's, 95%.
+held-back 5,000 to fit on, and of USPS too where readings are judged; the second halves to report
+on. What is no number is made of the outliers that the networks have learned from to fit on, and of
+those held back to report on. Whole numbers are counted; intervals are Wilson's, 95%.
 """
 
 from __future__ import annotations
@@ -78,13 +78,14 @@ class Sets:
     """The digits that rows are made of: MNIST's that networks learn from; pairs of MNIST and USPS.
 
     Attributes:
-        learned: What the candidate net learns from, beside the first halves.
-        fitted: First halves of what was held back.
+        learned: What the candidate net learns from, beside MNIST's first half.
+        calibrated: First halves of what was held back. Net and weights see MNIST's alone, what
+            calibrates and rejects both: USPS is for validation.
         reported: Second halves.
     """
 
     learned: Digits
-    fitted: tuple[Digits, Digits]
+    calibrated: tuple[Digits, Digits]
     reported: tuple[Digits, Digits]
 
 
@@ -269,21 +270,22 @@ def logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> NDArray[np.float64
     return weights
 
 
-def fitted_rows(
-    both: tuple[Digits, Digits], classifier: Classifier, count: int, seed: int
+def mixed_rows(
+    several: Sequence[Digits], classifier: Classifier, count: int, seed: int
 ) -> list[Row]:
-    """Rows of every kind and length, two thirds of MNIST's digits and one of USPS'."""
+    """Rows of every kind and length; of two sets of digits the first has two rows in three."""
+    shares = {1: (count,), 2: (count * 2 // 3, count // 3)}[len(several)]
     pictures: list[tuple[str, GrayImage]] = []
     for number, kind in enumerate(FITTED_KINDS):
-        for place, (digits, share) in enumerate(zip(both, (2, 1), strict=True)):
+        for place, (digits, share) in enumerate(zip(several, shares, strict=True)):
             rng_seed = seed * 1000 + number * 10 + place
-            pictures += made(digits, kind, LENGTHS, count * share // 3, rng_seed)
+            pictures += made(digits, kind, LENGTHS, share, rng_seed)
     return read_rows(pictures, classifier)
 
 
 def fitted_net(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> CandidateNet:
     """The candidate net; three in four of its rows are of digits that all networks learn from."""
-    some = fitted_rows(digits.fitted, classifier, count, seed)
+    some = mixed_rows(digits.calibrated[:1], classifier, count, seed)
     for number, kind in enumerate((*FITTED_KINDS, *TOUCHING)):
         pictures = made(digits.learned, kind, LENGTHS, 3 * count, seed * 1000 + 900 + number)
         some += read_rows(pictures, classifier)
@@ -312,18 +314,23 @@ def fit_all(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> d
     """Fit everything that `lattice.json` holds."""
     candidatenet.write(fitted_net(classifier, digits, count=count, seed=seed + 500))
     shipped_net.cache_clear()
-    some = fitted_rows(digits.fitted, classifier, count, seed)
+    some = mixed_rows(digits.calibrated[:1], classifier, count, seed)
     usable = [row for row in some if len(row.text) < row.found.cuts <= MAX_FITTED_CUTS]
     print(f"{len(some)} rows, {len(usable)} to fit on")
-    return fit_judging(fit(usable), some, classifier, seed=seed)
+    return _judging(fit(usable), classifier, digits, count=count, seed=seed)
 
 
 def refit_judging(classifier: Classifier, digits: Sets, *, count: int, seed: int) -> dict[str, Any]:
     """Fit what judges readings, to the weights of readings as they are."""
     content = json.loads(WEIGHTS_FILE.read_text("utf-8"))
-    return fit_judging(
-        content, fitted_rows(digits.fitted, classifier, count, seed), classifier, seed=seed
-    )
+    return _judging(content, classifier, digits, count=count, seed=seed)
+
+
+def _judging(
+    content: dict[str, Any], classifier: Classifier, digits: Sets, *, count: int, seed: int
+) -> dict[str, Any]:
+    some = mixed_rows(digits.calibrated, classifier, count, seed + 1)
+    return fit_judging(content, some, classifier, seed=seed)
 
 
 def fit_judging(
