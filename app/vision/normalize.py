@@ -204,7 +204,7 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
         "low-contrast": peak < LOW_CONTRAST,
         FILLED: is_filled(digit),
     }
-    lined = framed and is_cut(found.mask, parts)
+    lined = framed and is_cut(found.mask)
     part = partial(part_of, gray=gray, factor=factor, found=found, floor=floor)
     return Normalized(
         digit,
@@ -224,15 +224,11 @@ def is_filled(digit: GrayImage) -> bool:
     return is_square and cv2.countNonZero(mask) > FILLED_SHARE * width * height
 
 
-def is_cut(mask: Mask, parts: int) -> bool:
-    """Whether ink of so many parts may be a digit that was cut without margin.
-
-    It comes nearly to three borders, or, where it is all connected, to two.
-    """
+def is_cut(mask: Mask) -> bool:
+    """Whether ink comes nearly to three borders, as of a digit that was cut without margin."""
     left, top, width, height = cv2.boundingRect(mask)
     right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
-    margins = sorted((left, top, right, bottom))
-    return bool(margins[1 if parts == 1 else 2] <= CUT_MARGIN)
+    return bool(sorted((left, top, right, bottom))[2] <= CUT_MARGIN)
 
 
 def connected(mask: Mask, kept: Mask) -> Mask:
