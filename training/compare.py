@@ -1,7 +1,7 @@
 """Comparison: two versions on the same labelled images of yours.
 
     python -m training.compare 4 6 --images FOLDER
-    python -m training.compare models/digits/4 /tmp/candidate/1 --images FOLDER --out report
+    python -m training.compare models/digits/5 /tmp/candidate/1 --images FOLDER --out report
 
 FOLDER has `labels.csv` or a folder a label (`training.corpora.folder`), and is read as the service
 reads images. The report is `comparison.json` and `comparison.html` under --out: which version is

@@ -1,6 +1,6 @@
 """A version's card in the form of Hugging Face: the README of a model repository.
 
-    python -m training.huggingface models/digits/4 --out README.md
+    python -m training.huggingface models/digits/5 --out README.md
 
 Front matter after https://huggingface.co/docs/hub/model-cards, with the figures as `model-index`;
 then what the model is for, where it fails, what it learned from and how it was measured. Figures

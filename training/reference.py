@@ -1,7 +1,7 @@
 """The reference: what a version's predictions are like for digits as they should be, on its card.
 
-    python -m training.reference models/digits/4                    scenes of held-back digits
-    python -m training.reference models/digits/4 --images FOLDER    your own labelled images
+    python -m training.reference models/digits/5                    scenes of held-back digits
+    python -m training.reference models/digits/5 --images FOLDER    your own labelled images
 
 A service compares what comes with it: `digits_drift`, `digits_expected_accuracy`. Pictures that a
 service gets are of one kind rather than of all kinds; some 1,000 of its own, labelled, make the

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("command", choices=["install", "check"])
     # argparse holds the default of `*` itself, an empty list, against the choices.
     parser.add_argument("names", nargs="*", choices=[*names, []], default=[], metavar="NAME")
-    parser.add_argument("--model", type=Path, default=Path("models/digits/4"))
+    parser.add_argument("--model", type=Path, default=Path("models/digits/5"))
     options = parser.parse_args()
     for peer in PEERS:
         if peer.name not in (options.names or names):
