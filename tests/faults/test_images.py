@@ -252,7 +252,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], set[str]]] = [
     ("tiff cut at 50%", lambda: cut("TIFF", 50), {"broken-image"}),
     ("tiff of odd compression", odd_tiff, {"not-an-image"}),
     ("pdf", lambda: b"%PDF-1.7" + bytes(100), {"not-an-image"}),
-    ("heic", lambda: b"\0\0\0\x18ftypheic" + bytes(100), {"not-an-image"}),
+    ("heic", lambda: b"\0\0\0\x18ftypheic" + bytes(100), {"broken-image"}),
     ("eps", lambda: seven("EPS"), {"not-an-image"}),
     ("psd", lambda: b"8BPS\0\x01" + bytes(100), {"not-an-image"}),
     ("svg", lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", {"not-an-image"}),
