@@ -112,7 +112,6 @@ async def answer(
     with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
         chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
         scope["state"]["body_bytes"] = sum(map(len, chunks))
-        lease.reserve_images()
         images, how = await parse(services, chunks, options, lease, receive)
         lease.charge_images(len(images))
         request = prepare(images, lease, how)
@@ -206,6 +205,7 @@ async def parse_body(
     if cost.pixels <= DIRECT_COST:
         return request.parse()
     await lease.charge_working(cost.working_bytes)
+    lease.reserve_images()
     parsed: Result = await process(services.parser, request, cost.pixels, receive)
     return parsed
 

@@ -34,6 +34,9 @@ none, every drawing would wait for a large photo's memory; without end, the phot
 
 TYPICAL_MEMORY = 16
 """Requests over which the number of images that a request typically has is averaged."""
+MAX_RESERVED_IMAGES = 32
+"""Places that are taken before a body is parsed, at most. With more, a few large requests that wait
+to be parsed would keep everyone out, themselves included."""
 
 Waiter = tuple[int, int, asyncio.Future[None]]
 """The amount, the reserve to be left free, and where it is awaited."""
@@ -210,7 +213,8 @@ class Lease:
         Raises:
             QueueFull: there are not as many left.
         """
-        self._take_places(max(1, round(self._admission.typical_images)))
+        typical = round(self._admission.typical_images)
+        self._take_places(max(1, min(typical, MAX_RESERVED_IMAGES)))
 
     def charge_images(self, count: int) -> None:
         """Charge places in the queue; they take the place of those that were reserved.

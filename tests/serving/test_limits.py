@@ -22,6 +22,7 @@ from app.errors import (
     QueueFull,
 )
 from app.serving.limits import (
+    MAX_RESERVED_IMAGES,
     PASSING_SHARE,
     RESERVED_SHARE,
     SMALL_BODY_BYTES,
@@ -783,3 +784,13 @@ def test_a_request_for_more_places_than_are_left_keeps_what_it_had_until_it_ends
         with pytest.raises(QueueFull):
             lease.charge_images(11)
     assert limits.images.held == 0
+
+
+def test_large_requests_take_few_places_before_they_are_parsed() -> None:
+    limits = admission(max_waiting_images=512)
+    for _ in range(100):
+        with limits.open_lease(math.inf) as lease:
+            lease.charge_images(256)
+    lease = open_lease(limits)
+    lease.reserve_images()
+    assert limits.images.held == MAX_RESERVED_IMAGES
