@@ -55,10 +55,11 @@ class HealthProbes:
         """Probe until the standard input ends; report at every line."""
         self.selector.register(sys.stdin, selectors.EVENT_READ)
         print("ready", flush=True)
+        woke = time.perf_counter()
         while True:
-            began = time.perf_counter()
             ready = self.selector.select(WAIT_SECONDS)
-            self.late = max(self.late, time.perf_counter() - began - WAIT_SECONDS)
+            before, woke = woke, time.perf_counter()
+            self.late = max(self.late, woke - before - WAIT_SECONDS)
             for key, _ in ready:
                 if key.data:
                     self._read(key.data)
