@@ -77,17 +77,16 @@ class Drain:
         if self.began or not self.started:
             os._exit(128 + number)
         self.began = True
-        # In an empty context: in the interrupted one, a request's ID may be bound.
-        Context().run(self._begin, number)
-
-    def _begin(self, number: int) -> None:
-        log.info("draining", notice_seconds=self.notice_seconds)
         overdue = threading.Timer(self.notice_seconds + self.limit_seconds, _end_overdue)
         overdue.daemon = True
         overdue.start()
-        self._loop.call_soon_threadsafe(
-            self._loop.call_later, self.notice_seconds, self._pass_on, number
-        )
+        # On the loop, for the signal may have interrupted the log in the middle of a line; and in
+        # an empty context, for a request's ID may be bound in the interrupted one.
+        self._loop.call_soon_threadsafe(self._begin, number, context=Context())
+
+    def _begin(self, number: int) -> None:
+        log.info("draining", notice_seconds=self.notice_seconds)
+        self._loop.call_later(self.notice_seconds, self._pass_on, number)
 
     def _pass_on(self, number: int) -> None:
         previous = self._servers[signal.Signals(number)]
