@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from .grayscale import GrayImage
 from .ink import Mask
 
-FEWEST = 5
-"""Dots of a digit, at least."""
+FEWEST, MOST = 5, 256
+"""Dots of a digit, at least, and parts of a picture that is looked at for dots, at most: joining
+them takes the square of their number."""
 SQUARE, SOLID = 1.6, 0.62
 """Longer side in shorter sides, at most, and share of its box, at least, that a dot fills."""
 LONGEST = 3.0
@@ -44,7 +45,7 @@ def joined(gray: GrayImage, factor: int, found: Mask) -> GrayImage | None:
     """
     _, _, stats, centers = cv2.connectedComponentsWithStats(found)
     boxes, middles = np.asarray(stats[1:], np.int32), centers[1:]
-    if len(boxes) < FEWEST:
+    if not FEWEST <= len(boxes) <= MOST:
         return None
     longer = boxes[:, 2:4].max(axis=1)
     dots = is_dot(boxes)

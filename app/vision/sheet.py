@@ -64,6 +64,8 @@ def find_sheet(gray: GrayImage) -> Outline | None:
 def _outline(region: Mask) -> Outline | None:
     """The convex outline of the largest part of `region` [h,w], if it has a sheet's shape."""
     contours = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    if not contours:
+        return None
     contour = max(contours, key=cv2.contourArea)
     hull = cv2.convexHull(contour)
     area = cv2.contourArea(hull)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.vision.grayscale import GrayImage
+from app.vision import dots
 from app.vision.normalize import FILLED, normalize
 
 from .test_normalize import STROKES, alike, ink
@@ -55,3 +56,12 @@ def test_a_tap_or_a_disc_is_a_filled_shape(side: int, share: float) -> None:
 @pytest.mark.parametrize("digit", STROKES)
 def test_a_thick_pen_fills_no_shape(digit: int) -> None:
     assert FILLED not in normalize(255 - ink(digit, SIDE, 0.2)).warnings
+
+
+def test_more_dots_than_a_digit_has_are_not_joined() -> None:
+    field = np.zeros((180, 180), np.uint8)
+    field[2::9, 2::9] = field[3::9, 2::9] = field[2::9, 3::9] = field[3::9, 3::9] = 1
+    assert dots.joined(255 - 255 * field, 1, field) is None
+    few = field.copy()
+    few[60:], few[:, 60:] = 0, 0
+    assert dots.joined(255 - 255 * few, 1, few) is not None

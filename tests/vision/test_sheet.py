@@ -76,3 +76,8 @@ def test_a_thick_1_is_no_sheet() -> None:
     image = np.full((120, 90), 240, np.uint8)
     image[10:110, 35:55] = 30
     assert find_sheet(image) is None
+
+
+@pytest.mark.parametrize("level", [1, 50, 200, 255])
+def test_a_picture_of_one_tone_shows_no_sheet(level: int) -> None:
+    assert find_sheet(np.full((100, 120), level, np.uint8)) is None
