@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from app.vision.grayscale import GrayImage
 from app.vision import dots
+from app.vision.grayscale import GrayImage
 from app.vision.normalize import FILLED, normalize
 
 from .test_normalize import STROKES, alike, ink
