@@ -7,11 +7,13 @@ from pathlib import Path
 
 from benchmarks import digits, mix
 from benchmarks.mix import Picture
+from benchmarks.records import DIGITS
 from benchmarks.servers import Server
 
-TOLERANCE = 2e-2
-"""Allowed difference of a probability. Other batch sizes sum in another order, and the eight-bit
-programs of the service round, which is 0.007 on version 5's golden digits."""
+TOLERANCE = 5e-3
+"""Allowed difference of a probability: other batch sizes sum in another order."""
+EIGHT_BIT_TOLERANCE = 2e-2
+"""The same of the service, whose eight-bit programs round: 0.0063 on version 5's golden digits."""
 
 
 class WrongAnswersError(Exception):
@@ -26,10 +28,11 @@ def check_golden(server: Server, model: Path) -> int:
         OSError: There is no answer.
     """
     images, expected = digits.golden(model)
+    allowed = EIGHT_BIT_TOLERANCE if server.name == DIGITS else TOLERANCE
     for number, (image, row) in enumerate(zip(images, expected, strict=True)):
         label, probabilities = server.ask(mix.encode(image, ".png"))
         apart = max(abs(p - q) for p, q in zip(probabilities, row, strict=True))
-        if label != row.argmax() or apart > TOLERANCE:
+        if label != row.argmax() or apart > allowed:
             raise WrongAnswersError(
                 f"{server.name} reads golden digit {number} as {label}, not as {row.argmax()}, or "
                 f"a probability is {apart:.4f} off."

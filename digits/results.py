@@ -36,7 +36,7 @@ class Seen:
     inverted: bool
     box: Box | None
     warnings: tuple[str, ...]
-    boxes: tuple[tuple[int, int, int, int], ...] = ()
+    boxes: tuple[Box, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,26 +14,12 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .metrics import StepSeconds
+
 TRACEPARENT = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}(-.*)?")
 WORK = "work"
 """Where a request's state has its `Work`."""
 NANO = 1_000_000_000
-
-
-class StepSeconds(Protocol):
-    """Seconds that each step took for a batch."""
-
-    @property
-    def decode(self) -> float:
-        """Of decoding the batch's images."""
-
-    @property
-    def normalize(self) -> float:
-        """Of normalizing them."""
-
-    @property
-    def inference(self) -> float:
-        """Of the model call."""
 
 
 class Work(Protocol):

@@ -102,6 +102,10 @@ class StepSeconds(NamedTuple):
     inference: float
 
 
+OnBatch = Callable[[int, StepSeconds], None]
+"""Told the number of images of every model call, and the seconds of each step."""
+
+
 class Predictor:
     """Reads the images of requests, with the live model where no version is asked for.
 
@@ -118,7 +122,7 @@ class Predictor:
         registry: ModelRegistry,
         *,
         max_pixels: int,
-        on_batch: Callable[[int, StepSeconds], None] = lambda images, seconds: None,
+        on_batch: OnBatch = lambda images, seconds: None,
     ) -> None:
         self._registry = registry
         self._max_pixels = max_pixels
@@ -169,16 +173,12 @@ class Predictor:
             if one.box is not None
             for digit in _digits_of(one)
         ]
-        began = perf_counter()
-        scores = classify(classifier, digits)
+        scores = classify(classifier, digits, requests, seconds, self._on_batch)
         if scores is None:
             return [
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
-        seconds = seconds._replace(inference=perf_counter() - began)
-        note_seconds(requests, seconds)
-        self._on_batch(len(digits), seconds)
         each = zip(scores[:, :10], scores.tolist(), strict=True)
         return [
             failures.get(request) or Predictions(classifier, _judge_all(some, each, classifier))
@@ -252,12 +252,6 @@ def each_picture(
         decode_seconds += decoded - began
         step_seconds += perf_counter() - decoded
     return made, failures, StepSeconds(queue, decode_seconds, step_seconds, 0.0)
-
-
-def note_seconds(requests: Sequence[PredictRequest], seconds: StepSeconds) -> None:
-    """Have each request say how long it waited, and its batch's steps took."""
-    for request, waited in zip(requests, seconds.queue, strict=True):
-        request.waited, request.seconds = waited, seconds
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:
@@ -334,8 +328,31 @@ Score = tuple[NDArray[np.float32], list[float]]
 beats NumPy."""
 
 
-def classify(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | None:
-    """The scores [n,11] of digits [28,28]; None where the model fails, and the log has why."""
+def classify(
+    classifier: Classifier,
+    digits: Sequence[GrayImage],
+    requests: Sequence[PredictRequest],
+    seconds: StepSeconds,
+    on_batch: OnBatch,
+) -> Scores | None:
+    """The scores [n,11] of the digits [28,28] of a batch of requests.
+
+    Each request is told how long it waited and its batch's steps took, and `on_batch` the same.
+
+    Returns:
+        None where the model fails; the log has why.
+    """
+    began = perf_counter()
+    scores = _scores(classifier, digits)
+    if scores is not None:
+        seconds = seconds._replace(inference=perf_counter() - began)
+        for request, waited in zip(requests, seconds.queue, strict=True):
+            request.waited, request.seconds = waited, seconds
+        on_batch(len(digits), seconds)
+    return scores
+
+
+def _scores(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | None:
     if not digits:
         return np.empty((0, 11), np.float32)
     try:

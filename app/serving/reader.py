@@ -6,9 +6,8 @@ itself, under its request's grammar.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +27,12 @@ from ..vision.grayscale import GrayImage
 from ..vision.segment import SegmentedRow, segment
 from .limits import Lease
 from .predictor import (
+    OnBatch,
     PredictRequest,
     RawImage,
-    StepSeconds,
     classify,
     declare,
     each_picture,
-    note_seconds,
 )
 
 ROW_COST = 2**19
@@ -96,7 +94,7 @@ class Reader:
         registry: ModelRegistry,
         *,
         max_pixels: int,
-        on_batch: Callable[[int, StepSeconds], None] = lambda images, seconds: None,
+        on_batch: OnBatch = lambda images, seconds: None,
     ) -> None:
         self._registry = registry
         self._max_pixels = max_pixels
@@ -120,16 +118,12 @@ class Reader:
         rows, failures, seconds = each_picture(requests, _segment)
         kept = [[] if request in failures else some for request, some in enumerate(rows)]
         crops = [digit for some in kept for row in some for digit in row.candidates.digits]
-        began = perf_counter()
-        scores = classify(classifier, crops)
+        scores = classify(classifier, crops, requests, seconds, self._on_batch)
         if scores is None:
             return [
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
-        seconds = seconds._replace(inference=perf_counter() - began)
-        note_seconds(requests, seconds)
-        self._on_batch(len(crops), seconds)
         outcomes: list[Numbers | Exception] = []
         start = 0
         for place, (request, some) in enumerate(zip(requests, kept, strict=True)):

@@ -6,8 +6,6 @@ what does not fit into its queue is dropped and counted: no answer waits for it.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +15,7 @@ import structlog
 
 from ..inference.classifier import Classifier
 from .predictor import Prediction
+from .workers import give_way
 
 log = structlog.get_logger()
 
@@ -68,8 +67,7 @@ class Shadow:
         self._changed.set()
 
     def _work(self) -> None:
-        if sys.platform == "linux":  # where each thread has a priority of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST_PRIORITY)
+        give_way(LOWEST_PRIORITY)
         while not self._closed:
             self._changed.wait()
             self._changed.clear()

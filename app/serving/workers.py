@@ -121,7 +121,7 @@ class WorkerPool:
 
     def _work(self) -> None:
         name = threading.current_thread().name
-        _yield_to_loops()
+        give_way(NICE)
         while batch := self._take():
             self._began[name] = time.monotonic()
             outcomes = _run(batch)
@@ -151,11 +151,15 @@ class WorkerPool:
             return batch
 
 
-def _yield_to_loops() -> None:
-    """Have this thread run after the event loops, where there are fewer cores than threads."""
+def give_way(nice: int) -> None:
+    """Have this thread run after the event loops, where there are fewer cores than threads.
+
+    Args:
+        nice: By how much its priority is lower than theirs; at most to the lowest, 19.
+    """
     if sys.platform == "linux":  # where each thread has a priority of its own
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + NICE)
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + nice)
 
 
 def _run(batch: list[Entry]) -> Sequence[Any]:
