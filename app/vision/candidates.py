@@ -79,7 +79,7 @@ def spans_of(parts: Parts, height: float) -> NDArray[np.intp]:
             spans.append((start, stop))
     for start, stop in parts.pieces(height):
         wide = right[start:stop].max() - left[start:stop].min()
-        if stop - start > 1 and wide <= WIDEST_PIECE * height:
+        if 1 < stop - start <= MAX_SPAN and wide <= WIDEST_PIECE * height:
             spans.append((start, stop))
     return np.array(sorted(set(spans)), np.intp)
 
