@@ -41,7 +41,7 @@ ROW_COST = 2**19
 MAX_ALTERNATIVES = 5
 """Readings beside the best that are told."""
 LEAST_ALTERNATIVE = 1e-4
-"""Least probability of such."""
+"""Least probability of a reading beside the best that is told."""
 
 
 @dataclass(slots=True, eq=False)
