@@ -16,8 +16,11 @@ BASE64_START = re.compile(rb"[A-Za-z0-9+/_-]{32,64}")
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
 WHITE_SPACE = b" \t\r\n"
 PADDING = b"="
-CALL_BYTES = 2**18
-"""Text that is decoded in one call, which holds the interpreter: for less than a millisecond."""
+HEAD_LENGTH = 256
+"""Characters of a text that its beginning, up to a data URI's comma, is looked for in."""
+CALL_LENGTH = 2**18
+"""Characters that are decoded in one call, which holds the interpreter: for less than a
+millisecond."""
 ESCAPE_CALL_BYTES = 2**16
 """The same for text with percent escapes, each of which takes as long as some thirty characters."""
 PERCENT = ord("%")
@@ -40,25 +43,38 @@ def is_text(data: bytes) -> bool:
     return bool(DATA_URI.match(data) or BASE64_START.fullmatch(data[:64]))
 
 
-def decode_text(text: bytes, index: int = 0) -> bytes:
+def decode_text(text: bytes | str, index: int = 0) -> bytes:
     """The bytes that base64 or a data URI stands for.
+
+    A long text is never copied as a whole: that would hold the interpreter.
 
     Raises:
         BadPixels: it is neither.
     """
-    if uri := DATA_URI.match(text):
+    start = 0
+    if uri := DATA_URI.match(_octets(text[:HEAD_LENGTH])):
+        start = uri.end()
         is_base64 = uri[0].rstrip(b",").lower().endswith(b";base64")
-        text = text[uri.end() :]
+        if not is_base64 or _has_escapes(text):
+            text, start = unquote(_octets(text[start:])), 0
         if not is_base64:
-            return unquote(text)
-        text = unquote(text)
-    data = _from_base64(text)
+            return _octets(text)
+    data = _from_base64(text, start)
     if not data:
         raise BadPixels(
             f"Image {index} is text that is neither base64 nor a data URI of an image. Send the "
             "file's bytes in base64, or the file itself."
         )
     return data
+
+
+def _octets(text: bytes | str) -> bytes:
+    """`text` with a byte for each character; what is not ASCII is neither base64 nor a URI."""
+    return text.encode("ascii", "replace") if isinstance(text, str) else text
+
+
+def _has_escapes(text: bytes | str) -> bool:
+    return "%" in text if isinstance(text, str) else b"%" in text
 
 
 def unquote(text: bytes) -> bytes:
@@ -91,15 +107,17 @@ def _unquote_part(octets: NDArray[np.uint8]) -> bytes:
     return plain[kept].tobytes()
 
 
-def _from_base64(text: bytes) -> bytes:
-    """The bytes that `text` stands for; none where it is not base64."""
-    text = text.rstrip(PADDING + WHITE_SPACE)
-    parts, rest = [], b""
+def _from_base64(text: bytes | str, start: int) -> bytes:
+    """The bytes that `text` stands for from `start` on; none where it is not base64."""
+    parts, rest, is_over = [], b"", False
     try:
-        for at in range(0, len(text), CALL_BYTES):
-            plain = rest + text[at : at + CALL_BYTES].translate(URL_SAFE, WHITE_SPACE)
-            if PADDING in plain:
+        for at in range(start, len(text), CALL_LENGTH):
+            read = _octets(text[at : at + CALL_LENGTH]).translate(URL_SAFE, WHITE_SPACE)
+            plain = read.rstrip(PADDING)
+            if PADDING in plain or (is_over and plain):  # it ends a text, and nothing else
                 return b""
+            is_over |= len(plain) < len(read)
+            plain = rest + plain
             whole = len(plain) // 4 * 4
             parts.append(binascii.a2b_base64(plain[:whole], strict_mode=True))
             rest = plain[whole:]

@@ -118,7 +118,7 @@ def to_images(values: Array | Sequence[Any], lists: int) -> list[RawImage]:
     images: list[RawImage] = []
     for index, value in enumerate(values):
         if isinstance(value, str):
-            images.append(image.decode_text(value.encode("utf-8", "replace"), index))
+            images.append(image.decode_text(value, index))
             continue
         numbers, shape = _numbers(value, index)
         lists -= _lists_in(shape)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.api.formats import image
-from app.api.formats.image import CALL_BYTES, decode_text, is_text, parse, unquote
+from app.api.formats.image import CALL_LENGTH, decode_text, is_text, parse, unquote
 from app.errors import BadPixels
 from app.vision.decode import FORMATS
 from tests.conftest import EXAMPLES, png, spoken
@@ -46,7 +46,7 @@ def test_no_bytes_are_no_image() -> None:
     ],
 )
 def test_text_is_decoded(text: bytes) -> None:
-    assert decode_text(text) == FILE
+    assert decode_text(text) == decode_text(text.decode()) == FILE
     assert is_text(text)
     assert parse(text, {}, 1) == [FILE]
 
@@ -63,7 +63,7 @@ def test_text_is_decoded(text: bytes) -> None:
         pytest.param(b"AAAA\xff", id="not ASCII"),
         pytest.param(b"data:image/png;base64,", id="data URI of nothing"),
         pytest.param(b"data:image/png;base64,*", id="data URI that is not base64"),
-        pytest.param(b"A" * CALL_BYTES + b"*", id="long"),
+        pytest.param(b"A" * CALL_LENGTH + b"*", id="long"),
     ],
 )
 def test_other_text_is_refused_by_the_index_of_its_image(text: bytes) -> None:
@@ -78,7 +78,7 @@ def test_base64_is_what_the_standard_library_writes(data: bytes, way: int) -> No
     assert decode_text(write(data)) == data
 
 
-@pytest.mark.parametrize("size", [CALL_BYTES * 3 // 4, CALL_BYTES, 3 * CALL_BYTES + 1])
+@pytest.mark.parametrize("size", [CALL_LENGTH * 3 // 4, CALL_LENGTH, 3 * CALL_LENGTH + 1])
 def test_long_base64_is_decoded_as_short(size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
     assert decode_text(base64.b64encode(data)) == data
@@ -108,5 +108,14 @@ def test_base64_is_the_same_in_pieces(data: bytes, piece: int, space: bytes) -> 
     text = base64.b64encode(data)
     spaced = space.join(text[at : at + 5] for at in range(0, len(text), 5)) + space
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image, "CALL_BYTES", piece)
+        patch.setattr(image, "CALL_LENGTH", piece)
         assert decode_text(spaced) == data
+        assert decode_text(spaced.decode()) == data
+
+
+@pytest.mark.parametrize("piece", range(1, 9))
+def test_nothing_follows_the_padding_of_base64(piece: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image, "CALL_LENGTH", piece)
+        with pytest.raises(BadPixels):
+            decode_text(b"AAA=BBBB")
