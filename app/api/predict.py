@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import BodyTooLarge, ClientGone, DeadlineExceeded
 from ..inference.classifier import Classifier
-from ..observe.traces import WORK
+from ..observe.traces import WORK, Work
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictor import Predictions, PredictRequest, RawImage
@@ -116,8 +116,10 @@ async def answer(
         lease.charge_images(len(images))
         request = prepare(images, lease, how)
         await lease.charge_working(request.working_bytes)
-        scope["state"][WORK] = request
-        return await process(batcher, request, request.cost, receive)
+        try:
+            return await process(batcher, request, request.cost, receive)
+        finally:  # without the images: a connection keeps this until its next request
+            scope["state"][WORK] = Work(request.prepared_at, request.waited, request.seconds)
 
 
 async def read_body(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,20 +22,15 @@ WORK = "work"
 NANO = 1_000_000_000
 
 
-class Work(Protocol):
-    """A request, as far as its steps are concerned."""
+class Work(NamedTuple):
+    """How long a request's steps took, without what they were about."""
 
-    @property
-    def prepared_at(self) -> float:
-        """When it began to wait, in seconds of `time.perf_counter()`."""
-
-    @property
-    def waited(self) -> float:
-        """Seconds in the queue."""
-
-    @property
-    def seconds(self) -> StepSeconds | None:
-        """The steps of its batch; None where it did not come so far."""
+    prepared_at: float
+    """When it began to wait, in seconds of `time.perf_counter()`."""
+    waited: float
+    """Seconds in the queue."""
+    seconds: StepSeconds | None
+    """The steps of its batch; None where it did not come so far."""
 
 
 class TracesUnavailable(Exception):

@@ -120,13 +120,17 @@ class WorkerPool:
             self._changed.notify(len(self._queue))
 
     def _work(self) -> None:
-        name = threading.current_thread().name
         give_way(NICE)
         while batch := self._take():
-            self._began[name] = time.monotonic()
-            outcomes = _run(batch)
-            del self._began[name]
-            self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
+            self._work_off(batch)
+            del batch  # or it would be held while the next is waited for
+
+    def _work_off(self, batch: list[Entry]) -> None:
+        name = threading.current_thread().name
+        self._began[name] = time.monotonic()
+        outcomes = _run(batch)
+        del self._began[name]
+        self._loop.call_soon_threadsafe(_deliver, batch, outcomes)
 
     def _take(self) -> list[Entry]:
         """This thread's share of the queue: entries in order that are processed alike.

@@ -9,9 +9,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import httpx
-from fastapi import FastAPI
 from starlette.testclient import TestClient
-from starlette.types import Message, Scope
+from starlette.types import ASGIApp, Message, Scope
 
 from app.api.services import Services
 from app.errors import PROBLEMS
@@ -63,7 +62,7 @@ def body_messages(chunks: Sequence[bytes]) -> list[Message]:
 
 def start_post(
     client: TestClient,
-    app: FastAPI,
+    app: ASGIApp,
     messages: Sequence[Message],
     headers: dict[str, str],
     *,

@@ -4,6 +4,7 @@ import base64
 import dataclasses
 import io
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image
 from starlette.testclient import TestClient
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from app.api import predict
 from app.api.formats import ParseRequest
@@ -691,6 +692,26 @@ def failing(pixel: int) -> bytes:
     image = spoken(7)
     image[0, pixel] = 255
     return png(image)
+
+
+@pytest.mark.parametrize("query", [b"", b"normalize=false"])
+def test_a_connection_that_waits_keeps_no_image(
+    client: TestClient, app: FastAPI, query: bytes
+) -> None:
+    scopes: list[Scope] = []
+
+    async def kept(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)  # as a server's connection does, until its next request
+        await app(scope, receive, send)
+
+    body = bytes([*SEVEN])
+    held = sys.getrefcount(body)
+    messages = body_messages([body])
+    status, _ = start_post(client, kept, messages, PNG, query=query).result()
+    messages.clear()
+    assert status == 200
+    assert "request_id" in scopes[0]["state"]
+    assert sys.getrefcount(body) == held
 
 
 @pytest.mark.parametrize("pixel", [11, 12], ids=["the call fails", "not finite"])

@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -219,6 +220,22 @@ def test_a_lease_is_held_until_the_thread_is_done() -> None:
             assert admission.images.held == 0
 
     asyncio.run(scene())
+
+
+def test_what_is_done_is_not_held_while_the_next_is_waited_for() -> None:
+    async def scene() -> bool:
+        async with pool() as workers:
+            item = Work(1)
+            done, gone = workers.submit(Recorder().process, item, 1), weakref.ref(item)
+            del item
+            await done
+            del done
+            end = time.monotonic() + PATIENT
+            while gone() and time.monotonic() < end:
+                await asyncio.sleep(0.001)
+            return gone() is None
+
+    assert asyncio.run(scene())
 
 
 def test_the_age_of_the_oldest_call() -> None:
