@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
@@ -15,7 +14,7 @@ from ..inference.classifier import Classifier
 from ..observe.traces import WORK, Work
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import Predictions, PredictRequest, RawImage
+from ..serving.predictor import Predictions, PredictRequest, RawImage, RawImages
 from ..serving.workers import Item
 from ..settings import Settings
 from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
@@ -29,14 +28,22 @@ Result = TypeVar("Result")
 
 Parse = Callable[
     [Services, list[bytes], Options[AnyQuery], Lease, Receive],
-    Awaitable[tuple[Sequence[RawImage], How]],
+    Awaitable[tuple[RawImages, How]],
 ]
 """A protocol's way from a body in chunks to its images, and how they are to be read."""
-Prepare = Callable[[Sequence[RawImage], Lease, How], Request]
+Prepare = Callable[[RawImages, Lease, How], Request]
 """From images, and how they are to be read, to a request with its cost."""
 
 DIRECT_COST = 4096
 """Cost up to which a body is parsed where it is received, in pixels: some 40 µs."""
+
+
+class Reading(NamedTuple):
+    """How the images of a request are to be read."""
+
+    normalize: bool
+    classifier: Classifier | None = None
+    """The version that is asked for; None for the one that is live when they are read."""
 
 
 class PredictEndpoint:
@@ -67,28 +74,22 @@ async def predict(
     scope: Scope,
     receive: Receive,
     options: Options[Query],
-    parse: Parse[Query, bool],
-    *,
-    classifier: Classifier | None = None,
+    parse: Parse[Query, Reading],
 ) -> Predictions:
-    """The predictions for a request of any protocol, admitted, bounded and counted.
+    """The predictions for a request of any protocol, admitted, bounded and counted."""
 
-    What `parse` returns beside the images is whether to normalize them. The predictions are
-    `classifier`'s, or of the version that is live when the images are read.
-    """
+    def prepare(images: RawImages, lease: Lease, reading: Reading) -> PredictRequest:
+        return services.predictor.prepare(images, lease, *reading)
+
     predictions = await answer(
-        scope,
-        receive,
-        options,
-        parse,
-        prepare=partial(services.predictor.prepare, classifier=classifier),
-        batcher=services.predictions,
+        scope, receive, options, parse, prepare=prepare, batcher=services.predictions
     )
+    is_live = scope["state"][WORK].classifier is None
     scope["state"]["predictions"] = predictions.items
     services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
-    if services.sample and classifier is None:
+    if services.sample and is_live:
         services.sample.offer(predictions.items)
-    if services.shadow and classifier is None:
+    if services.shadow and is_live:
         services.shadow.offer(predictions.items)
     return predictions
 
@@ -163,9 +164,9 @@ async def _parse(
     options: Options[Query],
     lease: Lease,
     receive: Receive,
-) -> tuple[list[RawImage], bool]:
+) -> tuple[list[RawImage], Reading]:
     images = await parse_images(services, chunks, options, lease, receive)
-    return images, options.query.normalize
+    return images, Reading(options.query.normalize)
 
 
 async def parse_images(

@@ -16,12 +16,12 @@ from starlette.types import Receive
 
 from ..api.formats import ParseCost, joined
 from ..api.options import Options, Query, parse_options, parse_query
-from ..api.predict import check_json_size, parse_body, predict
+from ..api.predict import Reading, check_json_size, parse_body, predict
 from ..api.services import Services, services_of
 from ..errors import BadParameter, EmptyBatch, TooManyImages
 from ..inference.classifier import Classifier
 from ..serving.limits import Lease
-from ..serving.predictor import Prediction, Predictions, RawImage
+from ..serving.predictor import Prediction, Predictions, RawImages
 from .compression import ENCODINGS, CompressedBody
 
 NO_LABEL = -1
@@ -32,7 +32,7 @@ class Inputs(Protocol):
     """What a request's body holds, in any protocol."""
 
     @property
-    def images(self) -> list[RawImage]:
+    def images(self) -> RawImages:
         """Files or gray levels, in order."""
 
     @property
@@ -62,7 +62,7 @@ async def infer(
     read: Callable[[bytes], Parsed],
     cost_of: Callable[[int], ParseCost],
     *,
-    classifier: Classifier | None = None,
+    classifier_of: Callable[[Parsed], Classifier | None],
     json_bytes: int | None = None,
 ) -> tuple[Parsed, Predictions]:
     """Answer a request whose body `read` parses.
@@ -71,7 +71,7 @@ async def infer(
         request: Its body has not been received yet.
         read: Body -> what it holds; it may run in a thread.
         cost_of: Bytes of a body -> what it takes to parse it.
-        classifier: The version that it names; None for the live one.
+        classifier_of: What the body holds -> the version that is named; None for the live one.
         json_bytes: Bytes of its JSON; None where all of it is JSON.
     """
     services = services_of(request.scope)
@@ -92,7 +92,7 @@ async def infer(
         options: Options[Query],
         lease: Lease,
         receive: Receive,
-    ) -> tuple[Sequence[RawImage], bool]:
+    ) -> tuple[RawImages, Reading]:
         if options.content_encoding:
             max_bytes = settings.max_json_bytes if json_bytes is None else settings.max_body_bytes
             compressed = CompressedBody(chunks, max_bytes, lease)
@@ -103,11 +103,9 @@ async def infer(
         parsed = await parse_body(services, parseable, cost_of(size), receive)
         inputs.append(parsed)
         normalize = options.query.normalize if parsed.normalize is None else parsed.normalize
-        return parsed.images, normalize
+        return parsed.images, Reading(normalize, classifier_of(parsed))
 
-    predictions = await predict(
-        services, request.scope, request.receive, options, parse, classifier=classifier
-    )
+    predictions = await predict(services, request.scope, request.receive, options, parse)
     return inputs[0], predictions
 
 

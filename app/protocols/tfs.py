@@ -88,9 +88,8 @@ async def predict(request: Request) -> Response:
     target = _target(request)
     classifier = _served(target, services.registry)
     read = partial(read_inputs, max_images=services.settings.max_images)
-    inputs, predictions = await infer(
-        request, read, json_cost, classifier=classifier if target.is_specific else None
-    )
+    named = classifier if target.is_specific else None
+    inputs, predictions = await infer(request, read, json_cost, classifier_of=lambda _: named)
     return json_response(_answer(predictions, is_columnar=inputs.is_columnar))
 
 

@@ -31,6 +31,8 @@ Result = TypeVar("Result")
 
 RawImage = bytes | GrayImage
 """An encoded image file, or gray levels [h,w]."""
+RawImages = Sequence[RawImage] | NDArray[np.uint8]
+"""The images of a request, in order; as an array, gray levels [n,h,w] of images of one size."""
 Place = tuple[int, int]
 """Index of a request in the batch, and of an image in the request."""
 
@@ -49,7 +51,7 @@ class PredictRequest:
 
     Attributes:
         images: Files or gray levels, in order.
-        headers: What each file declares of itself; None for gray levels.
+        headers: What each file declares of itself; None for gray levels. Empty for an array.
         normalize: False where images are 28×28, white ink on black, and taken as they are.
         lease: The request's share of the limits.
         classifier: The version that was asked for; None for the one that is live by then.
@@ -60,7 +62,7 @@ class PredictRequest:
         seconds: Of its batch's steps, when they are done.
     """
 
-    images: Sequence[RawImage]
+    images: RawImages
     headers: list[ImageHeader | None]
     normalize: bool
     lease: Lease
@@ -130,7 +132,7 @@ class Predictor:
 
     def prepare(
         self,
-        images: Sequence[RawImage],
+        images: RawImages,
         lease: Lease,
         normalize: bool = True,
         classifier: Classifier | None = None,
@@ -192,19 +194,29 @@ def declare(request: PredictRequest, *, max_pixels: int) -> None:
     Raises:
         ImageError: a file is of no known format, damaged or too large; it names the index.
     """
-    for index, image in enumerate(request.images):
-        if isinstance(image, bytes):
-            header = _probe(index, image, max_pixels)
-            request.headers.append(header)
-            request.cost += IMAGE_COST + header.cost
-            request.working_bytes = max(request.working_bytes, header.decoded_bytes)
-        else:
-            request.headers.append(None)
-            pixels = image.size
-            _check_size(index, image.shape[1], image.shape[0], max_pixels)
-            request.cost += IMAGE_COST + pixels * request.normalize
-            request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
+    if isinstance(request.images, np.ndarray):
+        count, height, width = request.images.shape
+        _check_size(0, width, height, max_pixels)
+        _charge_levels(request, height * width, count)
+    else:
+        for index, image in enumerate(request.images):
+            if isinstance(image, bytes):
+                header = _probe(index, image, max_pixels)
+                request.headers.append(header)
+                request.cost += IMAGE_COST + header.cost
+                request.working_bytes = max(request.working_bytes, header.decoded_bytes)
+            else:
+                request.headers.append(None)
+                height, width = image.shape
+                _check_size(index, width, height, max_pixels)
+                _charge_levels(request, height * width, 1)
     request.prepared_at = perf_counter()
+
+
+def _charge_levels(request: PredictRequest, pixels: int, count: int) -> None:
+    """Charge for gray levels: `count` images of so many pixels."""
+    request.cost += count * (IMAGE_COST + pixels * request.normalize)
+    request.working_bytes = max(request.working_bytes, pixels * ARRAY_WORKING_BYTES)
 
 
 def _probe(index: int, image: bytes, max_pixels: int) -> ImageHeader:

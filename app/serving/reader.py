@@ -29,7 +29,7 @@ from .limits import Lease
 from .predictor import (
     OnBatch,
     PredictRequest,
-    RawImage,
+    RawImages,
     classify,
     declare,
     each_picture,
@@ -101,7 +101,7 @@ class Reader:
         self._on_batch = on_batch
         self._weights = shipped_weights()
 
-    def prepare(self, images: Sequence[RawImage], lease: Lease, grammar: Grammar) -> ReadRequest:
+    def prepare(self, images: RawImages, lease: Lease, grammar: Grammar) -> ReadRequest:
         """Read what the files declare, and charge by that; nothing is decoded.
 
         Raises:

@@ -19,7 +19,8 @@ from starlette.testclient import TestClient
 
 from app.api.formats.pixels import working_bytes
 from app.errors import BadPixels, PayloadError
-from app.protocols.oip import NUMBER_TYPES, OUTPUTS, read_inputs
+from app.protocols.oip import read_inputs
+from app.protocols.tensors import NUMBER_TYPES, OUTPUTS
 from tests.api.calls import SEVEN, services_in
 from tests.conftest import png, spoken
 
@@ -510,7 +511,9 @@ def test_health_and_the_repository(client: TestClient, monkeypatch: pytest.Monke
         response = client.get(f"{path}/ready")
         assert response.status_code == 503
         assert response.json() == {"ready": False, "error": "It stops.", **more}
-    [unready] = client.post("/v2/repository/index").json()
+    assert client.post("/v2/repository/index", json={"ready": True}).json() == []
+    [unready] = client.post("/v2/repository/index", json={"ready": False}).json()
+    assert client.post("/v2/repository/index").json() == [unready]
     assert unready == entry | {"state": "UNAVAILABLE", "reason": "It stops."}
 
 
@@ -527,6 +530,19 @@ def test_health_and_the_repository(client: TestClient, monkeypatch: pytest.Monke
 def test_what_there_is_not(client: TestClient, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert (response.status_code, response.json().keys()) == (status, {"error"})
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"[]", 400),
+        (b"{", 400),
+        (b'{"ready": 1}', 400),
+        (b'{"x": "' + b"x" * 1024 + b'"}', 413),
+    ],
+)
+def test_a_bad_request_for_the_repository(client: TestClient, body: bytes, status: int) -> None:
+    assert error(client, body, "/v2/repository/index")[0] == status
 
 
 def test_a_binary_tensor_is_charged_for(

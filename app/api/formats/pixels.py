@@ -23,6 +23,7 @@ from . import image
 Gray = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
+IMAGE_AXES = (-2, -1)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
@@ -225,18 +226,27 @@ def _uneven(index: int) -> BadPixels:
 
 
 def to_levels(numbers: NDArray[Any], index: int) -> Gray:
-    """Numbers [h,w] as gray levels: 0–255, or 0–1 where none exceeds 1.
+    """Numbers [h,w] or [n,h,w] as gray levels: 0–255, or 0–1 where none of an image exceeds 1.
+
+    Args:
+        numbers: Of an image, or of several.
+        index: Of the image, or the first of them.
 
     Raises:
         BadPixels: a number is not finite or out of range.
     """
-    highest, kind = numbers.max(), numbers.dtype.kind
-    if not (highest <= 255 and (kind == "u" or numbers.min() >= 0)):
+    highest, kind = numbers.max(axis=IMAGE_AXES), numbers.dtype.kind
+    fits = highest <= 255
+    if kind != "u":
+        fits &= numbers.min(axis=IMAGE_AXES) >= 0
+    if not fits.all():
         raise BadPixels(
-            f"Image {index} has a value that is not from 0 to 255. Scale it to 0–255 or 0–1."
+            f"Image {index + int(np.argmin(fits))} has a value that is not from 0 to 255. Scale it "
+            "to 0–255 or 0–1."
         )
-    if highest <= 1:
-        numbers = numbers * 255
+    are_shares = highest <= 1
+    if are_shares.any():
+        numbers = np.where(are_shares[..., None, None], numbers * 255, numbers)
     if kind == "f":
         numbers = np.rint(numbers)
     return numbers.astype(np.uint8)
