@@ -6,12 +6,14 @@ FROM python:${PYTHON_VERSION}-slim AS build
 
 # Without pip inside: the environment is copied whole into the final stage.
 RUN python -m venv --without-pip /opt/venv
-COPY requirements/serve.txt /tmp/serve.txt
+# `grpc` has the packages of DIGITS_GRPC_PORT, too.
+ARG REQUIREMENTS=serve
+COPY requirements/serve.txt requirements/grpc.txt /tmp/
 # TensorFlow's C++ headers and libclang are 350 MB for building custom operations; nothing at run time
 # opens them.
 RUN python -m pip --python /opt/venv/bin/python install \
         --require-hashes --only-binary=:all: --no-cache-dir --no-compile --disable-pip-version-check \
-        --requirement /tmp/serve.txt \
+        --requirement "/tmp/${REQUIREMENTS}.txt" \
     && rm -r /opt/venv/lib/python3*/site-packages/tensorflow/include \
         /opt/venv/lib/python3*/site-packages/clang \
     && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/venv/lib

@@ -78,13 +78,14 @@ fuzz: $(VENV)/test.stamp .fuzz/atheris
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
 		--only-binary :all: --target $@ atheris==3.0.0
 
-# Widest first: the other two are then the same versions, fewer of them, and one version for every
+# Widest first: the others are then the same versions, fewer of them, and one version for every
 # Python. Pins that still satisfy the .in files stay, unless UPGRADE=1. Extras stay written: pip that
 # checks hashes takes `coverage==1` for no pin of `coverage[toml]` once there is a newer one.
 lock: $(VENV)/test.stamp
 	$(COMPILE) -o requirements/test.txt requirements/test.in
 	$(COMPILE) -c requirements/test.txt -o requirements/train.txt requirements/train.in
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt requirements/serve.in
+	$(COMPILE) -c requirements/test.txt -o requirements/grpc.txt requirements/grpc.in
 
 # Equal locks give equal documents; tests/deploy/test_sbom.py holds it.
 sbom: $(VENV)/test.stamp

@@ -18,7 +18,13 @@ try:
     from .server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol
     from .server.supervisor import Config, run
     from .settings import Settings, unknown_settings
-    from .startup import StartupError, metrics_folder, read_settings, require_avx
+    from .startup import (
+        StartupError,
+        metrics_folder,
+        read_settings,
+        require_avx,
+        require_free_port,
+    )
 except ImportError as error:
     raise SystemExit(f"A module can't be imported: {error}. `make serve` installs all.") from None
 
@@ -41,6 +47,7 @@ def main() -> None:
         log.warning("unknown setting", variable=name)
     try:
         require_avx()
+        require_free_port(settings)
         served = run(config, metrics_folder)
     except StartupError as error:
         log.critical("the server can't start", reason=str(error))

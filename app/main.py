@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import structlog
@@ -52,6 +53,9 @@ from .serving.shadow import OUTCOMES, Shadow
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
 from .vision.stroke import measure
+
+if TYPE_CHECKING:
+    from .server.calls import CallServer
 
 log = structlog.get_logger()
 
@@ -118,6 +122,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi.document, app, locked=bool(hashes), feedback=feedback is not None
     )
     add_routes(app, feedback)
+    if settings.grpc_port:
+        add_calls(app)
     for error in (DigitsError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, handle_error)
     add_middleware(app, settings, metrics, hashes)
@@ -166,6 +172,48 @@ def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
     app.include_router(routes)
     app.include_router(pages)
     app.mount("/web", page_files)
+
+
+def add_calls(app: FastAPI) -> None:
+    """The routes of gRPC's calls, whose packages are there if they are wanted."""
+    from .protocols import oip_grpc  # noqa: PLC0415
+
+    app.router.routes[:0] = oip_grpc.routes
+
+
+async def serve_calls(
+    app: FastAPI, settings: Settings, services: Services, drain: Drain
+) -> CallServer | None:
+    """The gRPC server, if there is to be one, until `drain` stops it.
+
+    Raises:
+        OSError: its address can't be used.
+    """
+    if not settings.grpc_port:
+        return None
+    from .protocols.oip_grpc import INFER_PATH, METHODS, SERVICE  # noqa: PLC0415 -- for those who want it
+    from .server.calls import CallServer  # noqa: PLC0415
+
+    calls = CallServer(
+        app,
+        SERVICE,
+        METHODS,
+        state={"services": services},
+        max_message_bytes=settings.max_body_bytes,
+        max_metadata_bytes=settings.max_header_bytes,
+        max_calls=settings.max_waiting_images,
+        read_seconds=settings.body_seconds,
+        idle_seconds=settings.keep_alive_seconds,
+        shared=settings.workers > 1,
+    )
+    try:
+        await calls.start(settings.host, settings.grpc_port)
+    except OSError as error:
+        log.critical("no gRPC calls can be taken", reason=str(error))
+        raise
+    services.metrics.expect_requests(INFER_PATH, "POST", PREDICT_STATUSES)
+    drain.on_end_of_notice = partial(calls.stop, settings.drain_seconds)
+    return calls
 
 
 def add_middleware(
@@ -218,9 +266,12 @@ async def lifespan(
             tasks.append(asyncio.create_task(feedback.keep_pruned()))
             metrics.expect_requests(FeedbackEndpoint.path, "POST", FeedbackEndpoint.statuses)
         report_levels(metrics, services)
+        calls = await serve_calls(app, settings, services, drain)
         drain.started = True
         log.info("model is live", name=registry.live.name, version=registry.live.version)
         yield {"services": services}
+        if calls:
+            await calls.stopped()
         services.admission.close()
         for task in tasks:
             task.cancel()

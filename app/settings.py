@@ -100,6 +100,13 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on; the container sets 0.0.0.0.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    grpc_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the Open Inference Protocol by gRPC, at the same address; wants the "
+        "extra `grpc`. 0: there is none.",
+    )
     workers: PositiveInt = Field(
         default_factory=fitting_workers,
         description="Server processes, each with its own queue and limits: one process's Python "

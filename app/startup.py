@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -52,12 +53,37 @@ def read_settings() -> Settings:
             f"{PREFIX}TRACES_ENDPOINT: the packages of the extra `traces` are missing: "
             "pip install opentelemetry-sdk opentelemetry-exporter-otlp-proto-http"
         )
+    if settings.grpc_port and not all(map(find_spec, ("grpc", "open_inference"))):
+        raise StartupError(
+            f"{PREFIX}GRPC_PORT: the packages of the extra `grpc` are missing: "
+            "pip install grpcio open-inference-grpc"
+        )
+    if settings.grpc_port and settings.grpc_port == settings.port:
+        raise StartupError(f"{PREFIX}GRPC_PORT: it is a port of its own, and not {PREFIX}PORT's.")
     if settings.sample_per_hour and not settings.feedback_dir:
         raise StartupError(f"{PREFIX}SAMPLE_PER_HOUR: set {PREFIX}FEEDBACK_DIR, where it is kept.")
     kept = settings.feedback_dir
     if kept and not (kept.is_dir() and os.access(kept, os.W_OK | os.X_OK)):
         raise StartupError(f"{PREFIX}FEEDBACK_DIR: {kept} is no folder that can be written to.")
     return settings
+
+
+def require_free_port(settings: Settings) -> None:
+    """Raise StartupError where the gRPC port is another process's, which workers would not see.
+
+    They share it among themselves, and so with any process that shares it, too.
+    """
+    if not settings.grpc_port:
+        return
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((settings.host, settings.grpc_port))
+        except OSError as error:
+            raise StartupError(
+                f"{PREFIX}GRPC_PORT: {settings.grpc_port} can't be used: {error.strerror}."
+            ) from None
 
 
 def require_avx(cpuinfo: Path = CPUINFO) -> None:

@@ -228,9 +228,10 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server process with the model that ships."""
-    from tests.faults.server import serving  # noqa: PLC0415 -- which imports from here
+    """A server process with the model that ships, and gRPC."""
+    from tests.faults.server import free_port, serving  # noqa: PLC0415 -- which imports from here
 
     log_file = tmp_path_factory.mktemp("shipped") / "log"
-    with serving(ROOT / "models" / "digits", log_file) as server:
+    models = ROOT / "models" / "digits"
+    with serving(models, log_file, grpc_port=free_port()) as server:
         yield server

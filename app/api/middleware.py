@@ -21,11 +21,19 @@ from ..errors import DigitsError, Draining, Forbidden, InternalError, Unauthoriz
 from ..observe.metrics import OTHER, Metrics
 from ..observe.request_id import request_id_of
 from ..observe.traces import WORK, Work, trace_id_of
-from .problems import NOSNIFF, error_response
+from .problems import CALLS, NOSNIFF, error_response
 
 log = structlog.get_logger()
 
-LOCKED_PATHS = ("/predict", "/read", "/feedback", "/v1", "/v2/models", "/v2/repository")
+LOCKED_PATHS = (
+    "/predict",
+    "/read",
+    "/feedback",
+    "/v1",
+    "/v2/models",
+    "/v2/repository",
+    *(f"{CALLS}{method}" for method in ("ModelInfer", "ModelMetadata", "ModelReady")),
+)
 """Paths that want a key, where keys are set at all; health, metrics, pages and documents do not."""
 
 CLOSE = (b"connection", b"close")

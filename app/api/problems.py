@@ -29,6 +29,8 @@ NOSNIFF = (b"x-content-type-options", b"nosniff")
 """Header of every response: a browser takes its content type as it is."""
 PROTOCOL_PATHS = ("/v1/", "/v2/")
 """Where other people's protocols are spoken (`app.protocols`), whose errors are `{"error": …}`."""
+CALLS = "/inference.GRPCInferenceService/"
+"""Where gRPC calls are answered, whose errors are text."""
 PROTOCOL_STATUSES = {415: 400, 422: 400}
 """Statuses that their clients do not know, and what they know instead: an invalid argument."""
 HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
@@ -55,9 +57,11 @@ def problem_response(error: DigitsError, request_id: str) -> Response:
 
 def error_response(error: DigitsError, scope: Scope) -> Response:
     """The response that `error` becomes, in the form of the protocol that its path belongs to."""
-    if not f"{scope['path']}/".startswith(PROTOCOL_PATHS):
+    path, status = f"{scope['path']}/", PROTOCOL_STATUSES.get(error.status, error.status)
+    if path.startswith(CALLS):
+        return Response(error.detail, status, _retry_after(error), "text/plain")
+    if not path.startswith(PROTOCOL_PATHS):
         return problem_response(error, scope["state"]["request_id"])
-    status = PROTOCOL_STATUSES.get(error.status, error.status)
     content = orjson.dumps({"error": error.detail})
     return Response(content, status, _retry_after(error), "application/json")
 

@@ -18,12 +18,13 @@ from ..api.formats import ParseCost, joined
 from ..api.options import Options, Query, parse_options, parse_query
 from ..api.predict import Reading, check_json_size, parse_body, predict
 from ..api.services import Services, services_of
-from ..errors import BadParameter, EmptyBatch, TooManyImages
+from ..errors import BadParameter, BodyTooLarge, EmptyBatch, TooManyImages
 from ..inference.classifier import Classifier
 from ..serving.limits import Lease
 from ..serving.predictor import Prediction, Predictions, RawImages
 from .compression import ENCODINGS, CompressedBody
 
+MAX_SMALL_BYTES = 1024
 NO_LABEL = -1
 """Label of a blank image: tensors have no null."""
 
@@ -113,6 +114,20 @@ async def _decompressed(services: Services, compressed: CompressedBody, receive:
     size = compressed.size
     body = await parse_body(services, compressed, compressed.cost, receive)
     compressed.lease.charge_chunk(max(0, len(body) - size))
+    return body
+
+
+async def small_body(request: Request) -> bytes:
+    """The body of a request without images.
+
+    Raises:
+        BodyTooLarge: at MAX_SMALL_BYTES.
+    """
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_SMALL_BYTES:
+            raise BodyTooLarge(f"This request's body has at most {MAX_SMALL_BYTES:,} bytes.")
     return body
 
 

@@ -17,11 +17,11 @@ from ..api.formats import ParseCost, json_cost
 from ..api.formats.pixels import flat, load, to_images
 from ..api.response import encode, json_response
 from ..api.services import services_of
-from ..errors import BadParameter, BadPixels, BodyTooLarge, MalformedBody
+from ..errors import BadParameter, BadPixels, MalformedBody
 from ..inference.classifier import Classifier
 from ..serving.predictor import RawImages
 from ..vision.normalize import SIDE
-from .inference import check_count, infer, tensors_of
+from .inference import check_count, infer, small_body, tensors_of
 from .route import ProtocolRoute
 from .tensors import (
     BINARY_BYTE_COST,
@@ -52,7 +52,6 @@ MODEL_PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 INFER_PATHS = tuple(f"{path}/infer" for path in MODEL_PATHS)
 JSON_LENGTH = "inference-header-content-length"
 """Header: bytes of the JSON where binary tensors follow it."""
-MAX_INDEX_BYTES = 1024
 LISTS_AROUND = 3
 """Lists in a document beside those of the images: its inputs, a shape, and the data itself."""
 
@@ -123,12 +122,8 @@ async def repository_index(request: Request) -> Response:
     Raises:
         BodyTooLarge, MalformedBody, BadParameter: the body is something else.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_INDEX_BYTES:
-            raise BodyTooLarge(f"The body of an index has at most {MAX_INDEX_BYTES:,} bytes.")
-    asked = _plain(load(bytes(body))[0]) if body else {}
+    body = await small_body(request)
+    asked = _plain(load(body)[0]) if body else {}
     if not isinstance(asked, dict):
         raise MalformedBody('The body is empty, or {"ready": true}.')
     is_ready = flag(asked, "ready") or False

@@ -20,7 +20,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from types import FrameType
@@ -45,6 +45,7 @@ class Drain:
     Attributes:
         began: Whether the process is about to stop; `/readyz` says so.
         started: Whether requests have come to be accepted; the application sets it.
+        on_end_of_notice: Called when the server's shutdown begins, of what else takes requests.
     """
 
     def __init__(self, notice_seconds: float, *, limit_seconds: float = 60.0) -> None:
@@ -52,6 +53,7 @@ class Drain:
         self.limit_seconds = limit_seconds
         self.began = False
         self.started = False
+        self.on_end_of_notice: Callable[[], object] = bool
         self._is_worker = multiprocessing.parent_process() is not None
 
     @contextmanager
@@ -89,6 +91,7 @@ class Drain:
         self._loop.call_later(self.notice_seconds, self._pass_on, number)
 
     def _pass_on(self, number: int) -> None:
+        self.on_end_of_notice()
         previous = self._servers[signal.Signals(number)]
         if callable(previous):
             previous(number, None)

@@ -67,7 +67,7 @@ def test_it_has_the_command_and_its_extras(wheel: zipfile.ZipFile) -> None:
 
     assert "digits = digits.command:main" in metadata("entry_points.txt")
     wanted = Parser().parsestr(metadata("METADATA"))
-    assert wanted.get_all("Provides-Extra") == ["bulk", "local", "ray", "serve", "traces"]
+    assert wanted.get_all("Provides-Extra") == ["bulk", "grpc", "local", "ray", "serve", "traces"]
     plain = [each for each in wanted.get_all("Requires-Dist", []) if "extra ==" not in each]
     assert sorted(each.split(">")[0] for each in plain) == ["httpx", "rich"]
 

@@ -55,6 +55,7 @@ class Server:
     process: subprocess.Popen[bytes]
     log_file: Path
     port: int
+    grpc_port: int = 0
     golden: Reply | None = None
     seen_of_log: int = 0
 
@@ -156,7 +157,13 @@ def start(models: Path, log_file: Path, **settings: object) -> Server:
         process = subprocess.Popen(
             [sys.executable, "-m", "app"], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
-    return Server(process, log_file, port=0)
+    return Server(process, log_file, port=0, grpc_port=int(str(settings.get("grpc_port", 0))))
+
+
+def free_port() -> int:
+    """A port that nobody has; for a server that can't say which it took."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 @contextmanager

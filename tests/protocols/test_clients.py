@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import tritonclient.grpc
+import tritonclient.grpc.aio
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
@@ -26,6 +29,7 @@ with warnings.catch_warnings():
 
 EXAMPLES = ("three.png", "five.png", "seven.jpg")
 LABELS = [3, 5, 7]
+OUTPUTS = ("label", "confidence", "probabilities", "rejected")
 
 
 @pytest.fixture
@@ -129,6 +133,99 @@ def test_triton_understands_errors(
     with pytest.raises(InferenceServerException) as raised:
         client.infer(**{"model_name": "digits", "inputs": [arrays()], **asked})
     assert (raised.value.status(), raised.value.message()) == (status, message)
+
+
+@pytest.fixture
+def caller(shipped: Server) -> Iterator[Any]:
+    address = f"127.0.0.1:{shipped.grpc_port}"
+    with tritonclient.grpc.InferenceServerClient(address) as client:
+        yield client
+
+
+def call_input(images: Any, name: str = "images", datatype: str = "UINT8") -> Any:
+    one = tritonclient.grpc.InferInput(name, [*images.shape], datatype)
+    return one.set_data_from_numpy(images)
+
+
+def test_triton_asks_what_there_is_by_grpc(caller: Any, shipped: Server) -> None:
+    version = shipped.live_version
+    assert caller.is_server_live()
+    assert caller.is_server_ready()
+    assert caller.is_model_ready("digits")
+    assert caller.is_model_ready("digits", version)
+    assert caller.get_server_metadata().name == "digits"
+    metadata = caller.get_model_metadata("digits", version, as_json=True)
+    assert metadata["versions"] == [version]
+    assert [one["name"] for one in metadata["outputs"]] == [*OUTPUTS]
+    with pytest.raises(InferenceServerException) as raised:
+        caller.is_model_ready("other")
+    assert raised.value.status() == "StatusCode.NOT_FOUND"
+
+
+@pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
+def test_triton_sends_files_by_grpc(caller: Any, compression: str | None) -> None:
+    contents = [(ROOT / "docs" / "examples" / name).read_bytes() for name in EXAMPLES]
+    one = call_input(np.array(contents, object), "image_bytes", "BYTES")
+    answer = caller.infer(
+        "digits", [one], request_id="42", client_timeout=60, compression_algorithm=compression
+    )
+    assert answer.get_response().id == "42"
+    assert answer.as_numpy("label").tolist() == LABELS
+    assert answer.as_numpy("rejected").tolist() == [b""] * 3
+    probabilities = answer.as_numpy("probabilities")
+    assert probabilities.dtype == np.float32
+    assert (answer.as_numpy("confidence") == probabilities.max(axis=1)).all()
+
+
+def test_triton_asks_for_classes_and_has_parameters_by_grpc(caller: Any) -> None:
+    wanted = [tritonclient.grpc.InferRequestedOutput("probabilities", class_count=2)]
+    image = call_input(spoken(7)[None])
+    answers = [
+        caller.infer("digits", [image], outputs=wanted, parameters={"normalize": normalize})
+        for normalize in (True, False)
+    ]
+    first, second = (answer.as_numpy("probabilities") for answer in answers)
+    assert first.shape == second.shape == (1, 2)
+    assert first.tolist() != second.tolist()
+    assert answers[0].as_numpy("label") is None
+
+
+def test_triton_calls_without_waiting(shipped: Server) -> None:
+    images = np.zeros((2, 28, 28), np.float32)
+    images[0, 4:24, 13:16] = 1
+
+    async def call() -> list[Any]:
+        address = f"127.0.0.1:{shipped.grpc_port}"
+        async with tritonclient.grpc.aio.InferenceServerClient(address) as client:
+            one = call_input(images, datatype="FP32")
+            return await asyncio.gather(*(client.infer("digits", [one]) for _ in range(8)))
+
+    for answer in asyncio.run(call()):
+        assert answer.as_numpy("label").tolist() == [1, -1]
+        assert answer.as_numpy("rejected").tolist() == [b"", b"blank"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "code", "message"),
+    [
+        ({"model_name": "other"}, "NOT_FOUND", "unknown model: 'other'"),
+        ({"model_version": "999"}, "NOT_FOUND", "'digits' version 999"),
+        (
+            {"outputs": [tritonclient.grpc.InferRequestedOutput("x")]},
+            "INVALID_ARGUMENT",
+            "unexpected inference output",
+        ),
+        ({"parameters": {"normalize": "x"}}, "INVALID_ARGUMENT", "`normalize` is true or false"),
+    ],
+)
+def test_triton_understands_errors_by_grpc(
+    caller: Any, asked: dict[str, Any], code: str, message: str
+) -> None:
+    one = call_input(spoken(7)[None])
+    with pytest.raises(InferenceServerException) as raised:
+        caller.infer(**{"model_name": "digits", "inputs": [one], **asked})
+    assert raised.value.status() == f"StatusCode.{code}"
+    assert message in raised.value.message()
 
 
 def test_the_client_of_the_protocol_s_own_description(shipped: Server) -> None:

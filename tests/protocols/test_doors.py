@@ -9,10 +9,13 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tritonclient.grpc import service_pb2 as messages
+from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
 from tests.conftest import png
 from tests.faults.server import Server
@@ -21,6 +24,7 @@ Images = NDArray[np.uint8]
 Probabilities = NDArray[np.float32]
 TFS = "/v1/models/digits:predict"
 OIP = "/v2/models/digits/infer"
+PROBABILITIES = {"name": "probabilities"}
 LENGTH = "inference-header-content-length"
 
 
@@ -145,6 +149,63 @@ DOORS = (
 )
 
 
+def call(stub: Any, tensor: dict[str, Any], *raw: bytes) -> Any:
+    """The probabilities that a gRPC call gives, in the form in which its images went."""
+    request = messages.ModelInferRequest(
+        model_name="digits", inputs=[tensor], raw_input_contents=raw, outputs=[PROBABILITIES]
+    )
+    answer = stub.ModelInfer(request, timeout=60)
+    numbers = (
+        np.frombuffer(answer.raw_output_contents[0], "<f4")
+        if raw
+        else np.array(answer.outputs[0].contents.fp32_contents, np.float32)
+    )
+    return numbers.reshape(answer.outputs[0].shape)
+
+
+def as_raw_bytes(stub: Any, images: Images) -> Any:
+    tensor = {"name": "images", "shape": images.shape, "datatype": "UINT8"}
+    return call(stub, tensor, images.tobytes())
+
+
+def as_raw_floats(stub: Any, images: Images) -> Any:
+    tensor = {"name": "images", "shape": [*images.shape, 1], "datatype": "FP32"}
+    return call(stub, tensor, (images / 255).astype("<f4").tobytes())
+
+
+def as_typed_bytes(stub: Any, images: Images) -> Any:
+    contents = {"uint_contents": images.ravel().tolist()}
+    tensor = {"name": "images", "shape": images.shape, "datatype": "UINT8", "contents": contents}
+    return call(stub, tensor)
+
+
+def as_typed_floats(stub: Any, images: Images) -> Any:
+    contents = {"fp64_contents": (images / 255).ravel().tolist()}
+    tensor = {"name": "images", "shape": images.shape, "datatype": "FP64", "contents": contents}
+    return call(stub, tensor)
+
+
+def as_raw_files(stub: Any, images: Images) -> Any:
+    files = [png(image) for image in images]
+    section = b"".join(struct.pack("<I", len(file)) + file for file in files)
+    return call(stub, {"name": "image_bytes", "shape": [len(files)], "datatype": "BYTES"}, section)
+
+
+def as_typed_files(stub: Any, images: Images) -> Any:
+    tensor = {"name": "image_bytes", "shape": [len(images)], "datatype": "BYTES"}
+    return call(stub, tensor | {"contents": {"bytes_contents": [png(one) for one in images]}})
+
+
+CALLS = (
+    as_raw_bytes,
+    as_raw_floats,
+    as_typed_bytes,
+    as_typed_floats,
+    as_raw_files,
+    as_typed_files,
+)
+
+
 @pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
 def test_the_same_digits_have_the_same_probabilities(
     shipped: Server, door: Callable[[httpx.Client, Images], Any]
@@ -155,3 +216,16 @@ def test_the_same_digits_have_the_same_probabilities(
         assert expected.shape == (5, 10)
         assert len(np.unique(expected.argmax(axis=1))) > 1
         assert np.asarray(door(client, images), np.float32).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("door", CALLS, ids=lambda door: door.__name__)
+def test_the_same_digits_have_the_same_probabilities_by_grpc(
+    shipped: Server, door: Callable[[Any, Images], Any]
+) -> None:
+    images = drawn()
+    with (
+        httpx.Client(base_url=f"http://127.0.0.1:{shipped.port}", timeout=60) as client,
+        grpc.insecure_channel(f"127.0.0.1:{shipped.grpc_port}") as channel,
+    ):
+        found = door(GRPCInferenceServiceStub(channel), images)
+        assert found.tobytes() == wanted(client, images).tobytes()
