@@ -68,7 +68,9 @@ def config_of(settings: Settings, factory: str = f"{__package__}.main:create_app
         max_pipelined_requests=settings.max_pipelined_requests,
     )
     protocol: Any = partial(
-        HttpProtocol, clock=ConnectionClock(limits), render_problem=render_problem
+        HttpProtocol,
+        clock=ConnectionClock(limits),
+        render_problem=partial(render_problem, root_path=settings.root_path),
     )
     return Config(
         factory,

@@ -25,6 +25,7 @@ from .api import openapi
 from .api.feedback import FeedbackEndpoint
 from .api.formats import parse_all
 from .api.middleware import ApiKeyMiddleware, TelemetryMiddleware, read_key_hashes
+from .api.mount import RootPathMiddleware, SlashRedirect
 from .api.pages import page_files, pages
 from .api.predict import PredictEndpoint
 from .api.problems import handle_error
@@ -116,10 +117,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=partial(lifespan, settings=settings, metrics=metrics, feedback=feedback),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # `SlashRedirect` does it
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.openapi = partial(  # type: ignore[method-assign]
-        openapi.document, app, locked=bool(hashes), feedback=feedback is not None
+        openapi.document,
+        app,
+        locked=bool(hashes),
+        feedback=feedback is not None,
+        root_path=settings.root_path,
     )
     add_routes(app, feedback)
     if settings.grpc_port:
@@ -172,6 +178,7 @@ def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
     app.include_router(routes)
     app.include_router(pages)
     app.mount("/web", page_files)
+    app.router.default = SlashRedirect(app.router, otherwise=app.router.default)
 
 
 def add_calls(app: FastAPI) -> None:
@@ -230,6 +237,8 @@ def add_middleware(
             allow_headers=("*",),
             expose_headers=("X-Request-ID", "Retry-After"),
         )
+    if settings.root_path:
+        app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
     app.add_middleware(TelemetryMiddleware, metrics=metrics, log_requests=settings.log_requests)
 
 

@@ -107,6 +107,13 @@ class Settings(BaseSettings):
         description="Port of the Open Inference Protocol by gRPC, at the same address; wants the "
         "extra `grpc`. 0: there is none.",
     )
+    root_path: str = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        description="Path at which a proxy mounts the service, such as `/digits`, which it takes "
+        "off or leaves. Problem types and the OpenAPI document then begin with it. Unset: the "
+        "service has a host of its own.",
+    )
     workers: PositiveInt = Field(
         default_factory=fitting_workers,
         description="Server processes, each with its own queue and limits: one process's Python "
@@ -278,6 +285,12 @@ class Settings(BaseSettings):
         False, description="Log a line for every request, not only for those that fail here."
     )
     log_json: bool = Field(False, description="Log JSON lines; the container sets it.")
+
+    @field_validator("root_path", mode="before")
+    @classmethod
+    def _trim_slashes(cls, value: Any) -> Any:
+        segments = value.strip("/") if isinstance(value, str) else value
+        return f"/{segments}" if segments else segments
 
     @field_validator("cors_origins", mode="before")
     @classmethod

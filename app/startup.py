@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from .api.middleware import read_key_hashes
+from .api.mount import is_ambiguous
 from .observe.metrics import FOLDER_VARIABLE
 from .settings import PREFIX, Settings
 
@@ -48,6 +49,11 @@ def read_settings() -> Settings:
             read_key_hashes(settings.api_keys_file)
         except ValueError as error:
             raise StartupError(f"{PREFIX}API_KEYS_FILE: {error}") from None
+    if is_ambiguous(settings.root_path):
+        raise StartupError(
+            f"{PREFIX}ROOT_PATH: {settings.root_path} begins like a path of Digits itself; "
+            "mount it at another, such as /digits."
+        )
     if settings.traces_endpoint and not find_spec("opentelemetry.exporter.otlp.proto.http"):
         raise StartupError(
             f"{PREFIX}TRACES_ENDPOINT: the packages of the extra `traces` are missing: "

@@ -107,12 +107,12 @@ class ServiceError(Problem):
     """The service, or a proxy before it, failed."""
 
 
-BY_TYPE: Mapping[str, type[Problem]] = {
-    "/problems/not-an-image": ImageError,
-    "/problems/broken-image": ImageError,
-    "/problems/image-too-large": ImageError,
-    "/problems/bad-pixels": ImageError,
-    "/problems/too-many-images": PayloadTooLarge,
+BY_SLUG: Mapping[str, type[Problem]] = {
+    "not-an-image": ImageError,
+    "broken-image": ImageError,
+    "image-too-large": ImageError,
+    "bad-pixels": ImageError,
+    "too-many-images": PayloadTooLarge,
 }
 BY_STATUS: Mapping[int, type[Problem]] = {
     401: Unauthorized,
@@ -136,7 +136,8 @@ def problem_from(
     """
     kind = str(document.get("type", "about:blank"))
     by_status = BY_STATUS.get(status, ServiceError if status >= 500 else Problem)
-    return BY_TYPE.get(kind, by_status)(
+    # Only the last segment is the same behind every proxy.
+    return BY_SLUG.get(kind.rpartition("/problems/")[2], by_status)(
         type=kind,
         title=str(document.get("title", f"HTTP {status}")),
         status=status,

@@ -51,6 +51,9 @@ def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPa
         ),
         ("DIGITS_CORS_ORIGINS", "", "cors_origins", ()),
         ("DIGITS_PORT", "", "port", 8000),
+        ("DIGITS_ROOT_PATH", "/digits/", "root_path", "/digits"),
+        ("DIGITS_ROOT_PATH", "tools/digits", "root_path", "/tools/digits"),
+        ("DIGITS_ROOT_PATH", "/", "root_path", ""),
         ("DIGITS_API_KEYS_FILE", "/keys", "api_keys_file", Path("/keys")),
         ("DIGITS_WORKING_BUDGET_BYTES", "5", "working_budget_bytes", 5),
     ],
@@ -85,6 +88,8 @@ def test_environment(
         {"max_body_bytes": 2**30},
         {"max_body_bytes": 75, "body_budget_bytes": 99},
         {"cors_origins": 7},
+        {"root_path": "https://a.example/digits"},
+        {"root_path": "/a b"},
     ],
     ids=str,
 )

@@ -175,13 +175,14 @@ def _bodies() -> dict[str, Any]:
     }
 
 
-def document(app: FastAPI, *, locked: bool, feedback: bool) -> dict[str, Any]:
+def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "") -> dict[str, Any]:
     """The OpenAPI document of `app`, made once.
 
     Args:
         app: The application.
         locked: Whether API keys are set.
         feedback: Whether there is feedback.
+        root_path: The service's mount; its paths begin there.
     """
     if app.openapi_schema is None:
         made = get_openapi(
@@ -201,6 +202,8 @@ def document(app: FastAPI, *, locked: bool, feedback: bool) -> dict[str, Any]:
         if feedback:
             own["/feedback"] = {"post": feedback_operation()}
         made["paths"] = own | made["paths"]
+        if root_path:
+            made["servers"] = [{"url": root_path}]
         if locked:
             _add_keys(made)
         app.openapi_schema = made

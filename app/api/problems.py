@@ -21,6 +21,7 @@ from ..errors import (
     Unavailable,
 )
 from ..observe.request_id import new_request_id
+from .mount import root_path_of
 
 log = structlog.get_logger()
 
@@ -36,11 +37,11 @@ PROTOCOL_STATUSES = {415: 400, 422: 400}
 HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
 
 
-def problem_document(error: DigitsError, request_id: str) -> bytes:
-    """The problem document of `error`."""
+def problem_document(error: DigitsError, request_id: str, root_path: str = "") -> bytes:
+    """The problem document of `error`; `root_path` is the service's mount."""
     return orjson.dumps(
         {
-            "type": f"/problems/{error.slug}",
+            "type": f"{root_path}/problems/{error.slug}",
             "title": error.title,
             "status": error.status,
             "detail": error.detail,
@@ -49,9 +50,9 @@ def problem_document(error: DigitsError, request_id: str) -> bytes:
     )
 
 
-def problem_response(error: DigitsError, request_id: str) -> Response:
-    """The response that `error` becomes."""
-    document = problem_document(error, request_id)
+def problem_response(error: DigitsError, request_id: str, root_path: str = "") -> Response:
+    """The response that `error` becomes; `root_path` is the service's mount."""
+    document = problem_document(error, request_id, root_path)
     return Response(document, error.status, _retry_after(error), MEDIA_TYPE)
 
 
@@ -61,7 +62,7 @@ def error_response(error: DigitsError, scope: Scope) -> Response:
     if path.startswith(CALLS):
         return Response(error.detail, status, _retry_after(error), "text/plain")
     if not path.startswith(PROTOCOL_PATHS):
-        return problem_response(error, scope["state"]["request_id"])
+        return problem_response(error, scope["state"]["request_id"], root_path_of(scope))
     content = orjson.dumps({"error": error.detail})
     return Response(content, status, _retry_after(error), "application/json")
 
@@ -72,7 +73,9 @@ def _retry_after(error: DigitsError) -> dict[str, str]:
     return {}
 
 
-def render_problem(error: type[DigitsError]) -> tuple[list[tuple[bytes, bytes]], bytes]:
+def render_problem(
+    error: type[DigitsError], root_path: str = ""
+) -> tuple[list[tuple[bytes, bytes]], bytes]:
     """Headers and body of a refusal that the server sends before any middleware has run."""
     request_id = new_request_id()
     headers = [
@@ -80,7 +83,7 @@ def render_problem(error: type[DigitsError]) -> tuple[list[tuple[bytes, bytes]],
         (b"x-request-id", request_id.encode()),
         NOSNIFF,
     ]
-    return headers, problem_document(error(), request_id)
+    return headers, problem_document(error(), request_id, root_path)
 
 
 async def handle_error(request: Request, error: Exception) -> Response:
@@ -108,8 +111,8 @@ def _problem(error: Exception) -> DigitsError:
             return InternalError()
 
 
-def describe_problem(slug: str) -> dict[str, object]:
-    """What the problem at `/problems/<slug>` means.
+def describe_problem(slug: str, root_path: str = "") -> dict[str, object]:
+    """What the problem at `/problems/<slug>` means; `root_path` is the service's mount.
 
     Raises:
         NotFound: there is no such problem.
@@ -118,7 +121,7 @@ def describe_problem(slug: str) -> dict[str, object]:
     if error is None:
         raise NotFound
     return {
-        "type": f"/problems/{slug}",
+        "type": f"{root_path}/problems/{slug}",
         "title": error.title,
         "status": error.status,
         "remedy": error.remedy,

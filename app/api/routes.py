@@ -15,6 +15,7 @@ from ..observe.drift import MIN_IMAGES
 from . import schemas
 from .head import GetRoute
 from .model_page import model_page
+from .mount import root_path_of
 from .openapi import problem_responses
 from .pages import problem_page, wants_page
 from .problems import describe_problem
@@ -137,7 +138,7 @@ async def problem(
     slug: Annotated[str, Field(json_schema_extra={"enum": list(PROBLEMS)})],
 ) -> Any:
     """The explanation at the address that a problem document's `type` names."""
-    explained = describe_problem(slug)
+    explained = describe_problem(slug, root_path_of(request.scope))
     if wants_page(request):
         return problem_page(explained)
     response.headers["vary"] = "Accept"

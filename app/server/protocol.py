@@ -11,6 +11,7 @@ on the connection, and the connection is closed.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ CHECK_SECONDS = 0.5
 """Seconds between looks at the limits of all connections; less where a limit is shorter."""
 HOP_BY_HOP = frozenset((b"upgrade", b"http2-settings"))
 """Headers of an upgrade that is declined, with their names among the tokens of `Connection`."""
+
+BARE_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*(?=[?#]|\Z)")
+"""The beginning of a URL without a path: scheme and authority."""
 
 ProblemRenderer = Callable[[type[DigitsError]], tuple[list[tuple[bytes, bytes]], bytes]]
 """Give the headers and the body of a refusal."""
@@ -124,6 +128,15 @@ class ReadGate(FlowControl):
         """Read again, unless reading is held."""
         if not self.held:
             super().resume_reading()
+
+
+def with_path(url: bytes) -> bytes:
+    """Return a request's target with the path `/` where it is a whole URL and has none.
+
+    The two are equal (RFC 9110, section 4.2.3); uvicorn would fail on the first.
+    """
+    match = BARE_AUTHORITY.match(url)
+    return b"%b/%b" % (match[0], url[match.end() :]) if match else url
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -306,6 +319,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             self._declines_upgrade = True
             return
+        if b"://" in self.url:
+            self.url = with_path(self.url)
         super().on_headers_complete()
         if self._is_last:
             self.cycle.keep_alive = False

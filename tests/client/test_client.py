@@ -28,7 +28,7 @@ from digits import (
     Unavailable,
     UnexpectedAnswer,
 )
-from digits.errors import BY_TYPE
+from digits.errors import BY_SLUG
 from digits.images import MAX_IMAGE_BYTES
 from tests.client.service import Service, good, problem
 from tests.conftest import EXAMPLES
@@ -189,7 +189,7 @@ def test_a_problem_is_raised_as_its_kind(status: int, slug: str, kind: type[Prob
 
 
 def test_kinds_that_are_named_exist() -> None:
-    assert {kind.removeprefix("/problems/") for kind in BY_TYPE} <= set(PROBLEMS)
+    assert set(BY_SLUG) <= set(PROBLEMS)
 
 
 def test_a_failure_without_a_document_has_its_status() -> None:

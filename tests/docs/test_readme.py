@@ -91,7 +91,7 @@ def shown_default(field: Any) -> str:
     if field.default_factory:
         return "by the machine"
     match field.default:
-        case None:
+        case None | "":
             return "unset"
         case Path() | str() as text:
             return f"`{text}`"

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.api.problems import render_problem
 from app.server import protocol
-from app.server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol
+from app.server.protocol import ConnectionClock, ConnectionLimits, HttpProtocol, with_path
 from tests.conftest import in_a_thread
 
 LIMITS = ConnectionLimits(
@@ -145,10 +145,34 @@ def post(path: str, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        (b"http://a", b"http://a/"),
+        (b"HTTPS://[::1]:8000", b"HTTPS://[::1]:8000/"),
+        (b"http://a?b=http://c", b"http://a/?b=http://c"),
+        (b"http://a/b", b"http://a/b"),
+        (b"/b?c=http://d", b"/b?c=http://d"),
+    ],
+)
+def test_a_whole_url_has_a_path(target: bytes, expected: bytes) -> None:
+    assert with_path(target) == expected
+
+
+@pytest.mark.parametrize("authority", ["a", "a:8000", "user@a", "[::1]:8000"])
+def test_a_request_for_a_whole_url_without_a_path_is_answered(authority: str) -> None:
+    seen: Seen = []
+    with connected(seen) as connection:
+        for query in ("", "?a=b"):
+            head = f"GET http://{authority}{query} HTTP/1.1\r\nhost: a\r\n\r\n"
+            connection.sendall(head.encode())
+            assert reply(connection)[0] == 200
+    assert seen == [b"", b""]
+
+
+@pytest.mark.parametrize(
     ("segments", "status"),
     [
         pytest.param([b"nonsense\r\n\r\n"], 400, id="not HTTP"),
-        pytest.param([b"GET http://a HTTP/1.1\r\nhost: a\r\n\r\n"], 400, id="no path"),
         pytest.param([b"GET / HTTP/1.1\r\n\r\n"], 400, id="no host"),
         pytest.param([post("/", "host: b", "content-length: 0")], 400, id="two hosts"),
         pytest.param([post("/", "x: a", " folded", "content-length: 0")], 400, id="folded"),
