@@ -13,6 +13,7 @@ LIST_MARK = "@"
 SUFFIXES = frozenset(
     (
         ".apng",
+        ".avif",
         ".bmp",
         ".dib",
         ".gif",

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from PIL import Image
+from PIL import AvifImagePlugin, Image, features
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -44,6 +45,7 @@ else:
     pi_heif.options.DEPTH_IMAGES = False
     pi_heif.options.AUX_IMAGES = False
 
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 Image.MAX_IMAGE_PIXELS = None  # sizes are known and judged before Pillow sees a file
 
 ORIENTATION_TAG = 0x0112
@@ -300,6 +302,24 @@ def _open_heic(data: bytes) -> Image.Image:
     return image
 
 
+def _open_avif(data: bytes) -> ImageFile:
+    """Open the still image of an AVIF; of an animation it is the first frame.
+
+    libavif would take an animation's track, of which `probe` knows nothing.
+    """
+    return AvifImageFile(io.BytesIO(data[:8] + AVIF_BRAND + data[12:]))
+
+
+AVIF_BRAND = b"avif"
+AVIF = ImageFormat(
+    name="AVIF",
+    media_types=("image/avif",),
+    suffixes=(".avif",),
+    magic=(),
+    brands=(AVIF_BRAND,),
+    probe=heif.avif,
+    open=_open_avif,
+)
 HEIC_BRANDS = (b"heic", b"heix")
 """Brands of still images by HEVC."""
 HEIC = ImageFormat(
@@ -361,6 +381,7 @@ FORMATS: tuple[ImageFormat, ...] = (
         probe=headers.tiff,
         open=_open_tiff,
     ),
+    *([AVIF] if features.check("avif") else []),  # not in every build of Pillow
     *([HEIC] if HeifImageFile else []),
 )
 BY_NAME = {image_format.name: image_format for image_format in FORMATS}

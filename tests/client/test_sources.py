@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.vision.decode import FORMATS, HEIC
+from app.vision.decode import AVIF, FORMATS, HEIC
 from digits.sources import SUFFIXES, UsageError, expand, name_of, reads_stdin
 
 
@@ -26,7 +26,7 @@ def names(*arguments: str, lists: tuple[str, ...] = ()) -> list[str]:
 
 
 def test_suffixes_are_those_of_the_formats_that_are_read() -> None:
-    assert {suffix for each in {*FORMATS, HEIC} for suffix in each.suffixes} == SUFFIXES
+    assert {suffix for each in {*FORMATS, AVIF, HEIC} for suffix in each.suffixes} == SUFFIXES
 
 
 def test_files_are_taken_as_they_are_named(folder: Path) -> None:

@@ -302,6 +302,8 @@ SAME: list[tuple[str, Callable[[], bytes]]] = [
 READ: list[tuple[str, Callable[[], bytes]]] = [
     ("jpeg", lambda: seven("JPEG")),
     ("cmyk", colours),
+    ("avif", lambda: seven("AVIF")),
+    ("avif with opacity", lambda: seven("AVIF", "RGBA")),
     ("ycbcr", lambda: seven("JPEG", "YCbCr")),
     (
         "mpo",

@@ -220,7 +220,7 @@ FTYP = b"\0\0\0\x1cftyp"
         (b"<!DOCTYPE html><html><svg", "SVG"),
         (b" <!DOCTYPE html><html>", "HTML"),
         (FTYP + b"hevc\0\0\0\0msf1", "HEIC"),
-        (FTYP + b"mif1\0\0\0\0mif1avif", "AVIF"),
+        (FTYP + b"avis\0\0\0\0msf1", "AVIF"),
         (FTYP + b"isom\0\0\0\0mp42", "video"),
         (b"\xff\x0a", "JPEG XL"),
         (b"PK\3\4", "ZIP"),

@@ -49,6 +49,9 @@ def heic(
     tiles: Sequence[int] = (),
     kind: bytes = b"hvc1",
     references: bytes = b"",
+    brand: bytes = b"heic",
+    config: bytes = HVCC,
+    coded: bytes = CODED,
 ) -> bytes:
     """A file whose primary is the seven, item 1, or as item 5 a grid of items 1 to 4, all sevens.
 
@@ -58,8 +61,11 @@ def heic(
         tiles: Items that the grid is made of, in rows of two.
         kind: Type of the sevens.
         references: Further boxes of `iref`.
+        brand: Of the file.
+        config: The property that says how sevens are coded.
+        coded: A seven.
     """
-    ftyp = box(b"ftyp", b"heic\0\0\0\0mif1heic")
+    ftyp = box(b"ftyp", brand + b"\0\0\0\0mif1" + brand)
     sevens = 4 if grid else 1
     numbers = range(1, sevens + 1 + bool(grid))
     own = range(3, 3 + len(primary))
@@ -82,9 +88,9 @@ def heic(
     )
 
     def meta(start: int) -> bytes:
-        at = {number: (start, len(CODED)) for number in numbers}
+        at = {number: (start + number * len(coded) - len(coded), len(coded)) for number in numbers}
         if grid:
-            at[5] = (start + len(CODED), len(canvas))
+            at[5] = (start + sevens * len(coded), len(canvas))
         located = b"".join(struct.pack(">HHHII", item, 0, 1, *place) for item, place in at.items())
         return full(
             b"meta",
@@ -95,13 +101,13 @@ def heic(
             full(b"iref", references) if references else b"",
             box(
                 b"iprp",
-                box(b"ipco", HVCC, ispe(SIDE, SIDE), *primary),
+                box(b"ipco", config, ispe(SIDE, SIDE), *primary),
                 full(b"ipma", struct.pack(">I", len(numbers)), associations),
             ),
         )
 
     start = len(ftyp) + len(meta(0)) + 8
-    return ftyp + meta(start) + box(b"mdat", CODED, canvas)
+    return ftyp + meta(start) + box(b"mdat", coded * sevens, canvas)
 
 
 TURNED = (ispe(SIDE, SIDE), box(b"irot", b"\1"))
