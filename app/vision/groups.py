@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .dots import is_dot
 from .ink import Mask, Plane
 
 NEAR = 0.22
@@ -23,6 +22,8 @@ SPECK = 0.012
 LARGE, HEAVY = 0.45, 0.15
 """Longer side and weight, at least, of what may be a digit beside another, as shares of the
 other's."""
+LEGIBLE = 6
+"""Longer side in pixels, at least, of what may be a digit: less is a dot."""
 MAX_APART = 4
 """Strokes that are offered apart, at most; the weightiest."""
 
@@ -77,8 +78,8 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
 
 
 def is_like(stats: NDArray[np.int32], weight: NDArray[np.float64], main: int) -> NDArray[np.bool_]:
-    """Whether each part is as large as one digit beside `main`, another, may be, and no dot."""
+    """Whether each part is as large as one digit beside `main`, another, may be."""
     longer = stats[:, 2:4].max(axis=1)
-    like = (longer >= LARGE * longer[main]) & (weight >= HEAVY * weight[main]) & ~is_dot(stats)
+    like = (longer >= max(LARGE * longer[main], LEGIBLE)) & (weight >= HEAVY * weight[main])
     like[0] = False
     return np.asarray(like)

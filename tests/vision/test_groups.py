@@ -41,6 +41,20 @@ def test_each_part_has_its_box_in_the_pictures_pixels() -> None:
     assert np.abs(np.subtract(found, expected)).max() <= 3
 
 
+@pytest.mark.parametrize("left", [False, True])
+def test_a_blot_beside_a_digit_is_offered_apart(left: bool) -> None:
+    # It may be a thick 0 or 8 whose holes are filled: the classifier tells them from blots.
+    image = np.pad(ink(3, SIDE), ((30, 30), (30, 150)))
+    cv2.circle(image, (SIDE + 90, 30 + SIDE // 2), SIDE // 3, 255, -1, cv2.LINE_AA)
+    assert len(normalize(255 - image[:, ::-1] if left else 255 - image).apart) == 2
+
+
+def test_specks_beside_specks_are_not_offered_apart() -> None:
+    image = np.zeros((28, 28), np.uint8)
+    image[10:12, 4:20:4] = 255
+    assert normalize(image).apart == ()
+
+
 @pytest.mark.parametrize("digit", [1, 4, 7])
 def test_one_digit_with_a_speck_is_one(digit: int) -> None:
     image = 255 - np.pad(ink(digit, SIDE), 30)
