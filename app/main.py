@@ -172,8 +172,8 @@ def add_routes(app: FastAPI, feedback: FeedbackFolder | None) -> None:
             for endpoint in endpoints
             for path in (endpoint.path, endpoint.path + "/")
         ),
-        *tfs.routes,
         *oip.routes,
+        *tfs.routes,
     ]
     app.include_router(routes)
     app.include_router(pages)

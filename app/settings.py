@@ -150,7 +150,10 @@ class Settings(BaseSettings):
     max_pixels: PositiveInt = Field(
         64_000_000, description="Pixels of one image. Phones take 12 to 50 million."
     )
-    max_images: PositiveInt = Field(256, description="Images in one request.")
+    max_images: PositiveInt = Field(
+        256,
+        description="Images in one request; four times as many 28×28 images of a binary tensor.",
+    )
     max_json_bytes: PositiveInt = Field(
         8 * MIB,
         description="Bytes of a JSON body. Numbers take ten times their PNG, and images in base64 "
@@ -169,7 +172,8 @@ class Settings(BaseSettings):
     max_waiting_images: PositiveInt = Field(
         512,
         description="Images admitted and not yet answered; above it, 503. At 1 ms an image the "
-        "last one waits half a second, less than a caller's patience.",
+        "last one waits half a second, less than a caller's patience. Four images of a binary "
+        "tensor count as one.",
     )
     max_header_bytes: PositiveInt = Field(
         16 * 1024, description="Bytes of a request's line and headers (httptools has no cap)."

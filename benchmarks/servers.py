@@ -182,7 +182,7 @@ def running(
     Raises:
         OSError: It gives no answer; its log's end is in the message.
     """
-    mark, port = uuid.uuid4().hex, _free_port()
+    mark, port = uuid.uuid4().hex, free_port()
     ports = {"PORT": str(port), "DIGITS_PORT": str(port), processes.MARK: mark}
     with tempfile.TemporaryFile() as log:
         began = time.perf_counter()
@@ -223,7 +223,8 @@ def _stop(server: Server, process: subprocess.Popen[bytes]) -> None:
             process.wait(0.1)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody has."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port: int = free.getsockname()[1]

@@ -14,7 +14,13 @@ from ..inference.classifier import Classifier
 from ..observe.traces import WORK, Work
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import Predictions, PredictRequest, RawImage, RawImages
+from ..serving.predictor import (
+    Predictions,
+    PredictRequest,
+    RawImage,
+    RawImages,
+    places_of,
+)
 from ..serving.workers import Item
 from ..settings import Settings
 from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
@@ -114,7 +120,7 @@ async def answer(
         chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
         scope["state"]["body_bytes"] = sum(map(len, chunks))
         images, how = await parse(services, chunks, options, lease, receive)
-        lease.charge_images(len(images))
+        lease.charge_images(places_of(images))
         request = prepare(images, lease, how)
         await lease.charge_working(request.working_bytes)
         try:

@@ -143,17 +143,29 @@ def check_count(count: int, max_images: int) -> None:
         raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
 
 
-def tensors_of(predictions: Sequence[Prediction]) -> dict[str, NDArray[Any]]:
-    """The outputs by name, each with an entry for every image.
-
-    Returns:
-        `label` int64 [n], `NO_LABEL` for a blank; `confidence` float32 [n]; `probabilities` float32
-        [n,10]; `rejected` str [n], the reason not to use the answer, empty where there is none.
-    """
+def _labels(predictions: Sequence[Prediction]) -> NDArray[np.int64]:
     labels = [NO_LABEL if one.label is None else one.label for one in predictions]
-    return {
-        "label": np.array(labels, np.int64),
-        "confidence": np.array([one.confidence for one in predictions], np.float32),
-        "probabilities": np.stack([one.probabilities for one in predictions]),
-        "rejected": np.array([str(one.rejected or "") for one in predictions], object),
-    }
+    return np.array(labels, np.int64)
+
+
+def _confidence(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
+    return np.array([one.confidence for one in predictions], np.float32)
+
+
+def _probabilities(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
+    return np.array([one.probabilities for one in predictions])
+
+
+def _rejected(predictions: Sequence[Prediction]) -> NDArray[Any]:
+    return np.array([str(one.rejected or "") for one in predictions], object)
+
+
+TENSORS: dict[str, Callable[[Sequence[Prediction]], NDArray[Any]]] = {
+    "label": _labels,
+    "confidence": _confidence,
+    "probabilities": _probabilities,
+    "rejected": _rejected,
+}
+"""The outputs by name, each with an entry for every image: `label` int64 [n], `NO_LABEL` for a
+blank; `confidence` float32 [n]; `probabilities` float32 [n,10]; `rejected` str [n], the reason not
+to use the answer, empty where there is none."""

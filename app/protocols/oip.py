@@ -21,7 +21,7 @@ from ..errors import BadParameter, BadPixels, MalformedBody
 from ..inference.classifier import Classifier
 from ..serving.predictor import RawImages
 from ..vision.normalize import SIDE
-from .inference import check_count, infer, small_body, tensors_of
+from .inference import check_count, infer, small_body
 from .route import ProtocolRoute
 from .tensors import (
     BINARY_BYTE_COST,
@@ -41,6 +41,7 @@ from .tensors import (
     find,
     flag,
     levels_of,
+    most_images,
     outputs_of,
     parameters_of,
     repository,
@@ -76,7 +77,7 @@ async def infer_images(request: Request) -> Response:
     }
     if inputs.id is not None:
         document["id"] = inputs.id
-    return encode_outputs(document, outputs_of(inputs.outputs, tensors_of(predictions.items)))
+    return encode_outputs(document, outputs_of(inputs.outputs, predictions.items))
 
 
 async def server_metadata(request: Request) -> Response:
@@ -161,24 +162,31 @@ def read_inputs(body: bytes, *, json_bytes: int | None, max_images: int) -> Infe
         document, lists = load(text)
     except MalformedBody as error:
         raise MalformedBody(f"failed to parse the request JSON buffer: {error.detail}") from None
-    tensor = _tensor(document)
-    parameters = parameters_of(_plain(document.get("parameters")))
-    identifier = check_id(document.get("id"))
-    requested = _plain(document.get("outputs"))
+    fields = _fields(document)
+    tensor = _tensor(fields.get("inputs"))
+    parameters = parameters_of(_plain(fields.get("parameters")))
+    identifier = check_id(fields.get("id"))
+    requested = _plain(fields.get("outputs"))
     outputs = requested_outputs(requested, parameters)
     lists -= LISTS_AROUND + isinstance(requested, list)
     images = _images(tensor, lists, binary, max_images)
     return InferInputs(images, flag(parameters, "normalize"), identifier, outputs)
 
 
-def _tensor(document: Any) -> dict[str, Any]:
+def _fields(value: Any) -> dict[str, Any]:
+    """An object's fields, their values as they are; none of what is no object.
+
+    To ask simdjson for a field that is not there takes 15 µs, an exception of C++.
+    """
+    return {name: value[name] for name in value} if isinstance(value, Object) else {}
+
+
+def _tensor(inputs: Any) -> dict[str, Any]:
     """The fields of the one input; its shape is a list of Python's."""
-    inputs = document.get("inputs") if isinstance(document, Object) else None
-    first: Any = inputs[0] if isinstance(inputs, Array) and len(inputs) == 1 else None
-    if isinstance(first, Object):
-        match {name: first[name] for name in first} | {"shape": _plain(first.get("shape"))}:
-            case {"name": str(), "shape": list(), "datatype": str()} as tensor:
-                return tensor
+    first = _fields(inputs[0]) if isinstance(inputs, Array) and len(inputs) == 1 else {}
+    match first | {"shape": _plain(first.get("shape"))}:
+        case {"name": str(), "shape": list(), "datatype": str()} as tensor:
+            return tensor
     raise MalformedBody(
         "Expected `inputs`: a list of one tensor, with name, shape and datatype; it is "
         f"`{IMAGES}` or `{IMAGE_BYTES}`."
@@ -220,9 +228,10 @@ def encode_outputs(document: dict[str, Any], outputs: Iterable[Output]) -> Respo
 def _images(tensor: dict[str, Any], lists: int, binary: memoryview, max_images: int) -> RawImages:
     name, datatype, shape = tensor["name"], tensor["datatype"], tensor["shape"]
     count = count_of(name, datatype, shape)
-    check_count(count, max_images)
     size = parameters_of(_plain(tensor.get("parameters"))).get("binary_data_size")
-    if size is None and not len(binary):
+    is_json = size is None and not len(binary)
+    check_count(count, max_images if is_json else most_images(datatype, max_images))
+    if is_json:
         images = _listed(tensor.get("data"), count, lists)
         _check_kinds(name, images)
         return images

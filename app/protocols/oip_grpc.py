@@ -29,7 +29,7 @@ from ..inference.registry import ModelRegistry
 from ..serving.predictor import RawImages
 from ..vision.normalize import SIDE
 from .fields import NOT_A_MESSAGE, Cut, cut
-from .inference import check_count, infer, small_body, tensors_of
+from .inference import check_count, infer, small_body
 from .route import ProtocolRoute
 from .tensors import (
     BYTES,
@@ -48,6 +48,7 @@ from .tensors import (
     find,
     flag,
     levels_of,
+    most_images,
     outputs_of,
     requested_outputs,
     to_bytes,
@@ -117,7 +118,7 @@ async def model_infer(request: Request) -> Response:
         model_version=predictions.classifier.version,
         id=inputs.id,
     )
-    add_outputs(answer, outputs_of(inputs.outputs, tensors_of(predictions.items)))
+    add_outputs(answer, outputs_of(inputs.outputs, predictions.items))
     return _response(answer)
 
 
@@ -237,7 +238,7 @@ def _tensor(fields: dict[int, list[memoryview]]) -> Tensor:
 def _images(tensor: Tensor, max_images: int) -> RawImages:
     datatype = tensor.fields.datatype
     count = count_of(tensor.fields.name, datatype, [*tensor.fields.shape])
-    check_count(count, max_images)
+    check_count(count, most_images(datatype, max_images))
     if tensor.raw:
         if len(tensor.raw) > 1 or tensor.contents:
             raise MalformedBody("An input is in `raw_input_contents` or in `contents`, once.")

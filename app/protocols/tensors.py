@@ -7,6 +7,7 @@ Source: https://github.com/kserve/open-inference-protocol, and Triton's extensio
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -20,8 +21,9 @@ from ..api.services import Services
 from ..errors import BadParameter, BadPixels, MalformedBody, NotFound
 from ..inference.classifier import Classifier, Images
 from ..inference.registry import ModelRegistry
-from ..serving.predictor import RawImage, RawImages
+from ..serving.predictor import ARRAYS_A_PLACE, Prediction, RawImage, RawImages
 from ..vision.normalize import SIDE
+from .inference import TENSORS
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]
 PLATFORM = "tensorflow_savedmodel"
@@ -147,6 +149,11 @@ def count_of(name: str, datatype: str, shape: list[Any]) -> int:
     return int(shape[0])
 
 
+def most_images(datatype: str, max_images: int) -> int:
+    """Images that a tensor may have which is no text: by their cost, more arrays than files."""
+    return max_images if datatype == BYTES else max_images * ARRAYS_A_PLACE
+
+
 def binary_images(binary: memoryview, datatype: str, count: int) -> RawImages:
     """The `count` images in a tensor as bytes.
 
@@ -188,12 +195,13 @@ def levels_of(numbers: NDArray[Any], count: int) -> Images:
         BadPixels: a number is no level; it says of which image.
     """
     numbers = numbers.reshape(count, SIDE, SIDE)
+    if numbers.dtype.kind != "f":
+        return to_levels(numbers, 0)
     levels = np.empty(numbers.shape, np.uint8)
     # In float64, as numbers in JSON are: the same levels by either way. Signaling NaNs would warn.
     with np.errstate(invalid="ignore"):
         for start in range(0, count, PART_IMAGES):
-            part = numbers[start : start + PART_IMAGES]
-            part = part.astype(np.float64) if part.dtype.kind == "f" else part
+            part = numbers[start : start + PART_IMAGES].astype(np.float64)
             levels[start : start + PART_IMAGES] = to_levels(part, start)
     return levels
 
@@ -251,11 +259,11 @@ def flag(parameters: dict[str, Any], name: str) -> bool | None:
 
 
 def outputs_of(
-    requested: Sequence[RequestedOutput], tensors: Mapping[str, NDArray[Any]]
+    requested: Sequence[RequestedOutput], predictions: Sequence[Prediction]
 ) -> Iterator[Output]:
-    """The outputs that were asked for, in order, out of all that there are."""
+    """The outputs that were asked for, in order."""
     for name, is_binary, classes in requested:
-        tensor, datatype = tensors[name], OUTPUTS[name][0]
+        tensor, datatype = TENSORS[name](predictions), OUTPUTS[name][0]
         if classes:
             tensor, datatype = _classification(tensor, classes), BYTES
         yield Output(name, datatype, is_binary, tensor)
@@ -274,7 +282,7 @@ def _classification(probabilities: NDArray[np.float32], classes: int) -> NDArray
 def to_bytes(tensor: NDArray[Any]) -> bytes:
     """A tensor in binary."""
     if tensor.dtype != object:
-        return tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes()
+        return (tensor if sys.byteorder == "little" else tensor.byteswap()).tobytes()
     elements = [text.encode() for text in tensor.ravel()]
     return b"".join(
         part for one in elements for part in (len(one).to_bytes(LENGTH_BYTES, "little"), one)

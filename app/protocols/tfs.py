@@ -25,7 +25,7 @@ from ..inference.classifier import Classifier
 from ..inference.registry import ModelRegistry
 from ..serving.predictor import Predictions, RawImage
 from ..vision.normalize import SIDE
-from .inference import check_count, infer, tensors_of
+from .inference import TENSORS, check_count, infer
 from .route import ProtocolRoute
 
 TARGET = re.compile(r"([\w.-]{1,128})(?:/versions/(\d{1,18})|/labels/([\w.-]{1,128}))?", re.ASCII)
@@ -221,7 +221,7 @@ def _image(value: Any, index: int) -> Any:
 
 
 def _answer(predictions: Predictions, *, is_columnar: bool) -> dict[str, Any]:
-    columns: dict[str, Any] = dict(tensors_of(predictions.items))
+    columns = {name: tensor(predictions.items) for name, tensor in TENSORS.items()}
     columns["rejected"] = columns["rejected"].tolist()
     if is_columnar:
         return {"outputs": columns}

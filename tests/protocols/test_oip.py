@@ -21,6 +21,7 @@ from app.api.formats.pixels import working_bytes
 from app.errors import BadPixels, PayloadError
 from app.protocols.oip import read_inputs
 from app.protocols.tensors import NUMBER_TYPES, OUTPUTS
+from app.serving.predictor import places_of
 from tests.api.calls import SEVEN, services_in
 from tests.conftest import png, spoken
 
@@ -567,6 +568,23 @@ def test_a_binary_tensor_is_charged_for(
     assert client.post(INFER, content=body, headers=headers).status_code == 200
     assert costs == [int(headers[LENGTH]) + 8 * 28 * 28 * 2]
     assert memory[0] == working_bytes(int(headers[LENGTH])) + 8 * 28 * 28 * 8
+
+
+def test_four_times_as_many_arrays_as_files(client: TestClient) -> None:
+    images = np.stack([spoken(label % 10) for label in range(33)])
+    body, headers = binary_request(images[:32].tobytes(), "UINT8", [32, 28, 28])
+    answer = client.post(AS_IS, content=body, headers=headers).json()
+    assert answer["outputs"][0]["data"] == [label % 10 for label in range(32)]
+    body, headers = binary_request(images.tobytes(), "UINT8", [33, 28, 28])
+    assert error(client, body, **headers)[1].startswith("A request has at most 32 images")
+    body, headers = binary_request(elements(*[FILES[0]] * 9), "BYTES", [9])
+    assert error(client, body, **headers)[1].startswith("A request has at most 8 images")
+
+
+@pytest.mark.parametrize("images", [PAIR, [*PAIR], FILES], ids=["array", "arrays", "files"])
+def test_images_of_an_array_share_places(images: Any) -> None:
+    assert places_of(images) == (1 if isinstance(images, np.ndarray) else 2)
+    assert places_of(np.zeros((5, 28, 28), np.uint8)) == 2
 
 
 def test_large_requests_go_to_threads(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,6 +200,24 @@ def test_as_it_is_an_array_costs_nothing_but_its_part_of_the_batch() -> None:
     assert request.cost == 3 * IMAGE_COST
 
 
+@pytest.mark.parametrize("normalize", [False, True])
+def test_an_array_of_images_is_read_as_a_list_of_them(normalize: bool) -> None:
+    images = np.stack([BLANK, spoken(3), spoken(9), np.full((28, 28), 7, np.uint8)])
+    predictor = serving(classifier())
+    requests = [
+        predictor.prepare(each, open_lease(), normalize=normalize) for each in (images, [*images])
+    ]
+    assert requests[0].cost == requests[1].cost
+    assert requests[0].working_bytes == requests[1].working_bytes
+    as_array, as_list = predictor.predict(requests)
+    assert isinstance(as_array, Predictions)
+    assert isinstance(as_list, Predictions)
+    for one, other in zip(as_array.items, as_list.items, strict=True):
+        assert (one.label, one.rejected) == (other.label, other.rejected)
+        assert np.array_equal(one.probabilities, other.probabilities)
+        assert one.normalized.digit.base is not images  # kept without the others
+
+
 @pytest.mark.parametrize("encoded", [False, True])
 def test_an_image_has_no_more_pixels_than_are_allowed(encoded: bool) -> None:
     image = np.zeros((1000, 1000), np.uint8)

@@ -23,7 +23,6 @@ from . import image
 Gray = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
-IMAGE_AXES = (-2, -1)
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
@@ -235,15 +234,17 @@ def to_levels(numbers: NDArray[Any], index: int) -> Gray:
     Raises:
         BadPixels: a number is not finite or out of range.
     """
-    highest, kind = numbers.max(axis=IMAGE_AXES), numbers.dtype.kind
-    fits = highest <= 255
-    if kind != "u":
-        fits &= numbers.min(axis=IMAGE_AXES) >= 0
-    if not fits.all():
-        raise BadPixels(
-            f"Image {index + int(np.argmin(fits))} has a value that is not from 0 to 255. Scale it "
-            "to 0–255 or 0–1."
-        )
+    rows, kind = numbers.reshape(*numbers.shape[:-2], -1), numbers.dtype.kind
+    highest = rows.max(axis=-1)
+    if numbers.dtype != np.uint8:
+        fits = highest <= 255
+        if kind != "u":
+            fits &= rows.min(axis=-1) >= 0
+        if not fits.all():
+            raise BadPixels(
+                f"Image {index + int(np.argmin(fits))} has a value that is not from 0 to 255. "
+                "Scale it to 0–255 or 0–1."
+            )
     are_shares = highest <= 1
     if are_shares.any():
         numbers = np.where(are_shares[..., None, None], numbers * 255, numbers)
