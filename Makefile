@@ -86,13 +86,21 @@ lock: $(VENV)/test.stamp
 	$(COMPILE) -c requirements/test.txt -o requirements/train.txt requirements/train.in
 	$(COMPILE) -c requirements/test.txt -o requirements/serve.txt requirements/serve.in
 	$(COMPILE) -c requirements/test.txt -o requirements/grpc.txt requirements/grpc.in
+	$(COMPILE) -o requirements/kserve.txt requirements/kserve.in
+
+# KServe's client, for its test: it wants an older protobuf than TensorFlow, and so its own environment.
+.kserve/stamp: requirements/kserve.txt $(VENV)/test.stamp
+	@echo 'Installing the client of KServe into .kserve (once)'
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .kserve
+	@$(BIN)/uv pip install --quiet --require-hashes --python .kserve/bin/python -r $<
+	@touch $@
 
 # Equal locks give equal documents; tests/deploy/test_sbom.py holds it.
 sbom: $(VENV)/test.stamp
 	$(BIN)/python deploy/sbom.py --out sbom
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
+	rm -rf $(VENV) .kserve .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage htmlcov
 
 # One environment, three widths: each stamp says that at least its requirements are installed.
 $(VENV)/serve.stamp: requirements/serve.txt $(BIN)/pip
