@@ -38,7 +38,9 @@ class ReadEndpoint:
         services.metrics.observe_numbers(
             numbers.classifier.version, [number.rejected for number in numbers.items]
         )
-        await send_json(send, encode_numbers(numbers, seen=options.query.include_seen))
+        has_feedback = services.settings.feedback_dir is not None
+        body = encode_numbers(numbers, seen=options.query.include_seen, ids=has_feedback)
+        await send_json(send, body)
 
 
 async def _parse(

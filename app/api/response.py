@@ -44,18 +44,19 @@ def json_response(content: Any, status: int = 200) -> Response:
     return Response(encode(content), status, media_type="application/json")
 
 
-def encode_numbers(numbers: Numbers, *, seen: bool = False) -> bytes:
+def encode_numbers(numbers: Numbers, *, seen: bool = False, ids: bool = False) -> bytes:
     """An answer with one number an image, in order.
 
     Args:
         numbers: Of one request.
         seen: Whether to add what the model saw of each image.
+        ids: Whether to add to each digit the id that feedback wants.
     """
     classifier = numbers.classifier
     return encode(
         {
             "model": {"name": classifier.name, "version": classifier.version},
-            "numbers": [_number(one, seen=seen) for one in numbers.items],
+            "numbers": [_number(one, seen=seen, ids=ids) for one in numbers.items],
         }
     )
 
@@ -91,7 +92,7 @@ def _prediction(prediction: Prediction, *, seen: bool, ids: bool) -> dict[str, A
     return answer
 
 
-def _number(number: Number, *, seen: bool) -> dict[str, Any]:
+def _number(number: Number, *, seen: bool, ids: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "text": number.text,
         "confidence": number.confidence,
@@ -101,6 +102,7 @@ def _number(number: Number, *, seen: bool) -> dict[str, Any]:
                 "confidence": digit.confidence,
                 "probabilities": digit.probabilities,
                 "box": digit.box,
+                **({"id": id_of(digit.normalized)} if ids else {}),
             }
             for digit in number.digits
         ],

@@ -105,6 +105,9 @@ class NumberDigit(BaseModel):
     box: Annotated[
         Box, Field(description="Left, top, right, bottom in the upright image's pixels.")
     ]
+    id: Annotated[
+        str | None, Field(description="For `/feedback`; only where the operator has it on.")
+    ] = None
 
 
 class Alternative(BaseModel):

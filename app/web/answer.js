@@ -1,6 +1,6 @@
 // The answer on the screen: digit, words and bars, or in their place what went wrong.
 
-import { figureOf, stepsOf, wordsOf, wordsOfNumber } from "./words.js";
+import { figureOf, percent, stepsOf, wordsOf, wordsOfNumber } from "./words.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -40,14 +40,28 @@ export class AnswerView {
     if (isFinished) at("spoken").textContent = [words.headline, words.sure, words.advice].filter(Boolean).join(". ");
   }
 
-  /** Show the number that several digits make, in place of what they are as one digit. */
-  showNumber(number) {
-    const words = wordsOfNumber(number);
+  /**
+   * Show the number that several digits make, in place of what they are as one digit. The bars are
+   * those of one of its digits, at first of the least sure; `choose` is told which, from 0.
+   */
+  showNumber({ text, confidence, digits }, choose) {
+    const words = wordsOfNumber({ text, confidence });
     this.#enter("number", true);
     this.#write(words);
-    at("label").style.fontSize = `${Math.min(3.5, 8.5 / number.text.length)}rem`;
-    this.#fill(Array(10).fill(0), null);
-    at("spoken").textContent = `${words.headline}. ${words.sure}. ${words.advice}`;
+    at("label").style.fontSize = `${Math.min(3.5, 7.5 / text.length)}rem`;
+    const buttons = digits.map(({ label, confidence: share }) =>
+      Object.assign(document.createElement("button"), { type: "button", textContent: label, title: percent(share) }));
+    const show = (place) => {
+      buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === place)));
+      this.#fill(digits[place].probabilities, digits[place].label);
+      choose(place);
+    };
+    buttons.forEach((button, place) => button.addEventListener("click", () => show(place)));
+    at("digits").replaceChildren(...buttons);
+    at("digits").hidden = false;
+    const shares = digits.map((digit) => digit.confidence);
+    show(shares.indexOf(Math.min(...shares)));
+    at("spoken").textContent = `${words.headline}. ${words.sure}.`;
   }
 
   /** Say what went wrong and offer what there is to do. */
@@ -73,6 +87,7 @@ export class AnswerView {
     this.#root.setAttribute("aria-busy", String(state === "waiting"));
     at("notice").hidden = !isNotice;
     at("reading").inert = isNotice;
+    at("digits").hidden = true;
     if (isNotice) this.#explain(null);
   }
 

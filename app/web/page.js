@@ -27,6 +27,7 @@ const snippets = new Snippets({
 let files = new AbortController(); // of the files that are being read
 let unread = []; // files that wait for a key
 let shown = null; // {input, answer} of what is on the pad
+let toCorrect = null; // the digit, {id?, place?}, that a correction is of
 
 // What is on the pad
 
@@ -73,10 +74,21 @@ async function readSeveral(input, picture, entry) {
 }
 
 function showNumber(input, number, picture) {
-  view.showNumber(number);
   frame(null);
-  if (picture.image !== null) at("parts").replaceChildren(...number.digits.map(({ box }) => partOf(box, picture)));
+  const parts = number.digits.map(({ box }) => partOf(box, picture));
+  if (picture.image !== null) at("parts").replaceChildren(...parts);
+  view.showNumber(number, (place) => {
+    parts.forEach((part, index) => part.classList.toggle("chosen", index === place));
+    correctable({ ...number.digits[place], place });
+  });
   write(input, "read");
+}
+
+/** Have corrections be those of a digit: of the only one, or of that at a place in a number. */
+function correctable(digit) {
+  toCorrect = digit;
+  at("wrong").textContent = digit?.place === undefined ? "Wrong? It was a …" : `Wrong? Digit ${digit.place + 1} was a …`;
+  at("thanks").textContent = "";
 }
 
 function partOf(box, picture) {
@@ -130,7 +142,7 @@ function refresh() {
   at("undo").disabled = !pad.canUndo;
   at("redo").disabled = !pad.canRedo;
   at("correction").disabled = shown === null;
-  at("thanks").textContent = "";
+  correctable(shown?.answer.prediction);
 }
 
 /** Write the request for `input`, and offer a picture that has no file of its own to be saved. */
@@ -294,9 +306,9 @@ async function openEntry(entry) {
     view.show(prediction, pad.picture ?? DRAWING, true);
     frame(prediction.seen?.box, pad.picture ?? DRAWING);
     write(input);
-    if (entry.number) showNumber(input, entry.number, pad.picture ?? DRAWING);
   }
   refresh();
+  if (entry.number) showNumber(inputOnPad(), entry.number, pad.picture ?? DRAWING);
   reveal();
 }
 
@@ -342,7 +354,7 @@ for (const label of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, null]) {
 }
 
 async function sendCorrection(label) {
-  const { id } = shown.answer.prediction;
+  const { id, place } = toCorrect;
   const thanks = at("thanks");
   if (!id) { // where feedback is on, every answer has one
     thanks.textContent = "This server takes no corrections: its operator has to switch feedback on, by DIGITS_FEEDBACK_DIR.";
@@ -351,7 +363,8 @@ async function sendCorrection(label) {
   thanks.textContent = "Sending…";
   try {
     await correct(id, label);
-    thanks.textContent = `Thank you, noted: ${label ?? "no digit"}.`;
+    const which = place === undefined ? "" : `digit ${place + 1} is `;
+    thanks.textContent = `Thank you, noted: ${which}${label ?? "no digit"}.`;
   } catch (problem) {
     thanks.textContent = `Not sent. ${problem.message}. ${problem.detail}`;
   }

@@ -70,13 +70,12 @@ export function wordsOf(prediction) {
 const degreeOf = (confidence) => DEGREES.find(([least]) => confidence >= least)[1];
 
 /** `{glyph, headline, sure, advice}` of a number of several digits. */
-export function wordsOfNumber({ text, confidence, digits }) {
-  const parts = digits.map((digit) => `${digit.label} (${Math.floor(100 * digit.confidence)}%)`);
+export function wordsOfNumber({ text, confidence }) {
   return {
     glyph: text,
     headline: `Number ${text}`,
     sure: `${degreeOf(confidence)}, ${percent(confidence)}`,
-    advice: digits.length > 6 ? `${digits.length} digits.` : `Several digits: ${parts.join(", ")}.`,
+    advice: "",
   };
 }
 

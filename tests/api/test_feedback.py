@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.serving.feedback import id_of, picture_of
 from app.settings import Settings
 from app.vision.decode import decode
 from tests.conftest import png, spoken
+from tests.serving.test_reader import row
 
 IMAGE = {"content-type": "image/png"}
 
@@ -47,6 +49,18 @@ def test_an_answer_has_an_id_and_feedback_keeps_its_picture(
     assert np.array_equal(decode(file.read_bytes()).gray, spoken(7))
     assert listening.post("/feedback/", json={"id": id_, "label": None}).status_code == 204
     assert [path.parent.name for path in folder.glob("*/*")] == ["none"]
+
+
+def test_each_digit_of_a_number_has_an_id(listening: TestClient, client: TestClient) -> None:
+    reply = listening.post("/read?include=seen", content=png(row("12")), headers=IMAGE)
+    [number] = reply.json()["numbers"]
+    pictures = [picture_of(digit["id"]) for digit in number["digits"]]
+    seen = decode(b64decode(number["seen"]["image"].partition(",")[2])).gray
+    assert np.array_equal(np.concatenate(pictures, axis=1), seen)
+    for digit in number["digits"]:
+        assert listening.post("/feedback", json={"id": digit["id"], "label": 1}).status_code == 204
+    off = client.post("/read", content=png(row("12")), headers=IMAGE).json()["numbers"][0]
+    assert all("id" not in digit for digit in off["digits"])
 
 
 def test_the_document_and_the_metrics_have_it(listening: TestClient, client: TestClient) -> None:

@@ -70,15 +70,60 @@ def test_several_digits_are_read_as_a_number(page: Page) -> None:
     settle(page, "number")
     expect(page.locator("#label")).to_have_text("71")
     expect(page.locator("#headline")).to_have_text("Number 71")
-    expect(page.locator("#advice")).to_contain_text("7 (9")
     expect(page.locator("#parts i")).to_have_count(2)
     expect(page.locator("#frame")).to_be_hidden()
     expect(page.locator("#snippet")).to_contain_text("/read")
     expect(page.locator("#history .badge").first).to_have_text("71")
     page.keyboard.press("Escape")
     expect(page.locator("#parts i")).to_have_count(0)
+    expect(page.get_by_role("group", name="Digits of the number")).to_be_hidden()
     page.locator("#history button").first.click()
     expect(page.locator("#headline")).to_have_text("Number 71")
+
+
+def two_digits(page: Page) -> None:
+    draw(page, [(0.1, 0.3), (0.4, 0.3), (0.2, 0.8)])
+    draw(page, [(0.75, 0.3), (0.75, 0.8)])
+    settle(page, "number")
+
+
+def test_the_bars_of_a_number_are_those_of_the_digit_that_is_chosen(page: Page) -> None:
+    two_digits(page)
+    digits = page.get_by_role("group", name="Digits of the number").get_by_role("button")
+    expect(digits).to_have_text(["7", "1"])
+    for place, (label, other) in enumerate([(7, 1), (1, 7)]):
+        digits.nth(place).click()
+        expect(digits.nth(place)).to_have_attribute("aria-pressed", "true")
+        expect(digits.nth(1 - place)).to_have_attribute("aria-pressed", "false")
+        expect(page.locator("#bars .best .name")).to_have_text(str(label))
+        expect(page.locator("#bars li").nth(label)).to_contain_text("9")
+        expect(page.locator("#bars li").nth(other)).to_have_class("none")
+        expect(page.locator("#parts i").nth(place)).to_have_class("chosen")
+        expect(page.locator("#parts .chosen")).to_have_count(1)
+
+
+def test_at_first_it_is_the_least_sure_digit(page: Page) -> None:
+    digits = [
+        {"label": 1, "confidence": share, "box": [1, 1, 9, 9], "probabilities": [0.0] * 10}
+        for share in (0.9, 0.6, 0.8)
+    ]
+    number = {"text": "111", "confidence": 0.4, "rejected": None, "digits": digits}
+    page.route("**/read", lambda route: route.fulfill(json={"numbers": [number]}))
+    answered(page, rejected="several_digits")
+    draw(page, SEVEN)
+    settle(page, "number")
+    expect(page.locator("#digits [aria-pressed=true]")).to_have_count(1)
+    expect(page.locator("#digits button").nth(1)).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_correction_of_a_number_is_that_of_a_digit(browser: Browser, tmp_path: Path) -> None:
+    with served(feedback_dir=tmp_path) as address, opened(browser, address) as page:
+        two_digits(page)
+        page.locator("#digits button").nth(1).click()
+        group = page.get_by_role("group", name="Wrong? Digit 2 was a …")
+        group.get_by_role("button", name="4").click()
+        expect(page.locator("#thanks")).to_have_text("Thank you, noted: digit 2 is 4.")
+    assert [file.parent.name for file in tmp_path.rglob("*.png")] == ["4"]
 
 
 def test_a_number_that_is_rejected_is_not_shown(page: Page) -> None:
