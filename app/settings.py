@@ -87,6 +87,15 @@ def unknown_settings(environment: Mapping[str, str] = os.environ) -> Iterable[st
     return sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
 
 
+def split_list(value: Any) -> Any:
+    """Return the items of a list that is written with commas, or as JSON."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
 class Settings(BaseSettings):
     """What can be set. `Settings()` reads the environment; tests pass values."""
 
@@ -137,8 +146,8 @@ class Settings(BaseSettings):
     versions: Annotated[Literal["live", "all"] | tuple[PositiveInt, ...], NoDecode] = Field(
         "live",
         description="Versions that stay loaded and answer by their number: `live`, `all` (of more "
-        "than 4 beside the live one, the highest), or up to 4 numbers beside the live one, as in "
-        "`3,4`.",
+        "than 4 beside the live one, the highest; also `*`), or up to 4 numbers beside the live "
+        "one, as in `3,4` or `[3,4]`.",
     )
     reload_seconds: PositiveFloat = Field(
         5.0, description="Seconds between looks at which version in `models_dir` is to be served."
@@ -298,18 +307,21 @@ class Settings(BaseSettings):
 
     @field_validator("cors_origins", mode="before")
     @classmethod
-    def _split_list(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return [item.strip() for item in value.split(",") if item.strip()]
+    def _split_origins(cls, value: Any) -> Any:
+        return split_list(value)
 
     @field_validator("versions", mode="before")
     @classmethod
     def _split_versions(cls, value: Any) -> Any:
-        is_list = isinstance(value, str) and value not in ("live", "all")
-        return [item.strip() for item in value.split(",")] if is_list else value
+        match split_list(value):
+            case [("live" | "all") as word]:
+                return word
+            case ["*"]:
+                return "all"
+            case []:
+                return "live"
+            case items:
+                return items
 
     @field_validator("versions")
     @classmethod

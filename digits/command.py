@@ -44,7 +44,7 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
 CHECKS = ("luhn", "mod97")
-PASSED_ON = ("train", "evaluate", "compare")
+PASSED_ON = ("train", "evaluate", "compare", "promote", "rollback")
 """Commands whose arguments are another program's."""
 BULK = "bulk"
 
@@ -112,7 +112,9 @@ def build_parser() -> argparse.ArgumentParser:
     versions.add_argument("--json", action="store_true", help="the model's whole card, as JSON")
     versions.set_defaults(run=_versions)
     for name in PASSED_ON:
-        commands.add_parser(name, help=f"run training.{name}, in a checkout", add_help=False)
+        module, *words = launch.program_of(name)
+        program = " ".join([f"training.{module}", *words])
+        commands.add_parser(name, help=f"run {program}, in a checkout", add_help=False)
     commands.add_parser(BULK, help="read a folder or Parquet file into Parquet", add_help=False)
     return parser
 

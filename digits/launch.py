@@ -13,6 +13,7 @@ from .local import MODELS, SERVICE
 from .sources import UsageError
 
 SERVICE_PACKAGES = ("fastapi", "uvicorn", "tensorflow")
+TRAINING_PACKAGES = ("keras", "matplotlib", "tensorflow")
 
 
 def serve(*, host: str | None, port: int | None) -> NoReturn:
@@ -32,22 +33,34 @@ def serve(*, host: str | None, port: int | None) -> NoReturn:
     become([SERVICE], {"DIGITS_MODELS_DIR": str(MODELS)} | {**os.environ} | given)
 
 
-def train(module: str, arguments: Sequence[str]) -> NoReturn:
+def program_of(command: str) -> list[str]:
+    """Return the module of `training` that a command runs, and its first arguments."""
+    return ["promote", "--rollback"] if command == "rollback" else [command]
+
+
+def train(command: str, arguments: Sequence[str]) -> NoReturn:
     """Become a program of `training`.
 
     Args:
-        module: `train`, `evaluate` or `compare`.
+        command: Such as `train`, `promote` or `rollback`.
         arguments: Passed on.
 
     Raises:
-        UsageError: The current folder is no checkout.
+        UsageError: The current folder is no checkout, or packages are missing.
     """
+    module, *words = program_of(command)
     if not Path("training", f"{module}.py").is_file():
         raise UsageError(
-            f"`digits {module}` runs training.{module}, which is not part of the package. Call it "
+            f"`digits {command}` runs training.{module}, which is not part of the package. Call it "
             "in a checkout of the repository, with what requirements/train.txt lists."
         )
-    become([f"training.{module}", *arguments], os.environ)
+    missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"`digits {command}` needs {', '.join(missing)}: pip install --require-hashes -r "
+            "requirements/train.txt"
+        )
+    become([f"training.{module}", *words, *arguments], os.environ)
 
 
 def become(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

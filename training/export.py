@@ -18,7 +18,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -305,19 +305,38 @@ def write_card(folder: Path, card: Card) -> None:
     if (folder / "assets.extra").exists():
         card = card | {"converted_from": sha256(folder / "saved_model.pb")}
     text = json.dumps(card, indent=2, ensure_ascii=False)
-    (folder / "model_card.json").write_text(text + "\n", encoding="utf-8")
+    contents = {CARD: f"{text}\n".encode()}
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {
         path.relative_to(folder).as_posix(): sha256(path)
         for path in files
-        if path.name != "manifest.json"
+        if path.name not in (CARD, MANIFEST)
     }
-    (folder / "manifest.json").write_text(json.dumps({"files": sums}, indent=2) + "\n")
+    sums[CARD] = hashlib.sha256(contents[CARD]).hexdigest()
+    manifest = {"files": dict(sorted(sums.items()))}
+    contents[MANIFEST] = f"{json.dumps(manifest, indent=2)}\n".encode()
+    replace(folder, contents)
+
+
+CARD, MANIFEST = "model_card.json", "manifest.json"
+
+
+def replace(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Replace files of a version, each as a whole, one right after the other."""
+    drafts = {name: folder / f".{name}.draft" for name in contents}
+    try:
+        for name, content in contents.items():
+            drafts[name].write_bytes(content)
+        for name, draft in drafts.items():
+            draft.replace(folder / name)
+    finally:
+        for draft in drafts.values():
+            draft.unlink(missing_ok=True)
 
 
 def read_card(folder: Path) -> Card:
     """Return the card of the version in `folder`."""
-    card: Card = json.loads((folder / "model_card.json").read_text(encoding="utf-8"))
+    card: Card = json.loads((folder / CARD).read_text(encoding="utf-8"))
     return card
 
 

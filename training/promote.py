@@ -2,17 +2,20 @@
 
     python -m training.promote 6                     the gate, then live
     python -m training.promote 6 --images FOLDER     your own images are part of the gate
-    python -m training.promote 6 --force "why"       without the gate; the pointer keeps the reason
+    python -m training.promote 6 --force "why"       without the gate; the card keeps the reason
     python -m training.promote --rollback            back to the version before; again: forth
 
 Exit codes: 0 it is live; 1 the gate refuses it; 2 it can't be promoted. In the last two nothing has
 changed. Servers follow the pointer within DIGITS_RELOAD_SECONDS, unless DIGITS_MODEL_VERSION pins
-them. `training.gate` has the checks.
+them. `training.gate` has the checks. `digits promote` and `digits rollback` are the same commands.
+
+The pointer says what is live and why; the card of each version has all of its own promotions.
 """
 
 import argparse
 import sys
-from contextlib import redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -39,11 +42,11 @@ def promote(options: argparse.Namespace) -> Pointer:
     live = version_to_serve(models)
     candidate = version_to_serve(models, pinned=options.version)
     if live == candidate:
-        why = "It was live already."
-    else:
-        passed = pass_gate(live, candidate, options)
-        why = f"It passed the {passed} checks of the gate against version {live.name}."
-    return turned(models, options.version, why)
+        return turned(models, options.version, "It was live already.")
+    passed = pass_gate(live, candidate, options)
+    why = f"It passed the {passed} checks of the gate against version {live.name}."
+    with recorded(candidate, why, forced=False):
+        return turned(models, options.version, why)
 
 
 def pass_gate(live: Path, candidate: Path, options: argparse.Namespace) -> int:
@@ -79,7 +82,32 @@ def force(models: Path, version: int, why: str) -> Pointer:
     candidate = version_to_serve(models, pinned=version)
     with redirect_stdout(sys.stderr):
         loading.load(candidate)
-    return turned(models, version, why, forced=True)
+    with recorded(candidate, why, forced=True):
+        return turned(models, version, why, forced=True)
+
+
+@contextmanager
+def recorded(version: Path, why: str, *, forced: bool) -> Iterator[None]:
+    """Add a promotion to a version's card, unless it does not come about.
+
+    The version's files have just been verified: the manifest is written anew, over the card, too.
+    """
+    from training import export  # noqa: PLC0415 -- TensorFlow takes seconds, and a rollback has none
+
+    before = {name: (version / name).read_bytes() for name in (export.CARD, export.MANIFEST)}
+    card = export.read_card(version)
+    entry = {"promoted": now().isoformat(), "why": why, "forced": forced}
+    export.write_card(version, card | {"promotions": [*card.get("promotions", []), entry]})
+    try:
+        yield
+    except BaseException:
+        export.replace(version, before)
+        raise
+
+
+def now() -> datetime:
+    """Return the time to the second."""
+    return datetime.now(UTC).replace(microsecond=0)
 
 
 def rollback(models: Path) -> Pointer:
@@ -109,7 +137,7 @@ def turned(models: Path, version: int, why: str, *, forced: bool = False) -> Poi
     new = Pointer(
         version=version,
         previous=live,
-        promoted=datetime.now(UTC).replace(microsecond=0),
+        promoted=now(),
         why=why,
         forced=forced,
     )

@@ -131,6 +131,9 @@ def _training(card: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "arguments" in training:
         given = {name: value for name, value in training["arguments"].items() if value}
         yield "arguments", ", ".join(f"{name} {value}" for name, value in given.items())
+    for promotion in card.get("promotions", []):
+        how = "promoted without the gate" if promotion["forced"] else "promoted"
+        yield f"{how}, {promotion['promoted'][:10]}", promotion["why"]
     if "libraries" in card:
         yield (
             "libraries",

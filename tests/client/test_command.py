@@ -279,8 +279,20 @@ def test_programs_that_are_not_there_are_named(
     for name in PASSED_ON:
         ended = run(capsys, name, "--seed", "1")
         assert ended.status == USAGE_ERROR
-        assert f"training.{name}" in ended.err
+        assert f"`digits {name}` runs training." in ended.err
         assert "checkout" in ended.err
+
+
+def test_packages_of_training_that_are_missing_are_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("digits.launch.TRAINING_PACKAGES", ("json", "no_such_package"))
+    for name in PASSED_ON:
+        ended = run(capsys, name)
+        assert ended.status == USAGE_ERROR
+        assert f"`digits {name}` needs no_such_package" in ended.err
+        assert "requirements/train.txt" in ended.err
 
 
 def test_programs_that_are_there_get_their_arguments(
@@ -298,12 +310,16 @@ def test_programs_that_are_there_get_their_arguments(
     run(capsys, "train", "--seed", "1")
     run(capsys, "evaluate", "--help")
     run(capsys, "compare", "4", "5", "--images", "mine")
+    run(capsys, "promote", "6", "--force", "why")
+    run(capsys, "rollback", "--models", "mine")
     run(capsys, "serve", "--port", "8171")
     python = [sys.executable, sys.executable, "-m"]
     assert became == [
         [*python, "training.train", "--seed", "1", ""],
         [*python, "training.evaluate", "--help", ""],
         [*python, "training.compare", "4", "5", "--images", "mine", ""],
+        [*python, "training.promote", "6", "--force", "why", ""],
+        [*python, "training.promote", "--rollback", "--models", "mine", ""],
         [*python, "app", "8171"],
     ]
 

@@ -1,10 +1,11 @@
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.inference import pointer
+from app.inference import loading, pointer
 from app.inference.pointer import Pointer
 from tests.conftest import export_stand_in
 from training import promote, speed
@@ -55,6 +56,12 @@ def live(models: Path) -> Pointer:
     return found
 
 
+def promotions(models: Path, version: int) -> list[dict[str, Any]]:
+    card = json.loads((models / str(version) / "model_card.json").read_bytes())
+    found: list[dict[str, Any]] = card.get("promotions", [])
+    return found
+
+
 def run(models: Path, data: Path, *words: str) -> int:
     return promote.main([*words, "--models", str(models), "--data", str(data), "--any-data"])
 
@@ -74,6 +81,8 @@ def test_a_candidate_that_passes_the_gate_goes_live(
     assert now.promoted is not None
     assert now.why == "It passed the 9 checks of the gate against version 1."
     assert "passed  accuracy_own" in capsys.readouterr().out
+    [entry] = promotions(models, 2)
+    assert (entry["why"], entry["forced"]) == (now.why, False)
 
 
 def test_a_bad_candidate_is_refused_and_the_live_version_stays(
@@ -118,12 +127,37 @@ def test_force_keeps_its_reason_and_rollback_goes_back_and_forth(
     forced = live(models)
     assert (forced.version, forced.previous, forced.forced) == (3, 1, True)
     assert forced.why == "A drill."
+    [entry] = promotions(models, 3)
+    assert (entry["why"], entry["forced"]) == ("A drill.", True)
+    assert forced.promoted is not None
+    assert entry["promoted"][:16] == forced.promoted.isoformat()[:16]
+    loading.verify(models / "3")
     assert run(models, small_data, "--rollback") == 0
     back = live(models)
     assert (back.version, back.previous, back.forced) == (1, 3, False)
     assert back.why == "Rolled back from version 3."
     assert run(models, small_data, "--rollback") == 0
     assert live(models).version == 3
+    assert len(promotions(models, 3)) == 1
+
+
+def test_the_card_keeps_each_promotion(models: Path, small_data: Path) -> None:
+    for why in ("A drill.", "Another."):
+        assert run(models, small_data, "3", "--force", why) == 0
+    assert [entry["why"] for entry in promotions(models, 3)] == ["A drill.", "Another."]
+
+
+def test_a_promotion_that_does_not_come_about_is_not_on_the_card(
+    models: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = {path: path.read_bytes() for path in (models / "3").rglob("*") if path.is_file()}
+    monkeypatch.setattr(pointer, "write", full)
+    assert run(models, small_data, "3", "--force", "A drill.") == 2
+    after = {path: path.read_bytes() for path in (models / "3").rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_a_rollback_to_files_that_have_changed_is_refused(
