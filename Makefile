@@ -7,7 +7,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What exists of it: the lint covers all the Python that there is.
 SOURCES := $(wildcard app digits training tests benchmarks deploy)
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+PIP_INSTALL = PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --progress-bar off \
+	--disable-pip-version-check --require-hashes
+# How far pip is, of what it writes: a line for every ten packages. The status is pip's, which the
+# pipe would lose. Two minutes of silence look like a failure.
+INSTALL = { began=$$(date +%s); \
+	status=$$({ { $(PIP_INSTALL) -r $<; echo $$? >&3; } | \
+	awk -v all=$$(grep -c '^[a-z0-9]' $<) ' \
+		/^Collecting / && ++found % 10 == 0 { print "  " found " of " all " packages fetched" } \
+		/^Installing collected/ { print "  all fetched; unpacking them" } \
+		{ fflush() }' >&4; } 3>&1); \
+	test "$$status" = 0 && echo "  done in $$(($$(date +%s) - began)) seconds"; } 4>&1
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras \
 	--no-annotate $(if $(UPGRADE),--upgrade)
@@ -104,18 +114,18 @@ clean:
 
 # One environment, three widths: each stamp says that at least its requirements are installed.
 $(VENV)/serve.stamp: requirements/serve.txt $(BIN)/pip
-	@echo 'Installing what serving needs into $(VENV) (once; a minute or so)'
-	@$(INSTALL) -r $<
+	@echo 'Installing what serving needs into $(VENV): once, a minute or two'
+	@$(INSTALL)
 	@touch $@
 
 $(VENV)/train.stamp: requirements/train.txt $(BIN)/pip
-	@echo 'Installing what training needs into $(VENV) (once)'
-	@$(INSTALL) -r $<
+	@echo 'Installing what training needs into $(VENV): once, a minute or two'
+	@$(INSTALL)
 	@touch $(VENV)/serve.stamp $@
 
 $(VENV)/test.stamp: requirements/test.txt $(BIN)/pip
-	@echo 'Installing what the tests need into $(VENV) (once; a minute or two)'
-	@$(INSTALL) -r $<
+	@echo 'Installing what the tests need into $(VENV): once, a minute or two'
+	@$(INSTALL)
 	@touch $(VENV)/serve.stamp $(VENV)/train.stamp $@
 
 # The first of these that runs and is a version TensorFlow has wheels for; `python3` may be too new.

@@ -433,6 +433,9 @@ def _what_else(data: bytes) -> str:
     for brands, what, remedy in FTYP_BRANDS:
         if _has_brand(data, brands):
             return f"The bytes are {what}; {remedy}."
+    for image_format in FORMATS:
+        if image_format.begins(begin):  # a client has put a line break before the file
+            return f"There is white space before the {image_format.name}; send its bytes alone."
     if _is_text(begin):
         return _what_text(begin.lower())
     names = [image_format.name for image_format in FORMATS]

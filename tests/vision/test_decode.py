@@ -224,6 +224,7 @@ FTYP = b"\0\0\0\x1cftyp"
         (FTYP + b"isom\0\0\0\0mp42", "video"),
         (b"\xff\x0a", "JPEG XL"),
         (b"PK\3\4", "ZIP"),
+        (b"\r\n\xff\xd8\xff\xe0", "white space before the JPEG"),
         (b"II+\0", "BigTIFF"),
         (b"data:image/png;base64,", "data URI"),
         (b"iVBORw0KGgoAAA", "base64"),
