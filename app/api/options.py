@@ -145,9 +145,10 @@ def parse_read_query(query: bytes) -> ReadQuery:
 
 
 def _digits(name: str, value: str) -> int:
-    if not (value.isascii() and value.isdigit() and 1 <= int(value[:4]) <= MAX_DIGITS):
+    text = value.lstrip("0")
+    if not (text.isascii() and text.isdigit() and len(text) < 3 and int(text) <= MAX_DIGITS):
         raise BadParameter(f"`{name}` is a number of digits from 1 to {MAX_DIGITS}.")
-    return int(value)
+    return int(text)
 
 
 def _seconds(value: bytes) -> float:

@@ -196,7 +196,7 @@ def parse_pattern(pattern: str) -> str:
     Raises:
         BadParameter: It is too long, has other characters, or no digit.
     """
-    if len(pattern) > MAX_PATTERN or not re.search(PATTERN, pattern):
+    if len(pattern) > MAX_PATTERN or not re.fullmatch(PATTERN, pattern):
         raise BadParameter(
             f"`pattern` has at most {MAX_PATTERN} characters: 9 for a digit, # (in a URL, %23) for "
             "one that may be missing, the separators , . ' : / - and space, and before them - for "

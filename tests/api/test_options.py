@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.types import Scope
 
 from app.api.options import (
@@ -115,6 +117,7 @@ def test_a_way_to_compress_that_a_protocol_takes(encoding: str) -> None:
     [
         (b"", ReadQuery()),
         (b"length=4", ReadQuery(Grammar(4, 4))),
+        (b"length=" + b"0" * 5000 + b"32", ReadQuery(Grammar(32, 32))),
         (b"min_length=2&max_length=6", ReadQuery(Grammar(2, 6))),
         (b"pattern=%23,%23%239.99", ReadQuery(Grammar(pattern="#,##9.99"))),
         (b"pattern=%E2%82%AC9", ReadQuery(Grammar(pattern="€9"))),
@@ -130,6 +133,7 @@ def test_a_query_of_reading_is_parsed(query: bytes, expected: ReadQuery) -> None
     [
         *(b"length=0", b"length=33", b"length=x", b"length=", b"length=-1", b"length=4.0"),
         *(b"min_length=5&max_length=4", b"max_length=99999999999999999999"),
+        *(b"length=00019999", b"length=1" + b"0" * 5000, b"length=" + b"0" * 5000),
         *(b"pattern=", b"pattern=abc", b"pattern=9$", b"pattern=-", b"pattern=" + b"9" * 65),
         *(b"check=", b"check=crc", b"include=all", b"normalize=true", b"secret=1"),
     ],
@@ -137,3 +141,13 @@ def test_a_query_of_reading_is_parsed(query: bytes, expected: ReadQuery) -> None
 def test_a_query_of_reading_that_is_not_accepted(query: bytes) -> None:
     with pytest.raises(BadParameter, match=r"`|unknown"):
         parse_read_query(query)
+
+
+@given(name=st.sampled_from(["length", "min_length", "max_length"]), value=st.text("0123456789"))
+def test_lengths_are_numbers_from_1_to_32(name: str, value: str) -> None:
+    try:
+        grammar = parse_read_query(f"{name}={value}".encode()).grammar
+    except BadParameter:
+        assert not value or not 1 <= int(value) <= 32
+    else:
+        assert int(value) in (grammar.min_length, grammar.max_length)

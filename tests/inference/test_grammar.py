@@ -84,7 +84,7 @@ def test_a_minus_is_written_and_a_currency_sign_is_not() -> None:
     assert {written for written, _ in grammar.after(last, 7)} == {"7"}
 
 
-@pytest.mark.parametrize("pattern", ["", "-", "$", "9x", "9$", "9" * 65, "..."])
+@pytest.mark.parametrize("pattern", ["", "-", "$", "9x", "9$", "9" * 65, "...", "9\n"])
 def test_what_is_no_pattern(pattern: str) -> None:
     with pytest.raises(BadParameter, match="pattern"):
         parse_pattern(pattern)
