@@ -307,8 +307,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, or a trailer behind a chunked body."""
         self._field_bytes += len(name) + len(value)
-        if self.stage is Stage.HEAD:
-            super().on_header(name, value)
+        if self.stage is Stage.HEAD:  # llhttp leaves white space behind a value (RFC 9112, 5.1)
+            super().on_header(name, value.rstrip(b" \t"))
         else:  # a trailer; uvicorn would add it to the headers of a request already answered
             self._limit_head(self._field_bytes)
 

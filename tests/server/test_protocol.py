@@ -352,6 +352,15 @@ def test_an_upgrade_is_declined_and_the_body_kept(headers: tuple[str, ...], fram
         assert reply(connection) == (200, b"POST|/echo/next|")
 
 
+@pytest.mark.parametrize("space", ["", " ", "\t", " \t  "])
+def test_white_space_around_a_value_is_not_of_it(space: str) -> None:
+    spaces = " " * len(space)
+    headers = (f"x-name:{space}me{space}", f"transfer-encoding:{space}chunked{spaces}")
+    with connected([]) as connection:
+        connection.sendall(post("/echo", *headers) + b"4\r\nbody\r\n0\r\n\r\n")
+        assert reply(connection) == (200, b"POST|/echo|me|body")
+
+
 def test_a_request_that_has_begun_is_answered_though_the_server_stops() -> None:
     limits = replace(LIMITS, header_seconds=SECONDS)
     with ExitStack() as opened:
@@ -506,6 +515,7 @@ LENGTHS = [
     ("transfer-encoding: gzip, chunked",),
     ("transfer-encoding: chunked", "transfer-encoding: chunked"),
     ("transfer-encoding: \x0bchunked",),
+    ("transfer-encoding: chunked\x0b",),
     ("connection: upgrade", "upgrade: h2c", "content-length: 4", "transfer-encoding: chunked"),
     ("content-length: 4", "content-length: 5"),
     ("content-length: 4, 4",),
