@@ -279,17 +279,37 @@ def _open_bmp(data: bytes) -> Image.Image:
     return Image.fromarray(np.asarray(pixels, np.uint8))
 
 
+UNREAD_TIFF = (
+    "The bytes are a TIFF whose pixels are stored in a way that is not read; save it with 8 bits a "
+    "channel, or as PNG."
+)
+
+
 def _open_tiff(data: bytes) -> ImageFile:
     """Open a TIFF with the directory's entries that say how pixels are stored, and no others.
 
     Pillow would read what the others point to, and warn about it.
+
+    Raises:
+        NotAnImage: Pillow does not read pixels that are stored so, or reads them wrong.
     """
-    order, entries, _ = headers.tiff_directory(data)
+    order, entries, values = headers.tiff_directory(data)
+    if values.get(headers.TIFF_CHANNELS, 1) == 1:  # it says nothing then, and misleads Pillow
+        entries.pop(headers.TIFF_PLANES, None)
     kept = [entries[tag] for tag in sorted(entries) if tag in headers.TIFF_READ]
     directory = struct.pack(order + "H", len(kept)) + b"".join(kept) + bytes(4)
     padding = bytes(len(data) % 2)
     start = struct.pack(order + "I", len(data) + len(padding))
-    return TiffImageFile(io.BytesIO(data[:4] + start + data[8:] + padding + directory))
+    file = io.BytesIO(data[:4] + start + data[8:] + padding + directory)
+    try:
+        image = TiffImageFile(file)
+    except SyntaxError as error:
+        raise NotAnImage(UNREAD_TIFF) from error
+    is_apart = image.tag_v2.get(headers.TIFF_PLANES) == headers.TIFF_APART
+    bits = image.tag_v2.get(headers.TIFF_BITS, (1,))
+    if is_apart and max(bits) > 8:  # Pillow would take them for eight
+        raise NotAnImage(UNREAD_TIFF)
+    return image
 
 
 def _open_heic(data: bytes) -> Image.Image:

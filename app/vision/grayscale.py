@@ -130,9 +130,13 @@ def _conversion(strips: Strips) -> Conversion:
 
 
 def _from_depth(strips: Strips) -> Conversion:
-    """More than eight bits, scaled so that the brightest value is white."""
-    brightest = max(255.0, *(float(_finite(strip).max()) for strip in strips))
-    scale = 255 / brightest
+    """More than eight bits, scaled so that the brightest value is white.
+
+    White is 255 at least; of fractions, where no value exceeds 1, it is 1, as in JSON.
+    """
+    brightest = max(float(_finite(strip).max()) for strip in strips)
+    is_fractions = strips.mode == "F" and brightest <= 1
+    scale = 255 / (1 if is_fractions else max(255, brightest))
     return lambda strip: np.rint(_finite(strip) * scale).astype(np.uint8)
 
 

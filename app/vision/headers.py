@@ -209,6 +209,9 @@ def bmp(data: bytes) -> Declared:
 TIFF_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 TIFF_WIDTH, TIFF_HEIGHT, TIFF_COMPRESSION, TIFF_ORIENTATION = 256, 257, 259, 274
 TIFF_TILE_WIDTH, TIFF_TILE_HEIGHT = 322, 323
+TIFF_BITS, TIFF_CHANNELS, TIFF_PLANES = 258, 277, 284
+TIFF_APART = 2
+"""Of TIFF_PLANES: each channel by itself, one after the other."""
 TIFF_READ = frozenset(
     (
         *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320),

@@ -345,6 +345,53 @@ def test_tiffs_of_every_kind_are_read(compression: str | None, mode: str) -> Non
     assert np.abs(gray.astype(int) - np.asarray(seven())).mean() < 3
 
 
+def tiff(levels: Pixels, kind: str, channels: int, *, apart: bool) -> bytes:
+    """A TIFF of `levels` in each channel, 0 to 1 in floats, which no channel's values exceed."""
+    values = levels * {"u": 257.0, "f": 1 / 255}[kind[0]] if kind != "u1" else levels
+    numbers = np.stack([values.astype("<" + kind)] * channels, 0 if apart else -1)
+    planes = channels if apart else 1
+    length = numbers.nbytes // planes
+    data_at = 8
+    tags: dict[int, list[int]] = {
+        256: [levels.shape[1]],
+        257: [levels.shape[0]],
+        258: [8 * numbers.itemsize] * channels,
+        262: [2 if channels == 3 else 1],
+        273: [data_at + plane * length for plane in range(planes)],
+        277: [channels],
+        279: [length] * planes,
+        284: [2 if apart else 1],
+        339: [{"u": 1, "f": 3}[kind[0]]] * channels,
+    }
+    directory_at = data_at + numbers.nbytes
+    outside_at = directory_at + 2 + 12 * len(tags) + 4
+    directory, outside = struct.pack("<H", len(tags)), b""
+    for tag, numbers_of in tags.items():
+        packed = struct.pack(f"<{len(numbers_of)}I", *numbers_of)
+        if len(packed) > 4:
+            packed, at = struct.pack("<I", outside_at + len(outside)), packed
+            outside += at
+        directory += struct.pack("<HHI", tag, 4, len(numbers_of)) + packed
+    head = b"II*\0" + struct.pack("<I", directory_at)
+    return head + numbers.tobytes() + directory + bytes(4) + outside
+
+
+@pytest.mark.parametrize("apart", [False, True], ids=["together", "apart"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+@pytest.mark.parametrize("kind", ["u1", "u2", "f2", "f4", "f8"])
+def test_a_tiff_is_read_right_or_refused_by_what_it_is(
+    kind: str, channels: int, apart: bool
+) -> None:
+    levels = np.asarray(seven())
+    data = tiff(levels, kind, channels, apart=apart)
+    is_read = (kind, channels) in {("u1", 1), ("u1", 3), ("u2", 1), ("f4", 1)}
+    if is_read or (kind, channels, apart) == ("u2", 3, False):
+        assert np.abs(read(data).gray.astype(int) - levels).max() <= 1
+    else:
+        with pytest.raises(NotAnImage, match="8 bits a channel"):
+            read(data)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_a_tiff_is_undone_once(orientation: int) -> None:
     stored = seven().crop((0, 0, 50, 60))

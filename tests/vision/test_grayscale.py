@@ -60,6 +60,7 @@ MODES: dict[str, Any] = {
     "CMYK": lambda: coloured().convert("CMYK"),
     "I;16": deep,
     "F": lambda: Image.fromarray(drawing().astype(np.float32) * 7),
+    "fractions": lambda: Image.fromarray(drawing().astype(np.float32) / 255),
     "RGBA on a card": on_card,
     "dark ink on nothing": lambda: ink_on_nothing((0, 0, 60)),
     "bright ink on nothing": lambda: ink_on_nothing((255, 255, 200)),
@@ -107,6 +108,14 @@ def test_a_drawing_keeps_its_contrast(mode: str) -> None:
     gray = to_gray(MODES[mode]())
     assert gray.dtype == np.uint8
     assert np.ptp(gray) > 100
+
+
+@pytest.mark.parametrize("white", [1, 255])
+def test_white_is_1_where_no_value_exceeds_it(white: int) -> None:
+    dark = np.full((SIDE, SIDE), 51, np.uint8)
+    for levels in (drawing(), dark):
+        gray = to_gray(Image.fromarray(levels.astype(np.float32) * (white / 255)))
+        assert np.array_equal(gray, levels)
 
 
 @pytest.mark.parametrize("seed", range(20))
