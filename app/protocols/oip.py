@@ -6,8 +6,8 @@ Tensors come and go as JSON, or as bytes behind the JSON (the binary tensor data
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
 
 from simdjson import Array, Object
 from starlette.requests import Request
@@ -34,6 +34,7 @@ from .tensors import (
     PLATFORM,
     InferInputs,
     Output,
+    RequestedOutput,
     binary_images,
     check_id,
     count_of,
@@ -53,8 +54,21 @@ MODEL_PATHS = ("/v2/models/{model}", "/v2/models/{model}/versions/{version}")
 INFER_PATHS = tuple(f"{path}/infer" for path in MODEL_PATHS)
 JSON_LENGTH = "inference-header-content-length"
 """Header: bytes of the JSON where binary tensors follow it."""
+MAX_KEPT_BYTES = 1024
 LISTS_AROUND = 3
 """Lists in a document beside those of the images: its inputs, a shape, and the data itself."""
+
+
+class Head(NamedTuple):
+    """What a request's JSON says."""
+
+    tensor: dict[str, Any]
+    """The fields of the one input."""
+    lists: int
+    """How many lists its data has."""
+    normalize: bool | None
+    id: str | None
+    outputs: list[RequestedOutput]
 
 
 async def infer_images(request: Request) -> Response:
@@ -158,6 +172,14 @@ def read_inputs(body: bytes, *, json_bytes: int | None, max_images: int) -> Infe
     """
     text = body if json_bytes is None else body[:json_bytes]
     binary = memoryview(body)[len(text) :]
+    is_kept = len(binary) and len(text) <= MAX_KEPT_BYTES
+    head = _kept_head(text) if is_kept else _read_head(text)
+    images = _images(head, binary, max_images)
+    return InferInputs(images, head.normalize, head.id, head.outputs)
+
+
+def _read_head(text: bytes) -> Head:
+    """What a request's JSON says."""
     try:
         document, lists = load(text)
     except MalformedBody as error:
@@ -165,12 +187,23 @@ def read_inputs(body: bytes, *, json_bytes: int | None, max_images: int) -> Infe
     fields = _fields(document)
     tensor = _tensor(fields.get("inputs"))
     parameters = parameters_of(_plain(fields.get("parameters")))
-    identifier = check_id(fields.get("id"))
     requested = _plain(fields.get("outputs"))
-    outputs = requested_outputs(requested, parameters)
-    lists -= LISTS_AROUND + isinstance(requested, list)
-    images = _images(tensor, lists, binary, max_images)
-    return InferInputs(images, flag(parameters, "normalize"), identifier, outputs)
+    return Head(
+        tensor,
+        lists - LISTS_AROUND - isinstance(requested, list),
+        flag(parameters, "normalize"),
+        check_id(fields.get("id")),
+        requested_outputs(requested, parameters),
+    )
+
+
+@lru_cache(maxsize=64)
+def _kept_head(text: bytes) -> Head:
+    """The same for JSON before binary tensors, which is often a client's same one."""
+    head = _read_head(text)
+    return head._replace(
+        tensor={name: _plain(value) for name, value in head.tensor.items() if name != "data"}
+    )
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -225,14 +258,15 @@ def encode_outputs(document: dict[str, Any], outputs: Iterable[Output]) -> Respo
     return Response(b"".join([text, *sections]), 200, headers, "application/octet-stream")
 
 
-def _images(tensor: dict[str, Any], lists: int, binary: memoryview, max_images: int) -> RawImages:
+def _images(head: Head, binary: memoryview, max_images: int) -> RawImages:
+    tensor = head.tensor
     name, datatype, shape = tensor["name"], tensor["datatype"], tensor["shape"]
     count = count_of(name, datatype, shape)
     size = parameters_of(_plain(tensor.get("parameters"))).get("binary_data_size")
     is_json = size is None and not len(binary)
     check_count(count, max_images if is_json else most_images(datatype, max_images))
     if is_json:
-        images = _listed(tensor.get("data"), count, lists)
+        images = _listed(tensor.get("data"), count, head.lists)
         _check_kinds(name, images)
         return images
     if size != len(binary) or isinstance(size, bool):
