@@ -305,10 +305,10 @@ def _check_kinds(name: str, images: RawImages) -> None:
 
 
 def _json_bytes(request: Request) -> int | None:
-    text = request.headers.get(JSON_LENGTH)
+    text = dict(request.scope["headers"]).get(JSON_LENGTH.encode())
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
+    if not (text.isdigit() and len(text) < 20):
         raise BadParameter("Inference-Header-Content-Length is a number of bytes.")
     return int(text)
 
