@@ -22,6 +22,8 @@ from .settings import PREFIX, Settings
 
 CPUINFO = Path("/proc/cpuinfo")
 X86 = ("x86_64", "AMD64")
+OPENCV_AVX = 10
+"""OpenCV's number of it (`cv::CpuFeatures`), which has no name in Python."""
 
 
 class StartupError(Exception):
@@ -101,11 +103,20 @@ def require_avx(cpuinfo: Path = CPUINFO) -> None:
     except OSError:  # not told
         return
     flags = next((line.split() for line in lines if line.startswith("flags")), None)
-    if flags is not None and "avx" not in flags:
+    if (flags is not None and "avx" not in flags) or not _has_avx():
         raise StartupError(
             "This processor, or the virtual machine's, has no AVX, without which TensorFlow does "
             "not run. Choose another machine, or a CPU model that passes AVX on."
         )
+
+
+def _has_avx() -> bool:
+    """Whether the processor itself says that it has AVX, which some emulators' cpuinfo does not."""
+    try:
+        import cv2  # noqa: PLC0415 -- where it can't be imported, the application says why
+    except Exception:  # noqa: BLE001 -- whatever a broken module raises
+        return True
+    return bool(cv2.checkHardwareSupport(OPENCV_AVX))
 
 
 @contextmanager

@@ -218,6 +218,17 @@ def test_a_processor_without_avx(tmp_path: Path) -> None:
     assert "has no AVX" in reason
 
 
+def test_a_processor_that_has_no_avx_whatever_is_told_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    monkeypatch.setattr("cv2.checkHardwareSupport", lambda feature: False)
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text(CPUINFO.format(name="Xeon", flags=" avx avx2"))
+    with pytest.raises(StartupError, match="has no AVX"):
+        require_avx(cpuinfo)
+
+
 @pytest.mark.parametrize(
     ("machine", "text"),
     [
