@@ -11,12 +11,13 @@ PIP_INSTALL = PYTHONUNBUFFERED=1 $(BIN)/python -m pip install --progress-bar off
 	--disable-pip-version-check --require-hashes
 # How far pip is, of what it writes: a line for every ten packages. The status is pip's, which the
 # pipe would lose. Two minutes of silence look like a failure.
-INSTALL = { began=$$(date +%s); \
-	status=$$({ { $(PIP_INSTALL) -r $<; echo $$? >&3; } | \
-	awk -v all=$$(grep -c '^[a-z0-9]' $<) ' \
-		/^Collecting / && ++found % 10 == 0 { print "  " found " of " all " packages fetched" } \
-		/^Installing collected/ { print "  all fetched; unpacking them" } \
-		{ fflush() }' >&4; } 3>&1); \
+INSTALL = { began=$$(date +%s); all=$$(grep -c '^[a-z0-9]' $<); \
+	status=$$({ { $(PIP_INSTALL) -r $<; echo $$? >&3; } | { found=0; while read -r line; do \
+		case "$$line" in \
+		Collecting*) found=$$((found + 1)); \
+			test $$((found % 10)) != 0 || echo "  $$found of $$all packages fetched" ;; \
+		"Installing collected"*) echo "  all fetched; unpacking them" ;; \
+		esac; done; } >&4; } 3>&1); \
 	test "$$status" = 0 && echo "  done in $$(($$(date +%s) - began)) seconds"; } 4>&1
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--fork-strategy fewest --no-emit-index-url --no-emit-find-links --no-header --no-strip-extras \
