@@ -88,7 +88,7 @@ def served(stand_in_models: Path) -> FastAPI:
 
 
 @schema.parametrize()
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(max_examples=8, suppress_health_check=list(HealthCheck), database=None)
 def test_the_service_is_as_the_document_says(case: schemathesis.Case[Any], served: FastAPI) -> None:
     """Every check that schemathesis has, on what the document allows and on what it forbids."""
     case.call_and_validate(app=served)

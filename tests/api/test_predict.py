@@ -234,7 +234,7 @@ def pixels_of(uri: str) -> NDArray[np.uint8]:
 squares = hnp.arrays(np.uint8, (28, 28), elements=st.integers(0, 255), fill=st.integers(0, 255))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(squares, st.sampled_from(["L", "RGB", "RGBA", "LA", "P", "1"]), st.integers(0, 9))
 def test_a_png_is_the_pixels_that_pillow_has(
     client: TestClient, pixels: NDArray[np.uint8], mode: str, level: int
@@ -266,7 +266,7 @@ BODIES: list[tuple[bytes, dict[str, str]]] = [
 ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(BODIES), st.lists(st.floats(0, 1), max_size=6), st.booleans())
 def test_a_body_may_come_in_any_chunks(
     client: TestClient,

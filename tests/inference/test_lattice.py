@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from app.inference.candidatenet import Evidence
@@ -90,7 +90,6 @@ def test_a_row_whose_end_is_not_reached_is_no_number() -> None:
         max_size=3,
     )
 )
-@settings(deadline=None)
 def test_probabilities_are_shares_of_all_readings(digits: list[dict[int, float]]) -> None:
     readings = search(chain(*digits), Grammar())
     found = {reading.text: reading.probability for reading in readings.best}
@@ -102,7 +101,6 @@ def test_probabilities_are_shares_of_all_readings(digits: list[dict[int, float]]
 
 
 @given(st.sampled_from(["9999", "##9.99", "99/99", "9-9-9"]), st.integers(2, 6))
-@settings(deadline=None)
 def test_a_pattern_is_respected(pattern: str, count: int) -> None:
     readings = search(chain(*[{3: 0.0, 8: -1.0}] * count), Grammar(pattern=pattern))
     fewest, most = pattern.count("9"), pattern.count("9") + pattern.count("#")

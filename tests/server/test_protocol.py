@@ -573,7 +573,7 @@ def exchanges(draw: st.DrawFn) -> Exchange:
 LAST = post("/echo/end", "content-length: 0", "connection: close")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(exchanges(), min_size=1, max_size=7), st.lists(st.integers(0, 600), max_size=6))
 def test_requests_are_answered_alike_however_they_come(
     shared: tuple[str, int], sent: list[Exchange], cuts: list[int]
@@ -613,7 +613,7 @@ HEADS = st.builds(
 )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(exchanges(), st.lists(st.tuples(HEADS, st.binary(max_size=2000)), min_size=1, max_size=3))
 def test_requests_of_strangers_do_not_change_an_answer(
     shared: tuple[str, int], sent: Exchange, strangers: list[tuple[bytes, bytes]]

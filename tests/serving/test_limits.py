@@ -319,7 +319,7 @@ STEPS = st.lists(
 
 
 @given(steps=STEPS)
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_nothing_leaks_in_whatever_order_things_happen(steps: Sequence[Step]) -> None:
     async def scene() -> None:
         budget = Budget(12)
@@ -720,7 +720,7 @@ HISTORIES = st.lists(
 
 
 @given(history=HISTORIES)
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_leases_return_everything_exactly_once(history: list[tuple[int, str, int]]) -> None:
     async def scene() -> None:
         limits = admission()

@@ -176,7 +176,7 @@ def test_an_outcome_that_no_future_takes_is_the_error_of_its_item_alone() -> Non
 
 
 @given(waves=st.lists(st.lists(st.integers(0, 8), max_size=12), max_size=4))
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_each_is_processed_once_in_order_and_at_once(waves: list[list[int]]) -> None:
     costs = [cost for wave in waves for cost in wave]
     numbers = iter(range(len(costs)))

@@ -457,7 +457,7 @@ def prepared(predictor: Predictor, asked: Asked) -> PredictRequest | ImageError:
 
 
 @given(batch=st.lists(REQUESTS, max_size=6))
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_requests_are_read_together_as_each_is_alone(batch: list[Asked]) -> None:
     predictor = serving(classifier())
     alone = [prepared(predictor, asked) for asked in batch]

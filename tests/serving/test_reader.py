@@ -71,7 +71,7 @@ def test_numbers_are_in_the_order_of_the_images() -> None:
 
 
 @given(st.text("0123456789", min_size=1, max_size=8), st.integers(6, 40))
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 def test_an_answer_is_of_one_piece(text: str, gap: int) -> None:
     picture = row(text, gap=gap)
     height, width = picture.shape
@@ -94,7 +94,7 @@ def test_an_answer_is_of_one_piece(text: str, gap: int) -> None:
 
 
 @given(st.permutations(range(4)))
-@settings(deadline=None, max_examples=6)
+@settings(max_examples=6)
 def test_answers_do_not_depend_on_the_batch(order: list[int]) -> None:
     texts = ["1977", "20", "5", "404"]
     one = reader()

@@ -106,7 +106,7 @@ def test_what_waits_is_taken_in_batches_by_cost(
     threads=st.integers(1, 3),
     fails=st.sets(st.integers(0, 29)),
 )
-@hypothesis_settings(max_examples=30, deadline=None)
+@hypothesis_settings(max_examples=30)
 def test_each_item_is_processed_once_and_has_its_own_outcome(
     costs: list[int], threads: int, fails: set[int]
 ) -> None:

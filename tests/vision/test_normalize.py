@@ -66,7 +66,7 @@ def test_its_own_output_stays_as_it_is(digit: int) -> None:
     assert np.array_equal(normalized(image), image)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     digit=st.sampled_from(list(STROKES)),
     left=st.integers(0, 60),
@@ -82,7 +82,7 @@ def test_shift_and_padding_change_nothing(
     assert np.array_equal(normalized(moved), normalized(np.pad(image, 1)))
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(digit=st.sampled_from(list(STROKES)), factor=st.integers(2, 8))
 def test_whole_scaling_changes_nothing(digit: int, factor: int) -> None:
     image = ink(digit, 50)
@@ -90,7 +90,7 @@ def test_whole_scaling_changes_nothing(digit: int, factor: int) -> None:
     assert np.abs(normalized(larger).astype(int) - normalized(image)).max() <= 2
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(digit=st.sampled_from(list(STROKES)), margin=st.integers(1, 40))
 def test_inversion_changes_only_the_word_for_it(digit: int, margin: int) -> None:
     image = np.pad(ink(digit, 70), margin)
@@ -100,7 +100,7 @@ def test_inversion_changes_only_the_word_for_it(digit: int, margin: int) -> None
     assert (bright.inverted, dark.inverted) == (False, True)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     gray=arrays.arrays(
         np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=70)

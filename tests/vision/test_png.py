@@ -164,7 +164,7 @@ def outcome(call: Any, data: bytes) -> Plane | None:
         return None
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(files())
 def test_every_file_is_read_as_pillow_reads_it(data: bytes) -> None:
     expected = outcome(by_pillow, data)

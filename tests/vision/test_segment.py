@@ -124,7 +124,7 @@ def test_a_row_is_scaled_with_its_picture() -> None:
     arrays.arrays(np.uint8, st.tuples(st.integers(1, 90), st.integers(1, 400))),
     st.booleans(),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_whatever_comes_is_bounded(noise: GrayImage, smooth: bool) -> None:
     picture = cv2.blur(noise, (5, 5)).reshape(noise.shape) if smooth else noise
     found = segment(np.asarray(picture, np.uint8))

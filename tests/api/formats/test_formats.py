@@ -245,7 +245,7 @@ content_types = st.sampled_from(
 bodies = st.binary(max_size=200) | st.sampled_from([FILE, FORM, ROWS, BASE64])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(bodies, content_types, st.data())
 def test_any_bytes_are_images_or_a_problem(
     body: bytes, content_type: bytes, data: st.DataObject
@@ -258,7 +258,7 @@ def test_any_bytes_are_images_or_a_problem(
         assert all(isinstance(image, (bytes, np.ndarray)) for image in images)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.integers(0, 255), min_size=3, max_size=3), min_size=1), content_types)
 def test_json_is_json_wherever_the_bytes_decide(rows: list[list[int]], kind: bytes) -> None:
     body = json.dumps({"image": rows}).encode()

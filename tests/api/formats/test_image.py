@@ -71,7 +71,7 @@ def test_other_text_is_refused_by_the_index_of_its_image(text: bytes) -> None:
         decode_text(text, 5)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.binary(min_size=1, max_size=200), st.integers(0, 2))
 def test_base64_is_what_the_standard_library_writes(data: bytes, way: int) -> None:
     write = (base64.b64encode, base64.urlsafe_b64encode, base64.encodebytes)[way]

@@ -269,13 +269,13 @@ def by_the_standard_library(body: bytes) -> list[Any]:
     ]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(forms())
 def test_a_form_has_the_files_that_the_standard_library_finds(body: bytes) -> None:
     assert parse(body, {b"boundary": b"xx"}, 1000) == by_the_standard_library(body)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(forms(), st.data())
 def test_a_damaged_form_has_files_or_a_problem(body: bytes, data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(body)))

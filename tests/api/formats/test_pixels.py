@@ -342,7 +342,7 @@ def arrangements(draw: st.DrawFn) -> NDArray[Any]:
     return image
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(arrangements(), min_size=1, max_size=3), st.sampled_from([None, 1, "\t"]))
 def test_numbers_are_what_json_and_numpy_read(images: list[NDArray[Any]], indent: Any) -> None:
     text = json.dumps({"images": [image.tolist() for image in images]}, indent=indent)
@@ -362,14 +362,14 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.sampled_from(["image", "images"]), json_values)
 def test_any_document_has_images_or_a_problem(key: str, value: object) -> None:
     with suppress(PayloadError):
         images_in({key: value}, 100)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays(), st.data())
 def test_a_damaged_document_has_images_or_a_problem(
     image: NDArray[Any], data: st.DataObject
