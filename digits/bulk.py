@@ -79,8 +79,7 @@ class Input(NamedTuple):
         digest = hashlib.sha256(self.column.encode())
         files = [self.path] if self.path.is_file() else _images_in(self.path)
         for file in files:
-            status = file.stat()
-            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            digest.update(os.fsencode(f"{file}\0{_state_of(file)}\n"))
         return digest.hexdigest()
 
     def chunks(self, output: Path) -> Iterator[Chunk]:
@@ -98,6 +97,15 @@ class Input(NamedTuple):
             yield [file.relative_to(self.path).as_posix() for file in files], files
 
     def _rows(self) -> Iterator[Slice]:
+        import pyarrow as pa  # noqa: PLC0415 -- an extra
+
+        try:
+            yield from self._rows_of_parquet()
+        except (pa.ArrowException, OSError) as error:
+            reason = str(error).partition("\n")[0]
+            raise UsageError(f"{self.path} can't be read as Parquet: {reason}") from error
+
+    def _rows_of_parquet(self) -> Iterator[Slice]:
         import pyarrow.parquet as pq  # noqa: PLC0415 -- an extra
 
         first = 0
@@ -110,9 +118,18 @@ class Input(NamedTuple):
             rows = max(1, min(rows, CHUNK_ROWS))
             for batch in file.iter_batches(rows, columns=[self.column], use_threads=False):
                 images = batch.column(0).to_pylist()
-                files = [each["bytes"] if isinstance(each, dict) else each for each in images]
+                files = [each.get("bytes") if isinstance(each, dict) else each for each in images]
                 yield range(first, first + len(files)), files
                 first += len(files)
+
+
+def _state_of(file: Path) -> str:
+    """Size and time of a file; nothing of one that can't be read, whose row will say why."""
+    try:
+        status = file.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}\0{status.st_mtime_ns}"
 
 
 def _images_in(folder: Path) -> list[Path]:
@@ -132,7 +149,8 @@ def run(source: Input, output: Path, *, processes: int, part: tuple[int, int] = 
         How many images were read now.
 
     Raises:
-        UsageError: The folder holds the answers for another input.
+        UsageError: The folder holds the answers for another input, or that can't be read.
+        OSError: The folder can't be written.
         DigitsError: The model can't be used, or a process was killed.
     """
     output.mkdir(parents=True, exist_ok=True)
@@ -166,8 +184,16 @@ def _claim(output: Path, fingerprint: str) -> None:
     job = output / JOB_FILE
     if not job.exists():
         job.write_text(json.dumps({"input": fingerprint}))
-    elif json.loads(job.read_text())["input"] != fingerprint:
+    elif _claimed(job) != {"input": fingerprint}:
         raise UsageError(f"{output} is for another input, or it has changed; take a new folder.")
+
+
+def _claimed(job: Path) -> object:
+    """What the file of a job says; None where it is damaged."""
+    try:
+        return json.loads(job.read_bytes())
+    except ValueError:
+        return None
 
 
 def _start() -> None:
@@ -234,6 +260,13 @@ def _outcomes(batch: list[Item]) -> list[Any]:
     return [each if isinstance(each, DigitsError) else each.items[0] for each in outcomes]
 
 
+def _processes(text: str) -> int:
+    processes = int(text)
+    if processes < 1:
+        raise ValueError(text)
+    return processes
+
+
 def _part(text: str) -> tuple[int, int]:
     share, _, shares = text.partition("/")
     if not 1 <= int(share) <= int(shares):
@@ -248,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("input", type=Path, help="a folder of images, or a Parquet file")
     parser.add_argument("output", type=Path, help="a folder for Parquet files")
     parser.add_argument("--column", default="image", help="the file's column (image)")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="one a core")
+    parser.add_argument("--processes", type=_processes, default=os.cpu_count(), help="one a core")
     parser.add_argument("--part", type=_part, default=(1, 1), help="1/4: the first of four shares")
     options = parser.parse_args(arguments)
     try:
@@ -261,6 +294,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except DigitsError as error:
         print(f"digits bulk: {error}", file=sys.stderr)  # noqa: T201
+        return UNFINISHED
+    except OSError as error:
+        print(f"digits bulk: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return UNFINISHED
     print(f"{done:,} images read into {options.output}")  # noqa: T201
     return 0

@@ -108,3 +108,45 @@ def test_a_column_that_is_not_there_is_named(
     pq.write_table(pa.table({"scan": [b""]}), tmp_path / "in.parquet")
     assert bulk_read(tmp_path / "in.parquet", tmp_path / "out") == 2
     assert "'image'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PAR1" + bytes(20) + b"PAR1"])
+def test_a_file_that_is_no_parquet_is_named(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in.parquet").write_bytes(content)
+    assert bulk_read(tmp_path / "in.parquet", tmp_path / "out") == 2
+    assert "in.parquet can't be read as Parquet: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", ["", "{", "[]", "{}", '"input"'])
+def test_a_folder_whose_job_is_damaged_is_not_written_to(
+    job: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / bulk.JOB_FILE).write_text(job)
+    assert bulk_read(folder, tmp_path) == 2
+    assert "take a new folder" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file_is_named(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("precious")
+    assert bulk_read(folder, tmp_path / "out") == 3
+    assert "out: File exists" in capsys.readouterr().err
+
+
+def test_a_file_that_has_gone_costs_no_other_anything(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").symlink_to(tmp_path / "none")
+    shutil.copy(PICTURES[0], tmp_path / "in" / "b.png")
+    assert bulk_read(tmp_path / "in", tmp_path / "out") == 0
+    gone, read = answers(tmp_path / "out")
+    assert "No such file" in gone["error"]
+    assert read["error"] is None
+
+
+@pytest.mark.parametrize("option", [("--processes", "0"), ("--processes", "x"), ("--part", "2/1")])
+def test_numbers_that_are_none_are_wrong_usage(option: tuple[str, str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        bulk_read(tmp_path, tmp_path / "out", *option)
