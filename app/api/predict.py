@@ -84,16 +84,13 @@ async def predict(
 ) -> Predictions:
     """The predictions for a request of any protocol, admitted, bounded and counted."""
 
-    is_live = True
-
     def prepare(images: RawImages, lease: Lease, reading: Reading) -> PredictRequest:
-        nonlocal is_live
-        is_live = reading.classifier is None
         return services.predictor.prepare(images, lease, *reading)
 
     predictions = await answer(
         scope, receive, options, parse, prepare=prepare, batcher=services.predictions
     )
+    is_live = predictions.classifier is services.registry.live
     scope["state"]["predictions"] = predictions.items
     services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
     if services.sample and is_live:
