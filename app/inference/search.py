@@ -18,6 +18,12 @@ of all by more than exp(this); the second where a grammar may rule the best out.
 BEAM, MAX_BEAM = 24, 160
 """Texts that are followed from a cut; and at most, with the weightiest of each of the grammar's
 states."""
+MAX_STEPS, MAX_STEPS_ASKED_FOR = 12_000, 48_000
+"""Steps of a search, at most, each from a text to a longer one, of 1 to 2 µs: fewer texts are
+followed from the cuts of a scribble, where anything may be a digit. The second where a grammar has
+states that must not be lost. A row of four digits takes some 200."""
+LEAST_BEAM = 4
+"""Texts that are followed from any cut."""
 
 
 class ReadDigit(NamedTuple):
@@ -43,10 +49,12 @@ class Readings(NamedTuple):
     Attributes:
         best: The readings, likeliest first; none where the grammar allows none.
         allowed: Share of all readings, whatever the grammar, that it allows.
+        log_total: The logarithm of the sum of the weights that probabilities are shares of.
     """
 
     best: list[Reading]
     allowed: float
+    log_total: float = 0.0
 
 
 def digit_probabilities(readings: Readings, place: int) -> Floats:
@@ -103,13 +111,20 @@ def search(lattice: Lattice, grammar: Grammar) -> Readings:
     at: list[dict[tuple[str, State], Hypothesis]] = [{} for _ in range(lattice.cuts)]
     at[0]["", grammar.start] = Hypothesis("", grammar.start, 0.0, 0.0, ())
     leaving = _leaving(lattice, grammar)
+    room = max_steps(grammar) // lattice.cuts
     for cut in range(lattice.cuts - 1):
-        followed = _followed(at[cut])
+        ways = sum(steps.ways for steps in leaving[cut])
+        followed = _followed(at[cut], most=max(LEAST_BEAM, room // max(1, ways)))
         for steps in leaving[cut]:
             for one in followed:
                 _follow(at[steps.stop], one, steps, grammar)
         at[cut] = {}
     return _finished(at[-1].values(), grammar, total_weight(lattice))
+
+
+def max_steps(grammar: Grammar) -> int:
+    """Steps of a search under a grammar, at most."""
+    return MAX_STEPS if grammar.is_free else MAX_STEPS_ASKED_FOR
 
 
 class Steps(NamedTuple):
@@ -120,6 +135,11 @@ class Steps(NamedTuple):
     labels: list[tuple[int, float]]
     noise: float
     marks: list[tuple[Mark, float]]
+
+    @property
+    def ways(self) -> int:
+        """How many these are."""
+        return len(self.labels) + len(self.marks) + (self.noise > -math.inf)
 
 
 def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
@@ -157,13 +177,13 @@ def _least_weights(lattice: Lattice, margin: float) -> Floats:
     return np.asarray(ahead[0] - margin - others)
 
 
-def _followed(reached: dict[tuple[str, State], Hypothesis]) -> list[Hypothesis]:
+def _followed(reached: dict[tuple[str, State], Hypothesis], *, most: int) -> list[Hypothesis]:
     """The weightiest texts at a cut, and the weightiest of each state, so that none is lost."""
     ordered = sorted(reached.values(), key=lambda one: -one.weight)
-    followed = ordered[:BEAM]
+    followed = ordered[: min(BEAM, most)]
     states = {one.state for one in followed}
-    for one in ordered[BEAM:]:
-        if one.state not in states and len(followed) < MAX_BEAM:
+    for one in ordered[len(followed) :]:
+        if one.state not in states and len(followed) < min(MAX_BEAM, most):
             states.add(one.state)
             followed.append(one)
     return followed
@@ -210,4 +230,5 @@ def _finished(ends: Iterable[Hypothesis], grammar: Grammar, total: float) -> Rea
     return Readings(
         [Reading(one.text, math.exp(one.weight - whole), one.digits) for one in found],
         min(1.0, math.exp(min(0.0, allowed - total))),
+        whole,
     )

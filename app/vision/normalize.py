@@ -14,10 +14,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from . import dots
 from .grayscale import GrayImage, reduced
@@ -405,9 +406,13 @@ def usual_level(ink: Plane, peak: float) -> float:
     strong = some[exceeds(some, STRONG * peak)]
     if not strong.size:
         return peak
-    low, high = (strong.size - 1) // 2, strong.size // 2
-    # As np.median does, which looks for what is no number first, and takes four times as long.
-    return float(np.partition(strong, (low, high))[low : high + 1].mean())
+    return median(strong)
+
+
+def median(values: NDArray[Any]) -> float:
+    """The median of values [n], for a quarter of np.median's time: that looks for NaN first."""
+    low, high = (values.size - 1) // 2, values.size // 2
+    return float(np.partition(values, (low, high))[low : high + 1].mean())
 
 
 def sampled(ink: Plane) -> Plane:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ink import Plane
+from .normalize import median
 from .seams import FREE, Columns, seams
 
 SEAM_HEIGHT = 32
@@ -49,7 +50,7 @@ class Parts:
         tops = np.minimum.reduceat(self.boxes[:, 1], starts)
         bottoms = np.maximum.reduceat(self.boxes[:, 3], starts)
         heights = bottoms - tops
-        return float(np.median(heights[heights > 0.5 * heights.max()]))
+        return median(heights[heights > 0.5 * heights.max()])
 
 
 def parts_of(plane: Plane) -> Parts | None:

@@ -22,6 +22,7 @@ from .normalize import (
     cut,
     ink_box,
     leveled,
+    median,
     spread,
     thickened,
 )
@@ -139,7 +140,7 @@ def _in_band(blobs: Blobs, row: NDArray[np.bool_]) -> NDArray[np.bool_]:
     highest, lowest = top[inner].min(), bottom[inner].max()
     slack = BAND * (lowest - highest)
     inside = (top >= highest - slack) & (bottom <= lowest + slack)
-    tall = blobs.high >= OUTER_HEIGHT * np.median(blobs.high[inner])
+    tall = blobs.high >= OUTER_HEIGHT * median(blobs.high[inner])
     return np.asarray(~blobs.outer | (inside & tall))
 
 
@@ -194,7 +195,7 @@ def course(kept: Mask) -> tuple[float, float]:
     """
     stats = cv2.connectedComponentsWithStats(kept)[2][1:]
     tall = stats[stats[:, 3] > 0.6 * stats[:, 3].max()]
-    height = float(np.median(tall[:, 3]))
+    height = median(tall[:, 3])
     if len(tall) < 3:
         return height, 0.0
     x, y = tall[:, 0] + tall[:, 2] / 2, tall[:, 1] + tall[:, 3] / 2

@@ -12,17 +12,19 @@ digits is for the reader to say.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from .candidates import Candidates, candidates_of, no_candidates
 from .grayscale import GrayImage, reduced
-from .ink import find_ink
+from .ink import InkMap, Plane, find_ink
 from .normalize import GRAINY_PARTS, Box, count_parts, is_shade
-from .row import leveled_row, row_of
+from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
+from .strip import no_strip, strip_of
 
 FINDING_SHORTER, FINDING_LONGER = 180, 900
 """Pixels of the shorter and the longer side, at most, of the picture that the row is found on."""
@@ -38,6 +40,7 @@ class SegmentedRow:
         several_lines: There is another row that is as weighty.
         cuts: Places at which the row may be cut, both of its ends included.
         candidates: What lies between them.
+        plane: The whole row's ink, [h,w].
     """
 
     inverted: bool
@@ -45,6 +48,11 @@ class SegmentedRow:
     several_lines: bool = False
     cuts: int = 0
     candidates: Candidates = field(default_factory=no_candidates)
+    plane: Plane | None = None
+
+    def strip(self) -> GrayImage:
+        """The whole row at one height, for the row net, [28,w]."""
+        return no_strip() if self.plane is None else strip_of(self.plane)
 
     def scaled(self, scale: float) -> SegmentedRow:
         """The same row in a picture whose sides are `scale` times as long."""
@@ -53,31 +61,66 @@ class SegmentedRow:
         left, top, right, bottom = (round(edge * scale) for edge in self.box)
         found = self.candidates
         candidates = Candidates(found.spans, found.digits, found.boxes * scale, found.shapes)
-        return SegmentedRow(
-            self.inverted, (left, top, right, bottom), self.several_lines, self.cuts, candidates
-        )
+        return replace(self, box=(left, top, right, bottom), candidates=candidates)
+
+
+class FoundRow(NamedTuple):
+    """Where a row is.
+
+    Attributes:
+        gray: The picture that it was found in, which may be a reduced one.
+        scale: How many pixels of the picture one of `gray` spans.
+        inverted: The picture is dark ink on light ground.
+        plane: The row's ink, [h,w], and the map to pixels of `gray`; None where it is blank.
+        several_lines: There is another row that is as weighty.
+    """
+
+    gray: GrayImage
+    scale: int
+    inverted: bool
+    plane: tuple[Plane, Matrix] | None = None
+    several_lines: bool = False
+
+
+def find_row(gray: GrayImage) -> FoundRow:
+    """Find the row that stands out in `gray` [h,w] of any size."""
+    scale = 1
+    factor, found = _ink_of(gray)
+    while count_parts(found.mask) > GRAINY_PARTS and factor > 2:
+        gray, scale = reduced(gray, factor), scale * factor
+        factor, found = _ink_of(gray)
+    if count_parts(found.mask) > GRAINY_PARTS:
+        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
+        found = find_ink(reduced(gray, factor))
+    row = FoundRow(gray, scale, found.dark)
+    parts = count_parts(found.mask)
+    if not parts:
+        return row
+    strokes, _ = without_lines(found.mask, single=parts == 1, row=True)
+    kept, several_lines = row_of(strokes, found.ink)
+    if not kept.any() or is_shade(kept, found.ink):
+        return row
+    plane = leveled_row(gray, factor, found, kept)
+    return row._replace(plane=plane, several_lines=several_lines)
+
+
+def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
+    """By how much `gray` is reduced to find a row's ink, and the ink."""
+    factor = max(1, -(-min(gray.shape) // FINDING_SHORTER), -(-max(gray.shape) // FINDING_LONGER))
+    return factor, find_ink(reduced(gray, factor))
 
 
 def segment(gray: GrayImage) -> SegmentedRow:
     """Cut the row that stands out in `gray` [h,w] of any size into candidates."""
-    factor = max(1, -(-min(gray.shape) // FINDING_SHORTER), -(-max(gray.shape) // FINDING_LONGER))
-    found = find_ink(reduced(gray, factor))
-    if count_parts(found.mask) > GRAINY_PARTS:
-        if factor > 2:
-            return segment(reduced(gray, factor)).scaled(factor)
-        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
-        found = find_ink(reduced(gray, factor))
-    parts = count_parts(found.mask)
-    if not parts:
-        return SegmentedRow(found.dark)
-    strokes, _ = without_lines(found.mask, single=parts == 1, row=True)
-    kept, several_lines = row_of(strokes, found.ink)
-    if not kept.any() or is_shade(kept, found.ink):
-        return SegmentedRow(found.dark)
-    cuts, candidates = candidates_of(*leveled_row(gray, factor, found, kept), gray.shape)
+    row = find_row(gray)
+    if row.plane is None:
+        return SegmentedRow(row.inverted)
+    cuts, candidates = candidates_of(*row.plane, row.gray.shape)
     if not len(candidates.spans):
-        return SegmentedRow(found.dark)
-    return SegmentedRow(found.dark, _box(candidates), several_lines, cuts, candidates)
+        return SegmentedRow(row.inverted)
+    box, plane = _box(candidates), row.plane[0]
+    found = SegmentedRow(row.inverted, box, row.several_lines, cuts, candidates, plane)
+    return found.scaled(row.scale)
 
 
 def _box(candidates: Candidates) -> Box:
