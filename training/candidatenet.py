@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.inference.alignment import alignments
 from app.inference.candidatenet import NET_FILE, NONE, CandidateNet
 from app.inference.lattice import Lattice
 
@@ -31,27 +32,12 @@ def align(text: str, lattice: Lattice) -> NDArray[np.intp] | None:
     Returns:
         None where no way does.
     """
-    best = np.full((lattice.cuts, len(text) + 1), -np.inf)
-    best[0, 0] = 0
-    came: dict[tuple[int, int], tuple[int, int, int]] = {}
-    for index, (start, stop) in enumerate(lattice.spans.tolist()):
-        for place in np.flatnonzero(best[start] > -np.inf).tolist():
-            ahead = [(place, float(lattice.noise[index]))]
-            if place < len(text):
-                ahead.append((place + 1, float(lattice.labels[index, int(text[place])])))
-            for after, weight in ahead:
-                if best[start, place] + weight > best[stop, after]:
-                    best[stop, after] = best[start, place] + weight
-                    came[stop, after] = start, place, index
-    if best[-1, -1] == -np.inf:
+    (found,) = alignments(lattice, [text])
+    if found is None:
         return None
     labels = np.full(len(lattice.spans), NONE)
-    cut, place = lattice.cuts - 1, len(text)
-    while cut:
-        cut, before, index = came[cut, place]
-        if before < place:
-            labels[index] = int(text[before])
-        place = before
+    for candidate, label in found.digits:
+        labels[candidate] = label
     return labels
 
 
