@@ -26,15 +26,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.inference import loading
+from app.inference import loading, rowreader
 from app.inference.candidatenet import CandidateNet, Evidence, shipped_net
 from app.inference.classifier import Classifier, Scores
+from app.inference.combination import Rivals, combined
 from app.inference.figures import LEAST, figures, may_be_noise, noise_figures, one_figures
 from app.inference.grammar import Grammar
-from app.inference.judge import NUMBER_FIGURES, judge, number_figures, rejection
-from app.inference.lattice import lattice_of
-from app.inference.search import search
-from app.inference.weights import WEIGHTS_FILE, Weights, shipped_weights, weights_of
+from app.inference.judge import number_figures, rival_figures
+from app.inference.lattice import Lattice, lattice_of
+from app.inference.rownet import RowNet
+from app.inference.rowreader import RowReader
+from app.inference.search import Readings, search
+from app.inference.weights import WEIGHTS_FILE, shipped_weights, weights_of
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 from app.vision.segment import SegmentedRow, segment
@@ -52,9 +55,12 @@ STEPS, RATE = 120, 0.06
 PENALTY = 1e-3
 """Weight of the squared weights in the loss of a row."""
 MAX_FITTED_CUTS = 48
+READING_WEIGHTS = ("probability", "net", "digit", "one", "noise")
 ACCEPTED_RIGHT = 0.99
 """Share of right readings among the accepted that the confidence threshold is chosen for, on the
 rows that are fitted on."""
+SURE_RIGHT = 0.993
+"""The same share for rows of which the row net is not asked."""
 NUMBERS_LOST = 0.01
 """Share of numbers, at most, that the threshold of the number score rejects."""
 
@@ -71,6 +77,11 @@ class Row(NamedTuple):
         """What is known of its candidates."""
         found = self.found.candidates
         return Evidence(found.spans, found.digits, found.shapes, self.scores)
+
+    @property
+    def known(self) -> rowreader.Row:
+        """What the service reads it by."""
+        return rowreader.Row(self.found.cuts, self.evidence, self.found.strip)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +143,25 @@ def read_rows(pictures: Iterable[tuple[str, GrayImage]], classifier: Classifier)
 class Answer(NamedTuple):
     """What is read in a row without any constraint; no text where it is blank."""
 
-    text: str
-    confidence: float
-    figures: NDArray[np.float64]
-    number_score: float
-    accepted: bool
+    text: str = ""
+    confidence: float = 0.0
+    number_score: float = 0.0
+    accepted: bool = False
 
 
-def answer(row: Row, weights: Weights) -> Answer:
+def answer(row: Row, reader: RowReader) -> Answer:
     """Read a row as the service does."""
-    nothing = Answer("", 0.0, np.zeros(NUMBER_FIGURES), 0.0, accepted=False)
-    if not row.found.cuts:
-        return nothing
-    lattice = lattice_of(row.found.cuts, row.evidence, weights)
-    readings = search(lattice, Grammar())
-    if not readings.best:
-        return nothing
-    facts = number_figures(readings, lattice, row.scores)
-    judged = judge(readings, lattice, row.scores, weights)
+    judged = reader.read(row.known, Grammar()) if row.found.cuts else None
+    if judged is None:
+        return Answer()
     best = judged.readings.best[0]
-    rejected = rejection(judged, weights, several_lines=row.found.several_lines)
-    return Answer(best.text, best.probability, facts, judged.number_score, rejected is None)
+    rejected = judged.rejection(several_lines=row.found.several_lines)
+    return Answer(best.text, best.probability, judged.number_score, rejected is None)
+
+
+def shipped_reader() -> RowReader:
+    """The reader that ships."""
+    return RowReader(shipped_weights(), loading.shipped_row_net())
 
 
 # --------------------------------------------------------------------------------- fitting
@@ -330,41 +339,142 @@ def _judging(
     content: dict[str, Any], classifier: Classifier, digits: Sets, *, count: int, seed: int
 ) -> dict[str, Any]:
     some = mixed_rows(digits.calibrated, classifier, count, seed + 1)
-    return fit_judging(content, some, classifier, seed=seed)
+    outside = no_numbers(classifier, len(some) // 2, seed + 1, held_back=False)
+    return fit_judging(content, some, outside, loading.shipped_row_net())
+
+
+class Examined(NamedTuple):
+    """A row as it is read up to where it is judged."""
+
+    text: str
+    row: rowreader.Row
+    lattice: Lattice
+    readings: Readings
+    rivals: Rivals
+
+    @property
+    def alone(self) -> NDArray[np.float64]:
+        """What the lattice's likeliest reading is judged by."""
+        return number_figures(self.readings, self.lattice, self.row.evidence.scores)
+
+    def both(self, weights: NDArray[np.float64]) -> tuple[str, NDArray[np.float64]]:
+        """The likeliest of the rivals, and what it is judged by."""
+        readings, first = combined(self.rivals, weights)
+        facts = number_figures(readings, self.lattice, self.row.evidence.scores)
+        return readings.best[0].text, rival_figures(facts, self.rivals, first)
+
+
+def examined(some: Sequence[Row], reader: RowReader) -> list[Examined]:
+    """Rows that are read as anything, up to where they are judged."""
+    found = []
+    for row in some:
+        if row.found.cuts:
+            known = row.known
+            lattice = lattice_of(known.cuts, known.evidence, reader.weights)
+            readings = search(lattice, Grammar())
+            rivals = reader.rivals(known, lattice, readings, Grammar()) if readings.best else None
+            if rivals is not None:
+                found.append(Examined(row.text, known, lattice, readings, rivals))
+    return found
 
 
 def fit_judging(
-    content: dict[str, Any], some: Sequence[Row], classifier: Classifier, *, seed: int
+    content: dict[str, Any], some: Sequence[Row], outside: Sequence[Row], row_net: RowNet
 ) -> dict[str, Any]:
-    """Fit when a reading is right, when a row is a number, and the thresholds of both."""
-    nothing = {"number_score": 0.0, "confidence": 0.0}
-    content |= dict.fromkeys(("number", "right"), [0.0] * NUMBER_FIGURES)
-    content["thresholds"] = nothing
-    answers = [answer(row, weights_of(content)) for row in some]
-    outside = no_numbers(classifier, len(some) // 2, seed + 1, held_back=False)
-    strange = [answer(row, weights_of(content)) for row in outside]
-    facts = np.stack([one.figures for one in answers])
-    read = np.array([bool(one.text) for one in answers])
-    right = np.array([one.text == row.text for one, row in zip(answers, some, strict=True)])
-    words = np.stack([one.figures for one in strange if one.text])
-    both = np.concatenate((facts[read], words))
-    content["number"] = logistic(both, np.arange(len(both)) < read.sum()).tolist()
-    content["right"] = logistic(facts[read], right[read]).tolist()
-    answers = [answer(row, weights_of(content)) for row in some]
-    scores = np.array([one.number_score for one in answers])
-    level = float(np.quantile(scores[right], NUMBERS_LOST))
-    confidence = np.array([one.confidence for one in answers])
-    least = least_confidence(confidence[scores >= level], right[scores >= level])
-    content["thresholds"] = {"number_score": level, "confidence": least}
-    print(f"right {right.mean():.4f}, thresholds {content['thresholds']}")
+    """Fit how rivals are weighed, when a reading is right, when a row is a number, and thresholds.
+
+    Args:
+        content: The weights of readings, as `fit` gives them.
+        some: Rows of digits.
+        outside: What is no number.
+        row_net: Which is asked where the lattice alone is not sure.
+    """
+    nothing = {"number": [], "right": [], "number_score": 0.0, "confidence": 0.0}
+    content = {name: content[name] for name in READING_WEIGHTS} | {
+        "alone": nothing, "sure": 1.0, "rivals": [], "both": nothing, "row_net": row_net.sha256,
+    }  # fmt: skip
+    reader = RowReader(weights_of(content), row_net)
+    digits, strange = examined(some, reader), examined(outside, reader)
+    alone = np.stack([one.alone for one in digits])
+    right = np.array([one.readings.best[0].text == one.text for one in digits])
+    content["alone"], score, confidence = fitted_judging(
+        alone, right, np.stack([one.alone for one in strange])
+    )
+    numbers = score >= content["alone"]["number_score"]
+    content["sure"] = least_confidence(confidence[numbers], right[numbers], SURE_RIGHT)
+    unsure = ~(numbers & (confidence >= content["sure"]))
+    asked = [one for one, is_asked in zip(digits, unsure, strict=True) if is_asked]
+    weights = fit_rivals(asked)
+    content["rivals"] = weights.tolist()
+    answers = [one.both(weights) for one in asked]
+    right_both = np.array([text == one.text for (text, _), one in zip(answers, asked, strict=True)])
+    content["both"], _, _ = fitted_judging(
+        np.stack([facts for _, facts in answers]),
+        right_both,
+        np.stack([one.both(weights)[1] for one in strange]),
+    )
+    print(f"right by the lattice {right.mean():.4f}, with the row net ", end="")
+    print(f"{(right[~unsure].sum() + right_both.sum()) / len(right):.4f} of {len(right)}")
+    print(f"the row net is asked for {unsure.mean():.3f}")
     return content
 
 
-def least_confidence(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
-    """The least threshold from which on `ACCEPTED_RIGHT` of the accepted are right."""
+def fitted_judging(
+    facts: NDArray[np.float64], right: NDArray[np.bool_], strange: NDArray[np.float64]
+) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64]]:
+    """Fit what judges readings by their figures, and its thresholds.
+
+    Args:
+        facts: Of rows of digits, [n,k].
+        right: Which of them are read rightly.
+        strange: Of what is no number, [m,k].
+
+    Returns:
+        What `Judging` holds, and the number score and confidence of each row of digits.
+    """
+    both = np.concatenate((facts, strange))
+    number = logistic(both, np.arange(len(both)) < len(facts))
+    weights = logistic(facts, right)
+    score, confidence = (1 / (1 + np.exp(-facts @ one)) for one in (number, weights))
+    level = float(np.quantile(score[right], NUMBERS_LOST))
+    kept = score >= level
+    content = {
+        "number": number.tolist(),
+        "right": weights.tolist(),
+        "number_score": level,
+        "confidence": least_confidence(confidence[kept], right[kept], ACCEPTED_RIGHT),
+    }
+    return content, score, confidence
+
+
+def fit_rivals(some: Sequence[Examined]) -> NDArray[np.float64]:
+    """The weights that make the rows' texts likeliest among their rivals, by Newton's method."""
+    told = [
+        (one.rivals.figures, texts.index(one.text))
+        for one in some
+        if one.text in (texts := [reading.text for reading in one.rivals.readings])
+    ]
+    weights = np.zeros(told[0][0].shape[1])
+    for _ in range(30):
+        slope, curve = PENALTY * weights, PENALTY * np.eye(len(weights))
+        for figures_, place in told:
+            scores = figures_ @ weights
+            shares = np.exp(scores - scores.max())
+            shares /= shares.sum()
+            mean = shares @ figures_
+            slope = slope - (figures_[place] - mean) / len(told)
+            curve = curve + ((figures_.T * shares) @ figures_ - np.outer(mean, mean)) / len(told)
+        weights = weights - np.linalg.solve(curve, slope)
+    return weights
+
+
+def least_confidence(
+    confidence: NDArray[np.float64], right: NDArray[np.bool_], share_right: float
+) -> float:
+    """The least threshold from which on such a share of the accepted is right."""
     order = np.argsort(-confidence)
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    enough = np.flatnonzero(share >= ACCEPTED_RIGHT)
+    enough = np.flatnonzero(share >= share_right)
     return float(confidence[order[enough[-1]]]) if len(enough) else 1.0
 
 
@@ -397,9 +507,9 @@ class Tally(NamedTuple):
         )
 
 
-def tally(some: Sequence[Row], weights: Weights) -> Tally:
+def tally(some: Sequence[Row], reader: RowReader) -> Tally:
     """Read rows and count."""
-    answers = [answer(row, weights) for row in some]
+    answers = [answer(row, reader) for row in some]
     right = np.array([one.text == row.text for one, row in zip(answers, some, strict=True)])
     accepted = np.array([one.accepted for one in answers])
     return Tally(len(some), int(right.sum()), int(accepted.sum()), int((right & accepted).sum()))
@@ -409,7 +519,7 @@ def report(
     classifier: Classifier, digits: Sets, people: Path | None, *, count: int, seed: int
 ) -> Iterable[str]:
     """Yield the lines of the table of accuracy."""
-    weights = shipped_weights()
+    reader = shipped_reader()
     mnist, usps = digits.reported
     yield "| rows | n | right (95%) | accepted | right of accepted |"
     yield "| --- | --- | --- | --- | --- |"
@@ -430,17 +540,17 @@ def report(
     for number, (name, source, kind, lengths) in enumerate(plan):
         pictures = made(source, kind, lengths, count, seed * 1000 + number)
         some = read_rows(pictures, classifier)
-        yield tally(some, weights).line(name)
-        answers = [(answer(row, weights), row.text) for row in some]
+        yield tally(some, reader).line(name)
+        answers = [(answer(row, reader), row.text) for row in some]
         told += [(one.confidence, one.text == text) for one, text in answers]
-    yield from on_singles(classifier, weights, mnist, count)
+    yield from on_singles(classifier, reader, mnist, count)
     yield from reliability(told)
-    strange = [answer(row, weights) for row in no_numbers(classifier, count, seed, held_back=True)]
+    strange = [answer(row, reader) for row in no_numbers(classifier, count, seed, held_back=True)]
     rejected = sum(not one.accepted for one in strange)
     low, high = interval(rejected, count)
     yield f"\nNo numbers rejected: {rejected / count:.4f} ({low:.4f}–{high:.4f}) of {count}"
     if people is not None:
-        yield from on_people(classifier, weights, people)
+        yield from on_people(classifier, reader, people)
 
 
 def reliability(told: Sequence[tuple[float, bool]]) -> Iterable[str]:
@@ -456,12 +566,12 @@ def reliability(told: Sequence[tuple[float, bool]]) -> Iterable[str]:
 
 
 def on_singles(
-    classifier: Classifier, weights: Weights, digits: Digits, count: int
+    classifier: Classifier, reader: RowReader, digits: Digits, count: int
 ) -> Iterable[str]:
     """Yield how single digits fare, in frames of 28 and in scenes, read as rows and predicted."""
     for kind in ("side by side", "photo"):
         pictures = list(made(digits, kind, [1], count, 77))
-        rows_read = tally(read_rows(pictures, classifier), weights)
+        rows_read = tally(read_rows(pictures, classifier), reader)
         predicted = classifier(np.stack([normalize(picture).digit for _, picture in pictures]))
         labels = predicted[:, :10].argmax(axis=1)
         right = sum(str(label) == text for label, (text, _) in zip(labels, pictures, strict=True))
@@ -469,7 +579,7 @@ def on_singles(
         yield f"| … predicted | {count} | {right / count:.4f} | | |"
 
 
-def on_people(classifier: Classifier, weights: Weights, folder: Path) -> Iterable[str]:
+def on_people(classifier: Classifier, reader: RowReader, folder: Path) -> Iterable[str]:
     """Yield how the rows that people have made are read: those of 2 to 12 digits, as a whole."""
     import csv  # noqa: PLC0415
 
@@ -483,9 +593,9 @@ def on_people(classifier: Classifier, weights: Weights, folder: Path) -> Iterabl
     multi = [one for one in labels if one["kind"] == "multi"]
     plain = [one for one in multi if one["label"].isdigit() and 2 <= len(one["label"]) <= 12]
     read = read_rows([(one["label"], picture(one["file"])) for one in plain], classifier)
-    yield tally(read, weights).line("people, 2–12")
+    yield tally(read, reader).line("people, 2–12")
     none = [("", picture(one["file"])) for one in labels if one["kind"] == "nondigit"]
-    kept = sum(answer(row, weights).accepted for row in read_rows(none, classifier))
+    kept = sum(answer(row, reader).accepted for row in read_rows(none, classifier))
     yield f"\nPeople's pictures without a digit rejected: {len(none) - kept} of {len(none)}"
 
 

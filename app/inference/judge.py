@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .classifier import Scores
+from .combination import Rivals
 from .figures import LEAST, Floats, log_odds
 from .lattice import Lattice
 from .search import Readings
-from .weights import Weights
+from .weights import Judging
 
 LEAST_ALLOWED = 0.005
 """Share of all readings that the grammar allows, at least, where its best is to be used: a number
@@ -53,40 +54,73 @@ def number_figures(readings: Readings, lattice: Lattice, scores: Scores) -> Floa
     )
 
 
+def rival_figures(facts: Floats, rivals: Rivals, first: int) -> Floats:
+    """What speaks for the likeliest of rivals, [16].
+
+    Args:
+        facts: Its `number_figures`.
+        rivals: All of them.
+        first: Its place among them.
+    """
+    share, said = rivals.figures[first, :2]
+    shares, texts = rivals.figures[:, 0], rivals.texts
+    alike = first == 0 and said >= texts.max()
+    others = np.delete(texts, first)
+    digits = facts[NUMBER_FIGURES - 1]
+    return np.concatenate(
+        (
+            facts,
+            (
+                share,
+                shares.max() - share,
+                said,
+                said / digits,
+                texts.max() - said,
+                said - others.max(initial=-LARGEST),
+                rivals.nothing - said,
+                float(alike),
+            ),
+        )
+    )
+
+
 class Judged(NamedTuple):
     """A row's readings, their probabilities calibrated, and how far it looks like a number.
 
     Attributes:
         readings: The first may be right with its probability; the others have shares of the rest.
         number_score: How much the row looks like a number at all, in 0–1.
+        judging: What it was judged by.
+        facts: The figures of its likeliest reading.
     """
 
     readings: Readings
     number_score: float
+    judging: Judging
+    facts: Floats
+
+    def rejection(self, *, several_lines: bool) -> RowRejection | None:
+        """The reason to reject the likeliest reading, or None to accept it."""
+        if self.number_score < self.judging.number_score:
+            return RowRejection.NOT_A_NUMBER
+        if several_lines:
+            return RowRejection.SEVERAL_LINES
+        best, allowed = self.readings.best[0], self.readings.allowed
+        unlike = best.probability < self.judging.confidence or allowed < LEAST_ALLOWED
+        return RowRejection.UNCERTAIN if unlike else None
 
 
-def judge(readings: Readings, lattice: Lattice, scores: Scores, weights: Weights) -> Judged:
-    """Calibrate the readings of a row, of which there is one at least."""
-    facts = number_figures(readings, lattice, scores)
+def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:
+    """Calibrate the readings of a row, of which there is one at least, by the first's figures."""
     first, *others = readings.best
-    right = logistic(float(facts @ weights.right))
+    right = logistic(float(facts @ judging.right))
     share = (1 - right) / max(1 - first.probability, LEAST)
     calibrated = [first._replace(probability=right)]
     calibrated += [one._replace(probability=min(right, one.probability * share)) for one in others]
-    return Judged(Readings(calibrated, readings.allowed), logistic(float(facts @ weights.number)))
+    number_score = logistic(float(facts @ judging.number))
+    return Judged(readings._replace(best=calibrated), number_score, judging, facts)
 
 
 def logistic(logit: float) -> float:
     """1 / (1 + exp(−logit))."""
     return 1 / (1 + math.exp(-max(-LARGEST, min(LARGEST, logit))))
-
-
-def rejection(judged: Judged, weights: Weights, *, several_lines: bool) -> RowRejection | None:
-    """The reason to reject a row's likeliest reading, or None to accept it."""
-    if judged.number_score < weights.number_score:
-        return RowRejection.NOT_A_NUMBER
-    if several_lines:
-        return RowRejection.SEVERAL_LINES
-    readings = judged.readings
-    unlike = readings.best[0].probability < weights.confidence or readings.allowed < LEAST_ALLOWED
-    return RowRejection.UNCERTAIN if unlike else None

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ import structlog
 from ..errors import ModelError
 from .cascade import SINGLE, compose
 from .classifier import Classifier, Compute, Images, Scores, Thresholds
+from .rownet import GOLDEN_FILE, NET_FILE, RowNet
 from .tflite import (
     FLOAT32,
     INT8,
@@ -35,6 +37,7 @@ from .tflite import (
     split_by_batch_size,
     tflite_file,
 )
+from .weights import shipped_weights
 
 log = structlog.get_logger()
 
@@ -141,6 +144,30 @@ def load_programs(folder: Path, *, precisions: Sequence[str] = PRECISIONS) -> Cl
     classifier = Classifier(name, folder.name, card, thresholds, compose(networks, card))
     _warm_up(folder, classifier, SIZES)
     return classifier
+
+
+def load_row_net() -> RowNet:
+    """Load the row net that ships, after its golden answers held.
+
+    Raises:
+        ModelError: It may not be used; the message is one line that says why.
+    """
+    lite = _tensorflow(1).lite
+    try:
+        net = RowNet(lite, NET_FILE.read_bytes())
+        with np.load(GOLDEN_FILE, allow_pickle=False) as golden:
+            net.check(golden["strips"], golden["columns"])
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(f"The row net can't be read ({type(error).__name__}).") from error
+    if net.sha256 != shipped_weights().row_net:
+        raise ModelError("The weights of `lattice.json` were fitted for another row net.")
+    return net
+
+
+@lru_cache(maxsize=1)
+def shipped_row_net() -> RowNet:
+    """The row net, loaded once for all that read rows in this process."""
+    return load_row_net()
 
 
 def verify(folder: Path) -> dict[str, str]:

@@ -17,8 +17,25 @@ WEIGHTS_FILE = Path(__file__).with_name("lattice.json")
 
 
 @dataclass(frozen=True, slots=True)
+class Judging:
+    """What was learned of the figures of a whole number.
+
+    Attributes:
+        number: Of the figures: whether the row is a number at all.
+        right: Of the same: whether its likeliest reading is right.
+        number_score: Least number score of an accepted reading.
+        confidence: Least probability of it.
+    """
+
+    number: Floats
+    right: Floats
+    number_score: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
-    """What was learned of the figures of a candidate.
+    """What was learned of the figures of a candidate, and of whole numbers.
 
     Attributes:
         probability: Of the logarithm of a digit's probability.
@@ -26,10 +43,11 @@ class Weights:
         digit: Of the figures in `figures`, for a candidate that is a digit.
         one: Of 1, width and height, where that digit is a 1.
         noise: Of the figures in `noise_figures`, for a part that is left out.
-        number: Of the figures in `number_figures`: whether the row is a number at all.
-        right: Of the same: whether its likeliest reading is right.
-        number_score: Least number score of an accepted reading.
-        confidence: Least probability of it.
+        alone: Of the figures in `number_figures`, of readings of the lattice.
+        sure: Probability of such a reading from which on the row net is not asked.
+        rivals: Of the figures of rivals, where it is asked.
+        both: Of the figures in `rival_figures`, where it is asked.
+        row_net: SHA-256 of the row net's file that the last two were fitted for.
     """
 
     probability: float
@@ -37,10 +55,11 @@ class Weights:
     digit: Floats
     one: Floats
     noise: Floats
-    number: Floats
-    right: Floats
-    number_score: float
-    confidence: float
+    alone: Judging
+    sure: float
+    rivals: Floats
+    both: Judging
+    row_net: str
 
 
 @lru_cache(maxsize=1)
@@ -57,8 +76,18 @@ def weights_of(content: Mapping[str, Any]) -> Weights:
         digit=np.array(content["digit"]),
         one=np.array(content["one"]),
         noise=np.array(content["noise"]),
-        number=np.array(content["number"]),
-        right=np.array(content["right"]),
-        number_score=content["thresholds"]["number_score"],
-        confidence=content["thresholds"]["confidence"],
+        alone=_judging_of(content["alone"]),
+        sure=content["sure"],
+        rivals=np.array(content["rivals"]),
+        both=_judging_of(content["both"]),
+        row_net=content["row_net"],
+    )
+
+
+def _judging_of(content: Mapping[str, Any]) -> Judging:
+    return Judging(
+        np.array(content["number"]),
+        np.array(content["right"]),
+        content["number_score"],
+        content["confidence"],
     )

@@ -17,11 +17,12 @@ from ..errors import DigitsError, ModelError
 from ..inference.candidatenet import Evidence
 from ..inference.classifier import Classifier, Scores
 from ..inference.grammar import Grammar
-from ..inference.judge import RowRejection, judge, rejection
-from ..inference.lattice import lattice_of
+from ..inference.judge import RowRejection
+from ..inference.loading import shipped_row_net
 from ..inference.registry import ModelRegistry
-from ..inference.search import Reading, Readings, digit_probabilities, search
-from ..inference.weights import Weights, shipped_weights
+from ..inference.rowreader import Row, RowReader
+from ..inference.search import Reading, Readings, digit_probabilities, max_steps
+from ..inference.weights import shipped_weights
 from ..vision.decode import Picture
 from ..vision.grayscale import GrayImage
 from ..vision.segment import SegmentedRow, segment
@@ -35,9 +36,11 @@ from .predictor import (
     each_picture,
 )
 
-ROW_COST = 2**19
-"""Cost of a row beside its picture, in pixels: finding it, its candidates and the search take some
-5 ms, which is more than the event loop does at once."""
+ROW_COST = 2**20
+"""Cost of a row beside its picture and its search, in pixels: finding it, its candidates and the
+networks take some 5 ms, and 20 where it is a scribble: more than the event loop does at once."""
+STEP_COST = 2**7
+"""Cost of a step of the search, in pixels: 1 to 2 µs. A row is charged for all it may take."""
 MAX_ALTERNATIVES = 5
 """Readings beside the best that are told."""
 LEAST_ALTERNATIVE = 1e-4
@@ -99,7 +102,7 @@ class Reader:
         self._registry = registry
         self._max_pixels = max_pixels
         self._on_batch = on_batch
-        self._weights = shipped_weights()
+        self._rows = RowReader(shipped_weights(), shipped_row_net())
 
     def prepare(self, images: RawImages, lease: Lease, grammar: Grammar) -> ReadRequest:
         """Read what the files declare, and charge by that; nothing is decoded.
@@ -109,7 +112,7 @@ class Reader:
         """
         request = ReadRequest(images, [], normalize=True, lease=lease, grammar=grammar)
         declare(request, max_pixels=self._max_pixels)
-        request.cost += ROW_COST * len(images)
+        request.cost += (ROW_COST + STEP_COST * max_steps(grammar)) * len(images)
         return request
 
     def read(self, requests: Sequence[ReadRequest]) -> list[Numbers | Exception]:
@@ -141,7 +144,7 @@ class Reader:
             for row in rows:
                 request.lease.check()
                 stop = start + len(row.candidates.digits)
-                items.append(read_row(row, scores[start:stop], request.grammar, self._weights))
+                items.append(read_row(row, scores[start:stop], request.grammar, self._rows))
                 start = stop
         except DigitsError as error:
             return error
@@ -152,23 +155,21 @@ def _segment(request: ReadRequest, picture: Picture) -> SegmentedRow:
     return segment(picture.gray).scaled(picture.scale)
 
 
-def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, weights: Weights) -> Number:
+def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, rows: RowReader) -> Number:
     """Read a row whose candidates have these scores [n,11]."""
-    found = row.candidates
     if row.box is None:
         return Number("", 0.0, [], [], RowRejection.BLANK, row)
+    found = row.candidates
     evidence = Evidence(found.spans, found.digits, found.shapes, scores)
-    lattice = lattice_of(row.cuts, evidence, weights)
-    readings = search(lattice, grammar)
-    if not readings.best:
+    judged = rows.read(Row(row.cuts, evidence, row.strip), grammar)
+    if judged is None:
         return Number("", 0.0, [], [], RowRejection.NOT_A_NUMBER, row)
-    judged = judge(readings, lattice, scores, weights)
     best, *rest = judged.readings.best
     others = [
         reading for reading in rest[:MAX_ALTERNATIVES] if reading.probability >= LEAST_ALTERNATIVE
     ]
-    rejected = rejection(judged, weights, several_lines=row.several_lines)
-    return Number(best.text, best.probability, _digits(readings, row), others, rejected, row)
+    rejected = judged.rejection(several_lines=row.several_lines)
+    return Number(best.text, best.probability, _digits(judged.readings, row), others, rejected, row)
 
 
 def _digits(readings: Readings, row: SegmentedRow) -> list[NumberDigit]:

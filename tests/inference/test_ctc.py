@@ -48,6 +48,25 @@ def test_the_search_finds_the_likeliest_text(seed: int) -> None:
     assert [texts[text] for text in found] == sorted(texts.values(), reverse=True)[: len(found)]
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 6)), min_size=1, max_size=5))
+def test_merged_columns_say_the_same(digits: list[tuple[int, int]]) -> None:
+    rows: list[tuple[int, float]] = []
+    for label, gap in digits:
+        rows += [(ctc.NONE, 0.9998)] * gap + [(label, 0.9)]
+    shares = np.full((len(rows) + 1, 11), 1e-5)
+    shares[-1, ctc.NONE] = 1.0
+    for column, (label, share) in zip(shares, rows, strict=False):
+        column[label] = share
+        column[ctc.NONE] = max(column[ctc.NONE], 1 - share)
+    shares /= shares.sum(axis=1, keepdims=True)
+    texts = ctc.search(shares, Grammar(), 3)
+    merged = ctc.merged(shares)
+    assert len(merged) <= 2 * len(digits) + 1
+    assert ctc.search(merged, Grammar(), 1) == texts[:1]
+    expected, found = (ctc.log_probabilities(columns, texts[:1]) for columns in (shares, merged))
+    assert found == pytest.approx(expected, abs=0.02)
+
+
 def test_equal_digits_need_a_column_between_them() -> None:
     assert ctc.log_probabilities(columns(1, 2), ["11"])[0] == -ctc.MAX_LOG
     assert ctc.log_probabilities(columns(1, 3), ["11"])[0] > -ctc.MAX_LOG

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -8,10 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.inference.candidatenet import Evidence
-from app.inference.grammar import Check, Grammar, Mark
-from app.inference.judge import judge, rejection
+from app.inference.grammar import Check, Grammar, Mark, State
+from app.inference.judge import judge, number_figures
 from app.inference.lattice import Lattice, label_weights, lattice_of
-from app.inference.search import MAX_BEAM, Readings, digit_probabilities, search
+from app.inference.search import (
+    BEAM,
+    LEAST_BEAM,
+    MAX_BEAM,
+    Readings,
+    digit_probabilities,
+    max_steps,
+    search,
+)
 from app.inference.weights import Weights, shipped_weights
 from app.vision.normalize import normalize
 from tests.vision.test_normalize import ink
@@ -116,6 +125,30 @@ def test_the_beam_is_bounded() -> None:
     assert 0 < len(readings.best) <= 10 * MAX_BEAM
 
 
+@given(st.integers(4, 64), st.sampled_from([Grammar(), Grammar(check=Check.MOD97)]))
+@settings(deadline=None, max_examples=15)
+def test_a_search_takes_a_bounded_number_of_steps(cuts: int, grammar: Grammar) -> None:
+    spans = [(start, start + 1 + at) for start in range(cuts - 1) for at in range(6)]
+    spans = [span for span in spans if span[1] < cuts]
+    scribble = lattice(spans, [dict.fromkeys(range(10), 0.0)] * len(spans))
+    steps = 0
+
+    class Counted(Grammar):
+        def after(self, state: State, label: int) -> Iterator[tuple[str, State]]:
+            nonlocal steps
+            steps += 1
+            return super().after(state, label)
+
+    readings = search(scribble, Counted(*grammar))
+    assert readings.best or grammar.check
+    assert steps <= max_steps(grammar) + LEAST_BEAM * 10 * len(spans)
+
+
+def test_an_easy_row_is_searched_in_full() -> None:
+    some = [{label: -0.1 * label for label in range(3)}] * 4
+    assert len(search(chain(*some), Grammar()).best) == 3 * BEAM
+
+
 def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
     shapes = np.array([[0.7, 1.0, 0.0, 0.0, 0.0, 1.0, -1.0, 1.0]] * 2, np.float32)
     spans = np.array([(0, 1), (1, 2)])
@@ -128,9 +161,9 @@ def test_a_clear_row_looks_like_a_number_and_a_strange_one_does_not() -> None:
         row = lattice_of(3, Evidence(spans, digits, shapes, scores), weights)
         readings = search(row, Grammar())
         assert readings.best[0].text == "77"
-        judged = judge(readings, row, scores, weights)
-        found.append(rejection(judged, weights, several_lines=False))
-        assert rejection(judged, weights, several_lines=True) in {"several_lines", "not_a_number"}
+        judged = judge(readings, number_figures(readings, row, scores), weights.alone)
+        found.append(judged.rejection(several_lines=False))
+        assert judged.rejection(several_lines=True) in {"several_lines", "not_a_number"}
     assert found == [None, "not_a_number"]
 
 

@@ -15,8 +15,9 @@ from app.inference import loading
 from app.inference.classifier import Classifier
 from app.inference.grammar import Check, Grammar
 from app.inference.registry import ModelRegistry
+from app.inference.search import MAX_STEPS, MAX_STEPS_ASKED_FOR
 from app.serving.predictor import StepSeconds
-from app.serving.reader import ROW_COST, Number, Numbers, Reader
+from app.serving.reader import ROW_COST, STEP_COST, Number, Numbers, Reader
 from tests.conftest import ROOT, Image, png
 from tests.serving.test_predictor import open_lease, with_broken_pixels
 
@@ -129,8 +130,11 @@ def test_a_blank_page_is_blank() -> None:
 
 
 def test_a_row_costs_more_than_the_event_loop_does() -> None:
-    request = reader().prepare([row("12"), row("34")], open_lease(), Grammar())
-    assert request.cost > 2 * ROW_COST
+    images = [row("12"), row("34")]
+    request = reader().prepare(images, open_lease(), Grammar())
+    assert request.cost > 2 * (ROW_COST + STEP_COST * MAX_STEPS)
+    checked = reader().prepare(images, open_lease(), Grammar(check=Check.MOD97))
+    assert checked.cost - request.cost == 2 * STEP_COST * (MAX_STEPS_ASKED_FOR - MAX_STEPS)
 
 
 def test_what_is_too_large_or_broken_fails_its_request_alone() -> None:

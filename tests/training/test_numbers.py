@@ -1,17 +1,22 @@
+import json
+
+import cv2
 import numpy as np
 import pytest
 
 from app.inference import loading
 from app.inference.candidatenet import shipped_net
-from app.inference.weights import shipped_weights, weights_of
+from app.inference.combination import RIVAL_FIGURES
+from app.inference.grammar import Grammar
+from app.inference.lattice import lattice_of
+from app.inference.rowreader import RowReader
+from app.inference.search import search
+from app.inference.weights import WEIGHTS_FILE, weights_of
 from app.vision.normalize import normalize
 from tests.conftest import ROOT
 from tests.serving.test_reader import row
 from training import candidatenet, numbers
 from training.corpora.data import Digits
-
-LOG_ODDS = 6
-"""Place of the reading's, among the figures of an answer."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +27,7 @@ def some() -> list[numbers.Row]:
 
 
 def test_rows_are_read_as_the_service_reads_them(some: list[numbers.Row]) -> None:
-    counted = numbers.tally(some, shipped_weights())
+    counted = numbers.tally(some, numbers.shipped_reader())
     assert counted.rows == 4
     assert counted.right == 4
     assert counted.right_accepted <= counted.accepted
@@ -33,23 +38,35 @@ def test_fitting_makes_the_texts_likelier(
     some: list[numbers.Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(numbers, "STEPS", 8)
-    content = numbers.fit(some)
-    content["number"] = content["right"] = [0.0] * len(shipped_weights().number)
-    content["thresholds"] = {"number_score": 0.0, "confidence": 0.0}
-    fitted = weights_of(content)
-    flat = weights_of(
-        {
-            **content,
-            "probability": 0.0,
-            "net": 0.0,
-            "digit": [0.0] * len(content["digit"]),
-            "one": [0.0] * 3,
-        }
-    )
+    fitted = numbers.fit(some)
+    flat = {
+        **fitted,
+        "probability": 0.0,
+        "net": 0.0,
+        "digit": [0.0] * len(fitted["digit"]),
+        "one": [0.0] * 3,
+    }
+    shipped = json.loads(WEIGHTS_FILE.read_text("utf-8"))
     for one in some:
-        likelier, before = (numbers.answer(one, weights) for weights in (fitted, flat))
-        assert likelier.text == one.text
-        assert likelier.figures[LOG_ODDS] > before.figures[LOG_ODDS]
+        found = []
+        for content in (fitted, flat):
+            weights = weights_of(shipped | content)
+            readings = search(lattice_of(one.found.cuts, one.evidence, weights), Grammar())
+            found.append(readings.best[0])
+        assert found[0].text == one.text
+        assert found[0].probability > found[1].probability
+
+
+def test_what_judges_is_fitted_to_the_weights(some: list[numbers.Row]) -> None:
+    content = json.loads(WEIGHTS_FILE.read_text("utf-8"))
+    blot = np.full((60, 160), 255, np.uint8)
+    cv2.line(blot, (20, 20), (140, 40), 0, 6)
+    outside = numbers.read_rows([("", blot)], loading.load(ROOT / "models" / "digits" / "4"))
+    fitted = numbers.fit_judging(content, some, outside, loading.shipped_row_net())
+    reader = RowReader(weights_of(fitted), loading.shipped_row_net())
+    assert len(fitted["rivals"]) == RIVAL_FIGURES
+    assert all(fitted[name] == content[name] for name in numbers.READING_WEIGHTS)
+    assert numbers.tally(some, reader).right == 4
 
 
 def test_the_candidate_net_is_taught_on_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,8 +85,9 @@ def test_the_candidate_net_is_taught_on_rows(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_threshold_is_the_least_that_keeps_the_accepted_right() -> None:
     confidence = np.array([0.9, 0.8, 0.7, 0.6])
-    assert numbers.least_confidence(confidence, np.array([True, True, False, False])) == 0.8
-    assert numbers.least_confidence(confidence, np.array([False] * 4)) == 1.0
+    assert numbers.least_confidence(confidence, np.array([True, True, False, False]), 1.0) == 0.8
+    assert numbers.least_confidence(confidence, np.array([True, False, True, False]), 0.6) == 0.7
+    assert numbers.least_confidence(confidence, np.array([False] * 4), 0.9) == 1.0
 
 
 def test_a_logistic_regression_divides() -> None:

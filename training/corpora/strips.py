@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz")
     parser.add_argument("--fonts", type=Path, default=Path(".fonts"), help="folder of the fonts")
-    parser.add_argument("--count", type=int, default=80_000)
+    parser.add_argument("--count", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder of the pool's parts")
     args = parser.parse_args(arguments)
