@@ -36,9 +36,9 @@ from .predictor import (
     each_picture,
 )
 
-ROW_COST = 2**20
+ROW_COST = 2**21
 """Cost of a row beside its picture and its search, in pixels: finding it, its candidates and the
-networks take some 5 ms, and 20 where it is a scribble: more than the event loop does at once."""
+networks take 5 to 10 ms, and some 30 where it is a scribble that is cut everywhere."""
 STEP_COST = 2**7
 """Cost of a step of the search, in pixels: 1 to 2 µs. A row is charged for all it may take."""
 MAX_ALTERNATIVES = 5
