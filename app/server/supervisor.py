@@ -252,7 +252,13 @@ class Workers(Multiprocess):
         super().handle_int()
 
     def join_all(self) -> None:
-        """Wait for the workers as long as they may drain, but for a second signal."""
+        """Wait for the workers as long as they may drain, but for a second signal.
+
+        The workers have the socket, too. Open here, it would let clients connect when these accept
+        no more, and wait for nothing until the last one has ended.
+        """
+        for sock in self.sockets:
+            sock.close()
         end = time.monotonic() + self.config.stop_seconds
         while running := [worker for worker in self.processes if worker.exitcode is None]:
             self.handle_signals()

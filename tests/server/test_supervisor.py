@@ -202,6 +202,28 @@ def test_a_signal_to_all_processes_lets_accepted_requests_be_answered(
         assert not any("request_id" in line for line in draining)
 
 
+def is_refused(port: int) -> bool:
+    """Whether a client can't connect, rather than be left waiting."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_no_client_connects_to_a_service_that_accepts_no_more(tmp_path: Path, workers: int) -> None:
+    with serving(tmp_path, "sound", workers) as fake:
+        port = fake.port
+        with fake.asking("/slow") as asked:
+            wait_until((tmp_path / "slow").exists, SECONDS)
+            fake.process.terminate()
+            wait_until(lambda: is_refused(port), SECONDS)
+            (tmp_path / "open").touch()
+            assert read_reply(asked).body == b"seven"
+        fake.wait()
+
+
 def test_workers_whose_supervisor_is_killed_end_too(tmp_path: Path) -> None:
     with serving(tmp_path, "sound", 2) as fake:
         pids = fake.workers()
