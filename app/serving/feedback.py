@@ -109,10 +109,10 @@ class FeedbackFolder:
         name = _name_of(picture)
         chosen = NO_DIGIT if label is None else str(label)
         with self._lock:
-            for other in FOLDERS:
+            self._write(picture, chosen)
+            for other in FOLDERS:  # afterwards: where there is no room, what is there stays
                 if other != chosen:
                     (self._folder / other / name).unlink(missing_ok=True)
-            self._write(picture, chosen)
 
     def keep_unlabelled(self, picture: GrayImage) -> None:
         """Write a picture [28,28] without a label, unless it is there already.
@@ -129,8 +129,12 @@ class FeedbackFolder:
         name = _name_of(picture)
         (self._folder / chosen).mkdir(exist_ok=True)
         draft = self._folder / chosen / f".{name}"
-        draft.write_bytes(encode_png(picture))
-        draft.replace(self._folder / chosen / name)
+        try:
+            draft.write_bytes(encode_png(picture))
+            draft.replace(self._folder / chosen / name)
+        except OSError:
+            draft.unlink(missing_ok=True)
+            raise
         self._written += 1
         if self._written % PRUNE_EVERY == 0:
             self._prune()

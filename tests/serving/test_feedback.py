@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import time
 import zlib
@@ -78,6 +79,25 @@ def test_a_picture_is_one_file_under_its_last_label(tmp_path: Path) -> None:
     for label in (7, 7, 1, None, 4):
         keep(spoken(7), label)
     assert kept(tmp_path) == ["4"]
+
+
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+def test_where_there_is_no_room_what_was_kept_stays_and_no_draft(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper(tmp_path).keep(spoken(7), 1)
+
+    def write_some(path: Path, *_: object) -> None:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, failing, write_some)
+        with pytest.raises(OSError, match="No space"):
+            keeper(tmp_path).keep(spoken(7), 7)
+    assert kept(tmp_path) == ["1"]
+    keeper(tmp_path).keep(spoken(7), 7)
+    assert kept(tmp_path) == ["7"]
 
 
 def test_what_is_too_old_goes(tmp_path: Path) -> None:
