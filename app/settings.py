@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,6 +74,9 @@ def working_budget(settings: dict[str, Any]) -> int:
     spare = available_bytes() // workers - IDLE_WORKER_BYTES
     return max(64 * MIB, min(spare // 2, 384 * MIB))
 
+
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\sA-Z/?#]+|null")
+"""What a browser sends as `Origin`, which is compared as it is (RFC 6454, section 6.2)."""
 
 DATA_VARIABLES = frozenset({"DIGITS_DATA", "DIGITS_USPS"})
 """Data sets of training, the benchmark and the tests; no settings of the service."""
@@ -309,6 +313,16 @@ class Settings(BaseSettings):
     @classmethod
     def _split_origins(cls, value: Any) -> Any:
         return split_list(value)
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(origin == "*" or ORIGIN.fullmatch(origin) for origin in origins):
+            raise ValueError(
+                "an origin is a scheme, a host in lower case and perhaps a port, with nothing "
+                "behind, as in https://a.example:8443; or *"
+            )
+        return origins
 
     @field_validator("versions", mode="before")
     @classmethod

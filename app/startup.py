@@ -40,7 +40,7 @@ def read_settings() -> Settings:
         settings = Settings()
     except ValidationError as error:
         lines = [
-            f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            f"{PREFIX}{str(fault['loc'][0]).upper()}: {fault['msg']}"
             for fault in error.errors()
             # Such a default hangs on another value, which is wrong itself.
             if fault["type"] != "default_factory_not_called"

@@ -97,6 +97,11 @@ def test_environment(
         {"cors_origins": 7},
         {"root_path": "https://a.example/digits"},
         {"root_path": "/a b"},
+        {"cors_origins": ("https://a.example", "b.example")},
+        {"cors_origins": "https://a.example/"},
+        {"cors_origins": "https://a.example/form"},
+        {"cors_origins": "https://A.example"},
+        {"cors_origins": "a.example:8443"},
     ],
     ids=str,
 )

@@ -86,11 +86,22 @@ def ended(
             ["DIGITS_WORKERS: ", "DIGITS_MAX_IMAGES: "],
         ),
         ({"DIGITS_CORS_ORIGINS": "[https://a.example"}, ["DIGITS_CORS_ORIGINS: "]),
+        ({"DIGITS_CORS_ORIGINS": "a.example"}, ["DIGITS_CORS_ORIGINS: "]),
+        ({"DIGITS_VERSIONS": "3,x"}, ["DIGITS_VERSIONS: ", "DIGITS_VERSIONS: "]),
         ({"DIGITS_API_KEYS_FILE": "/nowhere"}, ["DIGITS_API_KEYS_FILE: "]),
         ({"DIGITS_FEEDBACK_DIR": "/nowhere"}, ["DIGITS_FEEDBACK_DIR: "]),
         ({"DIGITS_ROOT_PATH": "/v1"}, ["DIGITS_ROOT_PATH: /v1 begins like a path of Digits"]),
     ],
-    ids=["port", "two at once", "no list", "no key file", "no feedback folder", "own path"],
+    ids=[
+        "port",
+        "two at once",
+        "no list",
+        "no origin",
+        "no versions",
+        "no key file",
+        "no feedback folder",
+        "own path",
+    ],
 )
 def test_settings_that_are_wrong(
     tmp_path: Path, environment: dict[str, str], says: list[str]
