@@ -68,6 +68,7 @@ exit status:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     given = [*sys.argv[1:]] if arguments is None else [*arguments]
+    _open_closed_streams()
     parser = build_parser()
     try:
         if given and given[0] in PASSED_ON:
@@ -92,6 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("Interrupted.")
         return INTERRUPTED
+
+
+def _open_closed_streams() -> None:
+    """Put nothing in place of a standard stream that was closed, which Python has as None."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
 
 
 def build_parser() -> argparse.ArgumentParser:

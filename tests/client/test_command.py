@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -261,6 +262,23 @@ def test_a_reader_that_goes_ends_it_quietly(url: str) -> None:
     _, err = process.communicate(timeout=SECONDS)
     assert process.returncode == UNFINISHED
     assert err == b""
+
+
+@pytest.mark.parametrize(
+    ("closed", "status"), [("<&-", SOME_NOT_READ), (">&-", 0), (">&- 2>&-", 0), ("<&- >&- 2>&-", 1)]
+)
+def test_a_stream_that_is_closed_is_as_one_of_nothing(url: str, closed: str, status: int) -> None:
+    image = "-" if "<" in closed else SEVEN
+    line = shlex.join([sys.executable, "-m", "digits", "predict", "--url", url, image])
+    process = subprocess.run(
+        ["/bin/sh", "-c", f"exec {line} {closed}"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert process.returncode == status
+    assert process.stderr == b""
 
 
 def test_versions_say_what_is_live(capsys: pytest.CaptureFixture[str], url: str) -> None:
