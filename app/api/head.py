@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
@@ -23,5 +24,7 @@ class GetRoute(APIRoute):
         """Answer GET and HEAD; refuse other methods."""
         if scope["method"] == "HEAD":
             await self.app(scope, receive, send)
-        else:
+        elif scope["method"] in self.methods:
             await super().handle(scope, receive, send)
+        else:
+            raise HTTPException(405, headers={"Allow": "GET, HEAD"})

@@ -133,6 +133,7 @@ def test_what_is_not_there_is_not_found(client: TestClient, path: str) -> None:
         *(("POST", path, "GET") for path in (*PATHS, *PAGES)),
         ("DELETE", "/healthz", "GET"),
         ("OPTIONS", "/healthz", "GET"),
+        *(("PUT", path, "HEAD") for path in (*PATHS, *PAGES, "/web/style.css", "/openapi.json")),
         ("GET", "/predict", "POST"),
         ("HEAD", "/predict", "POST"),
         ("PUT", "/predict", "POST"),
