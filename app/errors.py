@@ -265,6 +265,10 @@ class BrokenImage(ImageError):
     title = "The image is damaged"
     remedy = "The file is truncated or inconsistent; save or send it again."
 
+    def __str__(self) -> str:
+        text = super().__str__()
+        return f"{text} Save or send it again." if self.args else text
+
 
 class ImageTooLarge(ImageError):
     """The image has more pixels, or takes more memory to decode, than the settings allow."""

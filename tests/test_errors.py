@@ -7,6 +7,7 @@ import pytest
 from app import errors
 from app.errors import (
     PROBLEMS,
+    BrokenImage,
     ClientGone,
     DigitsError,
     ImageError,
@@ -54,6 +55,13 @@ def test_problems_explain_themselves(problem: type[DigitsError]) -> None:
 def test_without_a_text_the_detail_is_the_remedy() -> None:
     assert QueueFull().detail == QueueFull.remedy
     assert QueueFull("Come back later.").detail == "Come back later."
+
+
+def test_a_damaged_image_says_what_to_do() -> None:
+    error = BrokenImage("The PNG is truncated.")
+    error.index = 3
+    assert error.detail == "Image 3: The PNG is truncated. Save or send it again."
+    assert BrokenImage().detail == BrokenImage.remedy
 
 
 def test_only_what_may_succeed_again_says_when() -> None:

@@ -445,7 +445,7 @@ def _has_brand(data: bytes, brands: tuple[bytes, ...]) -> bool:
 
 def _what_else(data: bytes) -> str:
     if not data:
-        return "There are no bytes."
+        return "There are no bytes; send the image's own file."
     begin = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     for magic, what, remedy in OTHER_KINDS:
         if begin.startswith(magic):

@@ -65,7 +65,7 @@ def test_the_detail_is_the_sentence_that_was_raised() -> None:
     error = BrokenImage("The PNG is truncated.")
     error.index = 3
     document = json.loads(problem_document(error, "abc"))
-    assert document["detail"] == "Image 3: The PNG is truncated."
+    assert document["detail"] == "Image 3: The PNG is truncated. Save or send it again."
     assert document["title"] == BrokenImage.title
 
 
@@ -165,8 +165,10 @@ def test_another_problem_is_not_found(slug: str) -> None:
 def test_an_error_is_in_the_form_of_the_protocol_of_its_path(
     path: str, error: type[DigitsError]
 ) -> None:
-    response = handled(error("So it is."), path)
-    assert json.loads(bytes(response.body)) == {"error": "So it is."}
+    raised = error("So it is.")
+    response = handled(raised, path)
+    assert json.loads(bytes(response.body)) == {"error": raised.detail}
+    assert raised.detail.startswith("So it is.")
     assert response.media_type == "application/json"
     assert response.status_code == (400 if error.status in {415, 422} else error.status)
     assert ("retry-after" in response.headers) is issubclass(error, Unavailable)

@@ -375,7 +375,7 @@ def test_what_is_no_json(client: TestClient, body: bytes) -> None:
         (b"\1\0\0", "BYTES", [1], "The binary tensor does not hold 1 elements of BYTES."),
         (b"\xff\xff\xff\xffx", "BYTES", [1], "The binary tensor does not hold 1 elements"),
         (elements(b"x", b"y"), "BYTES", [1], "The binary tensor does not hold 1 elements"),
-        (elements(b""), "BYTES", [1], "Image 0: There are no bytes."),
+        (elements(b""), "BYTES", [1], "Image 0: There are no bytes;"),
         (elements(SEVEN, SEVEN[:50]), "BYTES", [2], "Image 1: The PNG is truncated."),
         (np.full(784, np.nan, "<f4").tobytes(), "FP32", [1, 28, 28], "Image 0 has a value"),
         (np.full(784, -1, "<i4").tobytes(), "INT32", [1, 28, 28], "Image 0 has a value"),
