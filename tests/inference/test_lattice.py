@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.inference.candidatenet import Evidence
@@ -126,7 +127,7 @@ def test_the_beam_is_bounded() -> None:
 
 
 @given(st.integers(4, 64), st.sampled_from([Grammar(), Grammar(check=Check.MOD97)]))
-@settings(deadline=None, max_examples=15)
+@hypothesis_settings(max_examples=15)
 def test_a_search_takes_a_bounded_number_of_steps(cuts: int, grammar: Grammar) -> None:
     spans = [(start, start + 1 + at) for start in range(cuts - 1) for at in range(6)]
     spans = [span for span in spans if span[1] < cuts]
