@@ -4,7 +4,7 @@
     python -m training.evaluate --url http://127.0.0.1:8000
     python -m training.evaluate --model models/digits/1 --people FOLDER
 
-A folder's images go through `app.vision` and `app.inference`; a server's through POST /predict, as
+A folder's images go through the service's own predictor; a server's through POST /predict, as
 arrays with normalize=false and as uploaded files. `--card` writes the figures into the card of
 `--model`, and its manifest anew. `--people` measures a folder of labelled images, as
 `training.people` describes it, and nothing else: it needs no MNIST, and its table goes to stderr.
@@ -13,13 +13,14 @@ With `--card`, the figures go beside the others.
 
 import argparse
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import httpx
@@ -27,9 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference import loading
-from app.inference.classifier import Images, Scores, Thresholds
-from app.vision.decode import decode
-from app.vision.normalize import normalize
+from app.inference.classifier import Classifier, Images, Scores, Thresholds
+from app.serving.limits import Admission
+from app.serving.predictor import Prediction, Predictor
+from app.settings import Settings
 from training import calibrate, export, plots
 from training.calibrate import Floats
 from training.corpora import corruptions, data, outliers, scenes
@@ -77,21 +79,41 @@ class Subject(Protocol):
         """Classify encoded images of any size, normalized first."""
 
 
+class Loaded(NamedTuple):
+    """A registry of one version, which no other replaces."""
+
+    live: Classifier
+
+
 class Folder:
     """A version on disk, loaded in this process."""
 
     def __init__(self, folder: Path) -> None:
         self.classifier = loading.load(folder)
+        max_pixels = Settings.model_fields["max_pixels"].default
+        self._predictor = Predictor(Loaded(self.classifier), max_pixels=max_pixels)
+        # Nothing waits in this process, so no budget is ever asked for.
+        self._admission = Admission(max_waiting_images=1, body_bytes=0, working_bytes=0)
 
     def arrays(self, images: Images) -> Answers:
         """Classify images [n,28,28] as they are."""
         return judge(self.classifier(images), self.classifier.thresholds)
 
     def files(self, images: Sequence[bytes]) -> Answers:
-        """Classify encoded images; a blank has equal probabilities and is rejected."""
-        normalized = [normalize(decode(image).gray) for image in images]
-        blank = np.array([image.box is None for image in normalized])
-        return self.normalized(np.stack([image.digit for image in normalized]), blank)
+        """Classify encoded images, `BATCH` at a time."""
+        parts = [self._predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
+        predictions = [prediction for part in parts for prediction in part]
+        return Answers(
+            np.array([prediction.probabilities for prediction in predictions], np.float32),
+            np.array([prediction.rejected is None for prediction in predictions], bool),
+        )
+
+    def _predict(self, images: Sequence[bytes]) -> list[Prediction]:
+        lease = self._admission.open_lease(math.inf)
+        (outcome,) = self._predictor.predict([self._predictor.prepare(images, lease)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome.items
 
     def normalized(self, images: Images, blank: NDArray[np.bool_]) -> Answers:
         """Classify images [n,28,28] that were normalized; `blank` [n] are those without ink."""

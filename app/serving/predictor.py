@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 
 from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
 from ..inference.classifier import Classifier, Rejection, Scores, Thresholds, are_several
-from ..inference.registry import ModelRegistry
 from ..vision.decode import ImageHeader, Picture, decode, probe
 from ..vision.grayscale import GrayImage
 from ..vision.normalize import FILLED, SIDE, Box, Normalized, normalize
@@ -112,6 +111,14 @@ OnBatch = Callable[[int, StepSeconds], None]
 """Told the number of images of every model call, and the seconds of each step."""
 
 
+class Registry(Protocol):
+    """Holds the live classifier, such as `app.inference.registry.ModelRegistry`."""
+
+    @property
+    def live(self) -> Classifier:
+        """The classifier to use now."""
+
+
 class Predictor:
     """Reads the images of requests, with the live model where no version is asked for.
 
@@ -125,7 +132,7 @@ class Predictor:
 
     def __init__(
         self,
-        registry: ModelRegistry,
+        registry: Registry,
         *,
         max_pixels: int,
         on_batch: OnBatch = lambda images, seconds: None,

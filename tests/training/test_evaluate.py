@@ -7,14 +7,17 @@ import pytest
 from fastapi.testclient import TestClient
 
 from app.inference.classifier import Thresholds
+from app.inference.registry import version_to_serve
 from app.main import create_app
 from app.settings import Settings
+from tests.conftest import ROOT
 from training import evaluate, export, model
 from training.corpora import data
 
 LABELS = np.tile(np.arange(10, dtype=np.uint8), 2)
 DIGITS = data.Digits(export.golden_images()[:20], LABELS)
 SPLIT = data.Split(train=DIGITS, validation=DIGITS, test=DIGITS, sha256={})
+MODELS = ROOT / "models" / "digits"
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,13 @@ def test_a_blank_page_is_not_accepted(models: Path) -> None:
     answers = evaluate.Folder(models / "1").files([blank])
     assert not answers.accepted.any()
     np.testing.assert_allclose(answers.probabilities, 0.1)
+
+
+def test_a_folder_rejects_several_digits_as_the_service_does() -> None:
+    one = np.pad(DIGITS.images[1], 4)
+    folder = evaluate.Folder(version_to_serve(MODELS))
+    answers = folder.files([evaluate.png(one), evaluate.png(np.hstack([one, one]))])
+    assert answers.accepted.tolist() == [True, False]
 
 
 def test_scores_are_judged_by_the_services_rule() -> None:
