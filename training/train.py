@@ -48,7 +48,7 @@ WEIGHTS = "model.weights.h5"
 
 SOFTENING = 2.0
 """Temperature at which a teacher's probabilities are learned."""
-SCORE_WEIGHT = 0.3
+SCORE_WEIGHT = 0.5
 """Weight of the digit score's loss beside that of the label."""
 
 

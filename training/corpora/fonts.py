@@ -37,7 +37,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from app.vision.grayscale import GrayImage
-from training.corpora import Rng, outliers, strokes
+from training.corpora import Rng, canvases, outliers, strokes
 from training.corpora.data import DataError
 from training.corpora.scenes import WORK, box_of, stroke_distance
 
@@ -166,7 +166,7 @@ def pool(folder: Path, *, count: int, seed: int, held_back: bool = False) -> str
     for place, (kind, label) in enumerate(zip(kinds, labels, strict=True)):
         rng = np.random.default_rng((seed, place))
         ink = drawn(file_of(folder, names[kind]), str(label), rng)
-        digits[place] = strokes.normalized(ink, rng)
+        digits[place] = canvases.normalized(ink, rng)
     return strokes.Pool(digits, labels, kinds, np.array(names))
 
 
@@ -177,7 +177,7 @@ def check(folder: Path, model: Path) -> None:
     names = sorted(lock())
     plain: NDArray[np.uint8] = np.stack(
         [
-            strokes.fitted(glyph(file_of(folder, name), str(digit)))
+            canvases.fitted(glyph(file_of(folder, name), str(digit)))
             for name in names
             for digit in range(10)
         ]

@@ -3,8 +3,8 @@
 An epoch has every clean digit once, half of them bent a little. For each clean digit there are half
 an altered array (`corruptions`), three eighths of a scene, normalized by `app.vision.normalize`
 (`scenes`), half a digit of another hand (`fonts`, `strokes`), if there are any, a quarter of them
-altered, and three sixteenths of an outlier, which is no digit (`outliers`). Every batch has these
-shares.
+altered, and half an outlier, which is no digit (`outliers`), altered as often. Every batch has
+these shares.
 """
 
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from training.corpora import augment, corruptions, data
 
 NO_DIGIT = -1
-ALTERED, SCENES, HANDS, OUTLIERS = 0.5, 0.375, 0.5, 0.1875
+ALTERED, SCENES, HANDS, OUTLIERS = 0.5, 0.375, 0.5, 0.5
 """Images for each clean digit."""
-HANDS_ALTERED = 0.25
-"""Share of the other hands' digits that are altered."""
+ALTERED_OF_OTHERS = 0.25
+"""Share of other hands' digits and of outliers that are altered: noise is no sign of a digit."""
 CLEAN = augment.Affine(rotation_degrees=12, shear=0.18, scale=0.12, stretch=0.1, shift_pixels=1.5)
 BENT, BENT_PIXELS = 0.5, (0.3, 0.9)
 """Share of clean digits that are bent, and by how many pixels."""
@@ -98,7 +98,7 @@ def epoch_of(
     steps = len(digits) // batch_size
     hands_share = HANDS if len(pools.hands) else 0.0
     shares = [int(batch_size * share) for share in (ALTERED, SCENES, hands_share, OUTLIERS)]
-    hands_altered = int(shares[2] * HANDS_ALTERED)
+    hands_altered, outliers_altered = (int(share * ALTERED_OF_OTHERS) for share in shares[2:])
 
     def rows(size: int, per_batch: int) -> NDArray[np.int64]:
         if not per_batch:
@@ -129,8 +129,9 @@ def epoch_of(
             taken = [image[place] for image, place in zip(images, places, strict=True)]
             taken[0] = _partly_bent(taken[0], rng)
             taken[1] = corruptions.some(taken[1], rng)
-            if hands_altered:
-                taken[3][:hands_altered] = corruptions.some(taken[3][:hands_altered], rng)
+            for part, altered in ((taken[3], hands_altered), (taken[4], outliers_altered)):
+                if altered:
+                    part[:altered] = corruptions.some(part[:altered], rng)
             named = [label[place] for label, place in zip(labels, places, strict=True)]
             yield (
                 np.concatenate(taken),

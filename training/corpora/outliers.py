@@ -25,13 +25,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
-from training.corpora import Rng
+from training.corpora import Rng, canvases
 from training.corpora.scenes import (
     MARGIN,
     REACH,
     SPLITS,
     WORK,
     Plane,
+    box_of,
     coverage,
     placed,
     source,
@@ -45,8 +46,14 @@ CANVAS = 96
 LETTERS = "ACEFHJKLMNPQRTUVWXYacdefhjkmnprtuvwxγεηλμνπρχψωΓΔΛΞΠΣΨΩЖИЛФЦШЮЯ"
 SIGNS = "&%@#?*+=~<>€£§¶±√∞∑∫≈≠→↑✓★♥♦"
 HELD_BACK_LETTERS = "KRhvψЖФ"
-HANDWRITTEN_LETTERS = "AEFHKMNPRUVWXacdefhkmnprtuvwx"
-"""Letters to take from handwriting fonts: those that are a digit in no hand, as a cursive L is."""
+HANDWRITTEN_LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwx"
+"""Letters to take from handwriting fonts: those that few hands write as a digit. b, B, D, g, i, I,
+l, o, O, q, s, S, y, z and Z are digits in many."""
+CARRIED = 0.5
+"""Share of the outliers to learn from that come as digits do (`training.corpora.canvases`). Where
+only digits are drawn on small canvases or photographed, a letter there is taken for one."""
+ALIKE = 0.6
+"""Share of their ink that two images of the same have in common."""
 SCRIPTS = {
     "Armenian": (0x531, 0x586),
     "Hebrew": (0x5D0, 0x5EA),
@@ -312,6 +319,15 @@ def simple(rng: Rng) -> Plane:
     return drawn(strokes, rng, float(rng.uniform(0.02, 0.1)))
 
 
+def handwritten_piece(fonts: tuple[str, ...], rng: Rng) -> Plane:
+    """Draw two or three letters of a handwriting font, as it joins them."""
+    count = int(rng.integers(2, 4))
+    letters = [HANDWRITTEN_LETTERS[at] for at in rng.integers(0, len(HANDWRITTEN_LETTERS), count)]
+    text = letters[0] + "".join(letters[1:]).lower()
+    distance = stroke_distance(glyph(fonts[rng.integers(len(fonts))], text), rng, pen=False)
+    return on_canvas(distance, rng, rng.uniform(-0.005, 0.03))
+
+
 def print_piece(rng: Rng) -> Plane:
     """Draw a piece of a printed line: two to five letters, cut somewhere."""
     name = FONTS[rng.integers(len(FONTS))]
@@ -538,14 +554,21 @@ def without(letters: str) -> str:
 
 
 def table_of(*, held_back: bool, fonts: tuple[str, ...]) -> dict[str, tuple[float, Maker]]:
-    """Return the kinds to make; `fonts` are paths of handwriting fonts, whose letters are one."""
-    if held_back or not fonts:
-        return HELD_BACK if held_back else MADE
+    """Return the kinds to make; `fonts` are paths of handwriting fonts, whose letters are more."""
+    table = HELD_BACK if held_back else MADE
+    if not fonts:
+        return table
 
     def letters(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
         return printed(HANDWRITTEN_LETTERS, fonts, rng)
 
-    return MADE | {"letters of handwriting fonts": (0.1, letters)}
+    def pieces(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
+        return handwritten_piece(fonts, rng)
+
+    return table | {
+        "letters of handwriting fonts": (0.6, letters),
+        "pieces of handwriting fonts": (0.1, pieces),
+    }
 
 
 def sample(
@@ -565,7 +588,7 @@ def sample(
         digits: [m,h,w], from which pairs and halves are made.
         labels: [m].
         held_back: Make the kinds of `HELD_BACK` instead of those of `MADE`.
-        fonts: Paths of handwriting fonts, whose letters are then a kind to learn from, too.
+        fonts: Paths of handwriting fonts, whose letters are then made, too.
 
     Returns:
         The outliers uint8 [n,28,28], normalized, and the index of each kind in its table.
@@ -573,10 +596,11 @@ def sample(
     table = table_of(held_back=held_back, fonts=fonts)
     shares = np.array([share for share, _ in table.values()])
     makers = [maker for _, maker in table.values()]
+    share = 0.0 if held_back else CARRIED
     kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
     outliers = np.empty((n, 28, 28), np.uint8)
     for i, kind in enumerate(kinds):
-        while not wide(outlier := normalized(makers[kind](digits, labels, rng))):
+        while not wide(outlier := arrived(makers[kind](digits, labels, rng), rng, share)):
             pass
         outliers[i] = outlier
     return outliers, kinds
@@ -587,6 +611,23 @@ def wide(outlier: GrayImage) -> bool:
     return cv2.boundingRect(outlier)[2] > 5
 
 
+def arrived(ink: Plane | GrayImage, rng: Rng, share: float) -> GrayImage:
+    """Return ink [h,w] normalized to [28,28], `share` of it after it was drawn or photographed."""
+    if ink.shape == (28, 28) or not share or rng.random() >= share:
+        return normalized(ink)
+    levels = np.rint(ink).clip(0, 255).astype(np.uint8)
+    levels = levels[box_of(levels > 24)]
+    whole, found = canvases.fitted(levels), canvases.normalized(levels, rng)
+    return found if are_alike(found, whole) else whole
+
+
+def are_alike(one: GrayImage, other: GrayImage) -> bool:
+    """Tell whether two images [28,28] show the same: one of a letter's strokes may be a 1."""
+    blurred = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5) for image in (one, other)]
+    common, all_of_both = np.minimum(*blurred).sum(), np.maximum(*blurred).sum()
+    return bool(common >= ALIKE * all_of_both)
+
+
 def normalized(ink: Plane | GrayImage) -> GrayImage:
     """Return ink [h,w] normalized to [28,28]; ink of that size stays as it is."""
     if ink.shape == (28, 28):
@@ -594,12 +635,13 @@ def normalized(ink: Plane | GrayImage) -> GrayImage:
     return normalize(np.rint(ink).clip(0, 255).astype(np.uint8)).digit
 
 
-def learned_fonts(folder: Path) -> tuple[str, ...]:
-    """Return the paths of the handwriting fonts to learn from."""
+def paths_of_fonts(folder: Path, *, held_back: bool) -> tuple[str, ...]:
+    """Return the paths of the handwriting fonts to learn from, or of those held back."""
     from training.corpora import fonts  # noqa: PLC0415 -- it draws with this module's pen
 
     fonts.verify(folder)
-    return tuple(str(fonts.file_of(folder, family)) for family in fonts.families(held_back=False))
+    families = fonts.families(held_back=held_back)
+    return tuple(str(fonts.file_of(folder, family)) for family in families)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -618,7 +660,7 @@ def main(arguments: list[str] | None = None) -> None:
     cv2.setNumThreads(1)
     digits, labels = source(args.data, args.split)
     rng = np.random.default_rng(args.seed)
-    fonts = learned_fonts(args.fonts) if args.fonts else ()
+    fonts = paths_of_fonts(args.fonts, held_back=args.held_back) if args.fonts else ()
     made, kinds = sample(args.count, rng, digits, labels, held_back=args.held_back, fonts=fonts)
     names = np.array(list(table_of(held_back=args.held_back, fonts=fonts)))
     np.savez_compressed(args.out, digits=made, kinds=kinds, kind_names=names)

@@ -3,8 +3,7 @@
 MNIST has one country's hands. `WRITTEN` has the ways of writing a digit that it hardly has: a 1
 with a flag and no foot, a crossed 7, a 4 like lightning, a slashed 0, a 9 like g. A way's strokes
 are bent, slanted and stretched, drawn with a pen of any width, speed and wobble, unbroken or in
-dots, at any size on a canvas, and normalized as the service normalizes drawings. A share of them is
-photographed or scanned by `training.corpora.scenes`.
+dots, and normalized by `training.corpora.canvases`, at any size on a canvas or photographed.
 
     python -m training.corpora.strokes --count 60000 --seed 1 --out strokes.npz
 
@@ -21,10 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.vision.decode import decode
 from app.vision.grayscale import GrayImage
-from app.vision.normalize import INK_SIDE, normalize
-from training.corpora import Rng, scenes
+from training.corpora import Rng, canvases
 from training.corpora.outliers import smooth
 from training.corpora.scenes import box_of
 
@@ -150,21 +147,10 @@ FLAGGED_WEIGHT = 4.0
 """How much more often these are drawn than another way: flags differ more than ways do."""
 WEIGHTS = {"1 plain": 2.0, "1 footed": 0.7, "1 bowed": 1.0, "0 like D": 0.5, "2 like α": 0.5}
 
-CANVAS: tuple[float, float] = (28, 300)
-"""Pixels of a canvas' side."""
-PHOTOGRAPHED = 0.3
-"""Share that goes through one of the kinds of `training.corpora.scenes`."""
-SCENES = (
-    "photo", "photo shadow", "pencil", "ball-pen", "marker", "dry pen", "ruled", "form box",
-    "thumbnail", "scan", "canvas black", "canvas transparent", "exif turned",
-)  # fmt: skip
 DOTTED = 0.05
 """Share drawn as dots."""
 PEN = (0.018, 0.2)
 """Width of the pen as a share of the digit's longer side; MNIST's are 0.1 to 0.2."""
-LOST = 0.12
-"""Sides of the box that normalizing finds may be off by this share: beyond it ink was dropped, and
-what is left may be another digit."""
 
 
 def names() -> list[str]:
@@ -183,10 +169,12 @@ def weights() -> NDArray[np.float64]:
 def flagged(kind: str, rng: Rng) -> list[Points]:
     """Return the strokes of a 1 with a flag that rises to its top.
 
-    It rises by 25° at least: below, people themselves are not sure whether it is a 7.
+    It rises by 25° at least, and a long one by more: below, people themselves are not sure whether
+    it is a 7.
     """
-    length = rng.uniform(0.15, 0.75)
-    rise = np.deg2rad(rng.uniform(25 if length < 0.5 else 32, 68))
+    length = rng.uniform(0.15, 0.9)
+    least = 25 if length < 0.5 else 32 if length < 0.75 else 45
+    rise = np.deg2rad(rng.uniform(least, 68))
     start = np.array([-length * np.cos(rise), length * np.sin(rise)])
     top, end = np.zeros(2), np.array([rng.uniform(-0.06, 0.06), 1.0])
     flag = np.array([start, start / 2 + rng.normal(0, 0.015, 2), top])
@@ -304,57 +292,6 @@ def drawn(name: str, rng: Rng) -> GrayImage:
     return inked(strokes, min(max(pen, 0.05), 0.1) if dotted else pen, rng, dotted=dotted)
 
 
-def on_canvas(ink: GrayImage, rng: Rng) -> tuple[GrayImage, tuple[float, ...]]:
-    """Put ink somewhere on a canvas, at any size; return the canvas and the box of the ink."""
-    side = round(float(np.exp(rng.uniform(*np.log(CANVAS)))))
-    least = min(1.0, 16 / side)
-    longer = side * rng.uniform(least, 0.98)
-    scale = longer / max(ink.shape)
-    size = [max(1, round(edge * scale)) for edge in ink.shape[::-1]]
-    small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    canvas = np.zeros((side, side), np.uint8)
-    height, width = small.shape
-    left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
-    canvas[top : top + height, left : left + width] = small
-    box = (left, top, left + width, top + height)
-    return (255 - canvas if rng.random() < 0.5 else canvas), box
-
-
-def fitted(ink: GrayImage) -> GrayImage:
-    """Bring ink into MNIST's box without any choice of what belongs to it: [h,w] → [28,28]."""
-    scale = INK_SIDE / max(ink.shape)
-    size = [max(1, round(edge * scale)) for edge in ink.shape[::-1]]
-    small = cv2.resize(ink, size, interpolation=cv2.INTER_AREA)
-    return normalize(np.pad(np.asarray(small, np.uint8), 4)).digit
-
-
-def normalized(ink: GrayImage, rng: Rng) -> GrayImage:
-    """Return ink [h,w] on a canvas, or photographed, and normalized [28,28].
-
-    Where normalizing keeps only a part of the ink, it is brought into MNIST's box whole: a 5
-    without its bar should not be learned as a 5. For the same reason only what is of one piece is
-    photographed.
-    """
-    if rng.random() < PHOTOGRAPHED and is_one_piece(ink):
-        kind = SCENES[rng.integers(len(SCENES))]
-        found = normalize(decode(scenes.render(ink, kind, rng)).gray)
-        return found.digit if found.box else fitted(ink)
-    canvas, box = on_canvas(ink, rng)
-    found = normalize(canvas)
-    return found.digit if found.box and covers(found.box, box) else fitted(ink)
-
-
-def is_one_piece(ink: GrayImage) -> bool:
-    """Tell whether all ink [h,w] is connected."""
-    return bool(cv2.connectedComponents((ink > 96).astype(np.uint8))[0] == 2)
-
-
-def covers(found: tuple[int, ...], box: tuple[float, ...]) -> bool:
-    """Tell whether a box (left, top, right, bottom) that was found is that of the whole ink."""
-    side = max(box[2] - box[0], box[3] - box[1])
-    return bool(np.abs(np.subtract(found, box)).max() <= max(2.0, LOST * side))
-
-
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Digits, normalized.
@@ -379,7 +316,7 @@ def pool(*, count: int, seed: int) -> Pool:
     digits = np.empty((count, 28, 28), np.uint8)
     for place, kind in enumerate(kinds):
         rng = np.random.default_rng((seed, place))
-        digits[place] = normalized(drawn(ways[kind], rng), rng)
+        digits[place] = canvases.normalized(drawn(ways[kind], rng), rng)
     labels = np.array([int(ways[kind][0]) for kind in kinds], np.uint8)
     return Pool(digits, labels, kinds, np.array(ways))
 

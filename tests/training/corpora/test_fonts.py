@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from training.corpora import fonts, strokes
+from training.corpora import canvases, fonts
 from training.corpora.data import DataError
 
 SHIPPED = Path(mpl.get_data_path()) / "fonts" / "ttf"
@@ -64,7 +64,7 @@ def test_a_pool_has_every_digit_of_every_family_in_turn(folder: Path) -> None:
 
 
 def test_a_plain_digit_fills_the_box(folder: Path) -> None:
-    eight = strokes.fitted(fonts.glyph(fonts.file_of(folder, "kalam"), "8"))
+    eight = canvases.fitted(fonts.glyph(fonts.file_of(folder, "kalam"), "8"))
     rows = np.flatnonzero(eight.any(axis=1))
     assert rows[-1] - rows[0] + 1 == 20
 

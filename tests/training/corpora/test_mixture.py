@@ -29,15 +29,15 @@ def test_every_batch_has_its_shares() -> None:
     batches = an_epoch()
     assert len(batches) == 4
     for images, labels in batches:
-        assert images.shape == (16 + 8 + 6 + 3, 28, 28, 1)
+        assert images.shape == (16 + 8 + 6 + 8, 28, 28, 1)
         assert images.min() >= 0
         assert images.max() <= 1
-        assert (labels[:-3] >= 0).all()
-        assert (labels[-3:] == mixture.NO_DIGIT).all()
+        assert (labels[:-8] >= 0).all()
+        assert (labels[-8:] == mixture.NO_DIGIT).all()
         middle = images[:, 14, 14, 0] * 255
         np.testing.assert_allclose(middle[:16], 40, atol=1)
         np.testing.assert_allclose(middle[24:30], 120, atol=1)
-        np.testing.assert_allclose(middle[30:], 200, atol=1)
+        np.testing.assert_allclose(middle[32:], 200, atol=1)
 
 
 def test_every_clean_digit_comes_once() -> None:

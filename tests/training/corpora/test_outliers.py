@@ -14,10 +14,13 @@ from training.corpora.outliers import (
     LETTERS,
     MADE,
     WRITTEN,
+    are_alike,
+    arrived,
     drawable,
     main,
     sample,
     smooth,
+    table_of,
     turned,
     without,
 )
@@ -101,6 +104,34 @@ def test_the_command_writes_a_sample(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert made["digits"].shape == (5, 28, 28)
         assert made["kind_names"].tolist() == list(MADE)
     assert "5 outliers" in capsys.readouterr().out
+
+
+def test_of_a_letter_that_arrives_all_strokes_are_left() -> None:
+    letter = np.zeros((28, 28), np.uint8)
+    letter[4:24, 8:10] = 255
+    bar = letter.copy()
+    letter[[4, 5, 22, 23], 8:20] = 255
+    assert are_alike(letter, letter)
+    assert not are_alike(letter, bar)
+
+
+def test_some_outliers_arrive_as_digits_do() -> None:
+    ink = np.zeros((60, 60), np.uint8)
+    cv2.line(ink, (5, 5), (55, 55), 255, 6)
+    cv2.line(ink, (55, 5), (5, 55), 255, 6)
+    plain = arrived(ink, np.random.default_rng(0), 0.0)
+    carried = [arrived(ink, np.random.default_rng(seed), 1.0) for seed in range(10)]
+    assert all(are_alike(plain, one) for one in carried)
+    assert not all(np.array_equal(plain, one) for one in carried)
+
+
+@pytest.mark.parametrize("held_back", [False, True], ids=["learnt", "held back"])
+def test_letters_of_handwriting_fonts_are_made_where_there_are_fonts(held_back: bool) -> None:
+    table = table_of(held_back=held_back, fonts=("DejaVuSans",))
+    made = {name: maker for name, (_, maker) in table.items() if "handwriting" in name}
+    assert len(made) == 2
+    for maker in made.values():
+        assert maker(*digits(), np.random.default_rng(1)).max() > 100
 
 
 def test_digits_that_stay_digits_when_turned_are_made_do_with() -> None:

@@ -1,10 +1,9 @@
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
-from training.corpora import strokes
+from training.corpora import canvases, strokes
 
 
 def test_every_digit_is_drawn_as_often_as_another() -> None:
@@ -20,7 +19,7 @@ def test_every_way_of_writing_leaves_ink(name: str) -> None:
     ink = strokes.drawn(name, rng)
     assert ink.max() == 255
     assert strokes.INKED * 0.7 < max(ink.shape) < strokes.INKED * 1.3
-    digit = strokes.normalized(ink, rng)
+    digit = canvases.normalized(ink, rng)
     assert digit.shape == (28, 28)
     assert digit.max() > 100
 
@@ -41,30 +40,6 @@ def test_a_pool_is_decided_by_its_seed() -> None:
     assert not np.array_equal(made.digits, strokes.pool(count=30, seed=2).digits)
     names = made.kind_names[made.kinds]
     assert [int(name[0]) for name in names] == made.labels.tolist()
-
-
-def test_a_digit_in_pieces_is_never_cut_to_one_of_them() -> None:
-    ink = np.zeros((100, 60), np.uint8)
-    cv2.rectangle(ink, (5, 0), (55, 8), 255, -1)
-    cv2.circle(ink, (30, 75), 20, 255, 6)
-    assert not strokes.is_one_piece(ink)
-    for seed in range(40):
-        digit = strokes.normalized(ink, np.random.default_rng(seed))
-        rows = np.flatnonzero(digit.max(axis=1) > 60)
-        top = digit[rows[0] : rows[0] + 2].max(axis=0)
-        assert np.count_nonzero(top > 60) >= 7  # the bar
-
-
-def test_ink_lies_where_the_box_says() -> None:
-    ink = strokes.drawn("8 plain", np.random.default_rng(1))
-    for seed in range(30):
-        canvas, box = strokes.on_canvas(ink, np.random.default_rng(seed))
-        assert canvas.shape[0] == canvas.shape[1]
-        ground = int(np.median(canvas[0]))
-        left, top, right, bottom = (int(edge) for edge in box)
-        outside = canvas.copy()
-        outside[top:bottom, left:right] = ground
-        assert (outside == ground).all()
 
 
 def test_the_command_writes_a_pool(tmp_path: Path) -> None:
