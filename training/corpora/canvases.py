@@ -22,6 +22,8 @@ SCENES = (
     "photo", "photo shadow", "pencil", "ball-pen", "marker", "dry pen", "ruled", "form box",
     "thumbnail", "scan", "canvas black", "canvas transparent", "exif turned",
 )  # fmt: skip
+ALIKE = 0.6
+"""Share of their ink that two images of the same have in common."""
 UNSMOOTHED = 0.06
 """Share of canvases that ink was shrunk to without averaging: it leaves pieces of a thin pen."""
 LOST = 0.12
@@ -60,12 +62,13 @@ def normalized(ink: GrayImage, rng: Rng) -> GrayImage:
 
     Where normalizing keeps only a part of the ink, it is brought into MNIST's box whole: a 5
     without its bar should not be learned as a 5. For the same reason only what is of one piece is
-    photographed.
+    photographed, and taken if it is found.
     """
     if rng.random() < PHOTOGRAPHED and is_one_piece(ink):
         kind = SCENES[rng.integers(len(SCENES))]
         found = normalize(decode(scenes.render(ink, kind, rng)).gray)
-        return found.digit if found.box else fitted(ink)
+        whole = fitted(ink)
+        return found.digit if are_alike(found.digit, whole) else whole
     canvas, box = on_canvas(ink, rng)
     found = normalize(canvas)
     return found.digit if found.box and covers(found.box, box) else fitted(ink)
@@ -80,3 +83,10 @@ def covers(found: tuple[int, ...], box: tuple[float, ...]) -> bool:
     """Tell whether a box (left, top, right, bottom) that was found is that of the whole ink."""
     side = max(box[2] - box[0], box[3] - box[1])
     return bool(np.abs(np.subtract(found, box)).max() <= max(2.0, LOST * side))
+
+
+def are_alike(one: GrayImage, other: GrayImage) -> bool:
+    """Tell whether two images [28,28] show the same ink, more or less."""
+    blurred = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5) for image in (one, other)]
+    common, all_of_both = np.minimum(*blurred).sum(), np.maximum(*blurred).sum()
+    return bool(common >= ALIKE * all_of_both)

@@ -52,8 +52,6 @@ l, o, O, q, s, S, y, z and Z are digits in many."""
 CARRIED = 0.5
 """Share of the outliers to learn from that come as digits do (`training.corpora.canvases`). Where
 only digits are drawn on small canvases or photographed, a letter there is taken for one."""
-ALIKE = 0.6
-"""Share of their ink that two images of the same have in common."""
 SCRIPTS = {
     "Armenian": (0x531, 0x586),
     "Hebrew": (0x5D0, 0x5EA),
@@ -618,14 +616,7 @@ def arrived(ink: Plane | GrayImage, rng: Rng, share: float) -> GrayImage:
     levels = np.rint(ink).clip(0, 255).astype(np.uint8)
     levels = levels[box_of(levels > 24)]
     whole, found = canvases.fitted(levels), canvases.normalized(levels, rng)
-    return found if are_alike(found, whole) else whole
-
-
-def are_alike(one: GrayImage, other: GrayImage) -> bool:
-    """Tell whether two images [28,28] show the same: one of a letter's strokes may be a 1."""
-    blurred = [cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.5) for image in (one, other)]
-    common, all_of_both = np.minimum(*blurred).sum(), np.maximum(*blurred).sum()
-    return bool(common >= ALIKE * all_of_both)
+    return found if canvases.are_alike(found, whole) else whole
 
 
 def normalized(ink: Plane | GrayImage) -> GrayImage:

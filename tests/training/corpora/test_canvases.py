@@ -37,3 +37,12 @@ def test_some_ink_is_shrunk_without_averaging() -> None:
     ]
     assert any(unsmoothed)
     assert not all(unsmoothed)
+
+
+def test_a_letter_and_one_of_its_strokes_are_not_alike() -> None:
+    letter = np.zeros((28, 28), np.uint8)
+    letter[4:24, 8:10] = 255
+    bar = letter.copy()
+    letter[[4, 5, 22, 23], 8:20] = 255
+    assert canvases.are_alike(letter, letter)
+    assert not canvases.are_alike(letter, bar)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from app.vision.grayscale import GrayImage
+from training.corpora import canvases
 from training.corpora.outliers import (
     FONTS,
     HELD_BACK,
@@ -14,7 +15,6 @@ from training.corpora.outliers import (
     LETTERS,
     MADE,
     WRITTEN,
-    are_alike,
     arrived,
     drawable,
     main,
@@ -106,22 +106,13 @@ def test_the_command_writes_a_sample(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "5 outliers" in capsys.readouterr().out
 
 
-def test_of_a_letter_that_arrives_all_strokes_are_left() -> None:
-    letter = np.zeros((28, 28), np.uint8)
-    letter[4:24, 8:10] = 255
-    bar = letter.copy()
-    letter[[4, 5, 22, 23], 8:20] = 255
-    assert are_alike(letter, letter)
-    assert not are_alike(letter, bar)
-
-
 def test_some_outliers_arrive_as_digits_do() -> None:
     ink = np.zeros((60, 60), np.uint8)
     cv2.line(ink, (5, 5), (55, 55), 255, 6)
     cv2.line(ink, (55, 5), (5, 55), 255, 6)
     plain = arrived(ink, np.random.default_rng(0), 0.0)
     carried = [arrived(ink, np.random.default_rng(seed), 1.0) for seed in range(10)]
-    assert all(are_alike(plain, one) for one in carried)
+    assert all(canvases.are_alike(plain, one) for one in carried)
     assert not all(np.array_equal(plain, one) for one in carried)
 
 
