@@ -1,5 +1,6 @@
 """Plots of a run. Each function writes a PNG at `path`; equal input gives equal bytes."""
 
+from collections.abc import Sequence
 from math import ceil, sqrt
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,37 @@ def sheet(rows: dict[str, Images], title: str, path: Path) -> None:
         axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
         axes.set_xlim(-30 * 5, 30 * wide)
         axes.text(-8, 15, name, ha="right", va="center", fontsize=8)
+    _save(figure, path)
+
+
+def failures(
+    rows: Sequence[tuple[str, Images, Labels, NDArray[np.bool_]]], wide: int, path: Path
+) -> None:
+    """Plot rows of failures, each with a title: images, what is answered, whether it is accepted.
+
+    Args:
+        rows: Titles, images [n,28,28], answers [n] and whether they are accepted [n].
+        wide: Images in a row, at most.
+        path: Of the PNG.
+    """
+    figure = Figure(figsize=(3 + 0.6 * wide, 0.85 * len(rows) + 0.7), layout="constrained")
+    figure.suptitle(
+        "Accepted and right the least, and what fails, with the answer beneath: "
+        "orange if accepted (wrong), grey if rejected",
+        fontsize=9,
+    )
+    for axes, (title, images, answers, accepted) in zip(
+        figure.subplots(len(rows), 1, squeeze=False).flat, rows, strict=True
+    ):
+        axes.axis("off")
+        strip = np.hstack([np.pad(image, 2) for image in images])
+        axes.imshow(strip, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes.set(xlim=(-32 * 5, 32 * wide), ylim=(44, 0))
+        axes.text(-8, 16, title, ha="right", va="center", fontsize=8)
+        for place, (answer, taken) in enumerate(zip(answers, accepted, strict=True)):
+            color = ORANGE if taken else GREY
+            at = {"ha": "center", "va": "center", "fontsize": 8, "color": color}
+            axes.text(32 * place + 16, 38, str(answer), **at)
     _save(figure, path)
 
 

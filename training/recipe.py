@@ -30,7 +30,7 @@ from training.corpora import data
 
 START = Path("models/digits/5")
 SEEDS = (1,)
-ACCURATE = ("--epochs", "2", "--batch-size", "64", "--learning-rate", "5e-4")
+ACCURATE = ("--epochs", "1", "--batch-size", "64", "--learning-rate", "5e-4")
 FAST = ("--epochs", "2", "--batch-size", "128", "--learning-rate", "5e-4")
 
 Words = list[str]
