@@ -30,8 +30,8 @@ from training.corpora import data
 
 START = Path("models/digits/5")
 SEEDS = (1,)
-ACCURATE = ("--epochs", "1", "--batch-size", "64", "--learning-rate", "5e-4")
-FAST = ("--epochs", "2", "--batch-size", "128", "--learning-rate", "5e-4")
+ACCURATE = ("--epochs", "3", "--batch-size", "64", "--learning-rate", "5e-4", "--keep", "0.3")
+FAST = ("--epochs", "2", "--batch-size", "128", "--learning-rate", "5e-4", "--keep", "0.3")
 
 Words = list[str]
 
@@ -122,7 +122,7 @@ def stages(options: argparse.Namespace) -> list[Stage]:
             1,
         ),
         *(
-            Stage(f"accurate network, seed {seed}", partial_words(trained, seed), 4)
+            Stage(f"accurate network, seed {seed}", partial_words(trained, seed), 8)
             for seed in SEEDS
         ),
         Stage(

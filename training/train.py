@@ -72,6 +72,7 @@ class Arguments:
     teacher: str = ""
     images: str = ""
     source: str = ""
+    keep: float = 0.0
 
 
 CONTINUED = {"epochs": 2, "learning_rate": 1e-4}
@@ -186,6 +187,16 @@ class WeightAverage:
             weight.assign(held)
 
 
+def mix(network: Any, before: list[NDArray[np.float32]], keep: float) -> None:
+    """Take `keep` of each trainable weight from before, the rest from what it has become.
+
+    A network that went on from another forgets less so, and keeps most of what it has learned
+    (Wortsman et al. 2022, arXiv 2109.01903).
+    """
+    for weight, was in zip(network.trainable_variables, before, strict=True):
+        weight.assign(keep * was + (1 - keep) * weight)
+
+
 def refresh_batch_norms(network: Any, batches: Any) -> None:
     """Measure batch-norm statistics again: the old ones are not those of the averaged weights."""
     norms = model.batch_norms(network)
@@ -253,6 +264,7 @@ def fit(
     average = WeightAverage(network)
     teacher = tf.saved_model.load(arguments.teacher) if arguments.teacher else None
     kernels = [weight for weight in network.trainable_variables if weight.path.endswith("kernel")]
+    before = [weight.numpy() for weight in network.trainable_variables]
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(images: Any, labels: Any) -> Any:
@@ -294,6 +306,7 @@ def fit(
                 tf.summary.scalar(name, value)
         progress.line(title, history[-1])
     average.swap()
+    mix(network, before, arguments.keep)
     refresh_batch_norms(network, epochs(arguments.epochs).take(100))
     network.save_weights(run / WEIGHTS)
     return network
@@ -548,6 +561,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=defaults.source,
         metavar="VERSION",
         help="a version's folder, to train on with its networks; --arch and --teacher are its own",
+    )
+    add(
+        "--keep",
+        type=float,
+        default=defaults.keep,
+        metavar="SHARE",
+        help="with --from, the share of the version's weights in those that are written",
     )
     add("--only", choices=[SINGLE, FAST, ACCURATE], help="with --from, train this network alone")
     add("--run-only", action="store_true", help="with --from, write the run and no version")

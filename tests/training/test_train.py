@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training import evaluate, export, train
+from training import evaluate, export, model, train
 
 # Keras 3.15 saving weights under NumPy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -156,6 +156,15 @@ def test_a_version_goes_on_learning_a_writer(
     assert figures["accuracy"] > figures["accuracy_before"] + 0.3
     assert card["training"]["arguments"]["source"] == "1"
     assert card["training"]["arguments"]["arch"] == "mlp"
+
+
+def test_a_share_of_the_weights_is_kept() -> None:
+    network = model.build("mlp")
+    before = [np.zeros(weight.shape, np.float32) for weight in network.trainable_variables]
+    learned = [weight.numpy() for weight in network.trainable_variables]
+    train.mix(network, before, 0.25)
+    for weight, was in zip(network.trainable_variables, learned, strict=True):
+        np.testing.assert_allclose(weight.numpy(), 0.75 * was, rtol=1e-6)
 
 
 def test_both_networks_of_a_cascade_go_on(
