@@ -16,7 +16,7 @@ from digits import Client, DigitsError, LocalReader, LocalUnavailable, ServiceEr
 from tests.conftest import EXAMPLES, ROOT
 from tests.faults.server import Server
 
-SHIPPED = ROOT / "models" / "digits" / "5"
+SHIPPED = ROOT / "models" / "digits" / "6"
 BAD: list[Any] = [ROOT / "README.md", "missing.png", [[1, 2], [3]], [[256]], b"\x89PNG\r\n\x1a\n"]
 BLOCK = """
 import sys
