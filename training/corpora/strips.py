@@ -23,7 +23,7 @@ import numpy as np
 from app.vision.grayscale import GrayImage
 from app.vision.segment import find_row
 from app.vision.strip import no_strip, strip_of
-from training.corpora import Rng, fonts, rows, strokes
+from training.corpora import Rng, canvases, fonts, rows, strokes
 from training.corpora.data import Digits, load
 
 KINDS = {
@@ -95,7 +95,7 @@ def _drawn(count: int, seed: tuple[int, int], draw: Draw) -> Digits:
     """Draw `count` digits, 0 to 9 in turn, in MNIST's form."""
     labels = (np.arange(count) % 10).astype(np.uint8)
     rng = np.random.default_rng(seed)
-    return Digits(np.stack([strokes.fitted(draw(str(label), rng)) for label in labels]), labels)
+    return Digits(np.stack([canvases.fitted(draw(str(label), rng)) for label in labels]), labels)
 
 
 def strip(picture: GrayImage) -> GrayImage:
