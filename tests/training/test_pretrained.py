@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from training import calibrate, export, model, pretrained, train
 from training.corpora import data
 
-SHIPPED = ROOT / "models" / "digits" / "4"
+SHIPPED = ROOT / "models" / "digits" / "6"
 IMAGES = export.golden_images()
 
 # Keras 3.15 saving weights under NumPy 2.4.
