@@ -24,7 +24,7 @@ class GetRoute(APIRoute):
         """Answer GET and HEAD; refuse other methods."""
         if scope["method"] == "HEAD":
             await self.app(scope, receive, send)
-        elif scope["method"] in (self.methods or ()):
+        elif scope["method"] == "GET":
             await super().handle(scope, receive, send)
         else:
             raise HTTPException(405, headers={"Allow": "GET, HEAD"})
