@@ -63,10 +63,14 @@ def classifier(
     return Classifier("digits", version, {}, Thresholds(0.5, 0.5), run)
 
 
-def serving(live: Classifier | None, **options: object) -> Predictor:
+def registry_of(live: Classifier | None) -> ModelRegistry:
     registry = ModelRegistry(Path("nowhere"), lambda folder: classifier())
     registry._live = live
-    return Predictor(registry, max_pixels=MAX_PIXELS, **options)  # type: ignore[arg-type]
+    return registry
+
+
+def serving(live: Classifier | None, **options: object) -> Predictor:
+    return Predictor(registry_of(live), max_pixels=MAX_PIXELS, **options)  # type: ignore[arg-type]
 
 
 def open_lease(deadline: float = math.inf) -> Lease:
@@ -513,15 +517,15 @@ def test_several_threads_may_predict_at_once() -> None:
 
 
 def test_every_answer_of_a_batch_is_of_the_version_that_was_live_when_it_began() -> None:
-    predictor = serving(None)
-    newer = classifier("2")
+    registry, newer = registry_of(None), classifier("2")
+    predictor = Predictor(registry, max_pixels=MAX_PIXELS)
 
     def swap(images: Image) -> NDArray[np.float32]:
-        predictor._registry._live = newer
+        registry._live = newer
         return compute(images)
 
     older = classifier("1", swap)
-    predictor._registry._live = older
+    registry._live = older
     requests = [predictor.prepare([spoken(1)], open_lease(), normalize=False) for _ in range(2)]
     for expected in (older, newer):
         for outcome in predictor.predict(requests):
