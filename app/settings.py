@@ -13,11 +13,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "DIGITS_"
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
+Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""A time: nothing waits without a limit."""
+
 CGROUP_MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 MIB = 2**20
 WORKER_BYTES = 1536 * MIB
@@ -153,7 +156,7 @@ class Settings(BaseSettings):
         "than 4 beside the live one, the highest; also `*`), or up to 4 numbers beside the live "
         "one, as in `3,4` or `[3,4]`.",
     )
-    reload_seconds: PositiveFloat = Field(
+    reload_seconds: Finite = Field(
         5.0, description="Seconds between looks at which version in `models_dir` is to be served."
     )
 
@@ -192,15 +195,15 @@ class Settings(BaseSettings):
         16 * 1024, description="Bytes of a request's line and headers (httptools has no cap)."
     )
 
-    deadline_seconds: PositiveFloat = Field(
+    deadline_seconds: Finite = Field(
         30.0,
         description="Seconds from a request's first byte to its answer, its upload included; "
         "`X-Deadline-Seconds` may ask for less. Past it, what is not begun is not done: 504.",
     )
-    header_seconds: PositiveFloat = Field(
+    header_seconds: Finite = Field(
         10.0, description="Seconds a connection may take to send a request's headers."
     )
-    body_seconds: PositiveFloat = Field(
+    body_seconds: Finite = Field(
         30.0, description="Seconds it may then take to send the body: 4 MB at 1 Mbit/s."
     )
     min_body_bytes_per_second: PositiveInt = Field(
@@ -208,7 +211,7 @@ class Settings(BaseSettings):
         description="Rate at which a body has to arrive after its first seconds, on average: an "
         "upload that never ends holds memory that others wait for.",
     )
-    write_seconds: PositiveFloat = Field(
+    write_seconds: Finite = Field(
         30.0, description="Seconds a client may leave an answer unread before it is cut off."
     )
     keep_alive_seconds: PositiveInt = Field(
@@ -220,6 +223,7 @@ class Settings(BaseSettings):
     drain_notice_seconds: float = Field(
         1.0,
         ge=0,
+        allow_inf_nan=False,
         description="Seconds after SIGTERM in which `/readyz` says 503 and requests are still "
         "taken, so that a load balancer can look away first.",
     )
@@ -253,7 +257,7 @@ class Settings(BaseSettings):
         2**20,
         description="Work of the requests that a thread reads together, if they wait, in pixels.",
     )
-    stall_seconds: PositiveFloat = Field(
+    stall_seconds: Finite = Field(
         30.0, description="A call in a worker thread that runs longer makes `/healthz` say 503."
     )
 
@@ -279,7 +283,7 @@ class Settings(BaseSettings):
         description="Bytes that feedback takes of its volume, in blocks of 4 KiB: 16,000 pictures. "
         "Beyond it the oldest are removed.",
     )
-    feedback_days: PositiveFloat = Field(
+    feedback_days: Finite = Field(
         30.0, description="Days after which a picture that was kept for feedback is removed."
     )
     sample_per_hour: int = Field(
@@ -288,7 +292,7 @@ class Settings(BaseSettings):
         description="Pictures an hour and worker, of answers rejected as uncertain, that are kept "
         "in `feedback_dir` for people to label, within its bytes and days. 0: none.",
     )
-    drift_seconds: PositiveFloat = Field(
+    drift_seconds: Finite = Field(
         3600.0,
         description="Seconds of the window of drift and expected accuracy: 500 images of it at "
         "least, or nothing is said. A day where few come.",

@@ -94,6 +94,8 @@ def test_environment(
         {"max_waiting_images": 255},
         {"max_body_bytes": 2**30},
         {"max_body_bytes": 75, "body_budget_bytes": 99},
+        {"deadline_seconds": "inf"},
+        {"drain_notice_seconds": "nan"},
         {"cors_origins": 7},
         {"root_path": "https://a.example/digits"},
         {"root_path": "/a b"},

@@ -153,7 +153,7 @@ def _digits(name: str, value: str) -> int:
 
 def _seconds(value: bytes) -> float:
     try:
-        seconds = float(value)
+        seconds = math.nan if b"_" in value else float(value)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds < math.inf:

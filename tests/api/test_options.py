@@ -84,7 +84,7 @@ def test_a_deadline_may_be_earlier_and_not_later(text: str, seconds: float) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "-0", "-1", "soon", "nan", "inf", "-inf", "1e999", "1,5"]
+    "text", ["", "0", "-0", "-1", "soon", "nan", "inf", "-inf", "1e999", "1,5", "1_0"]
 )
 def test_another_deadline_is_refused(text: str) -> None:
     with pytest.raises(BadParameter) as raised:
