@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import spoken
-from tests.faults.server import ECHO, Reply, Server, assert_unharmed, request, wait_until
+from tests.faults.server import ECHO, Reply, Server, assert_unharmed, wait_until
 
 MAX_IMAGES = 64
 SETTINGS = {"max_images": MAX_IMAGES, "max_pixels": 300_000}
@@ -169,8 +169,3 @@ def test_nothing_is_held_afterwards(server: Server) -> None:
     wait_until(lambda: server.metric("digits_waiting_images") == 0)
     assert server.metric("digits_body_bytes") == 0
     assert server.metric("digits_working_bytes") == 0
-
-
-def test_what_the_proxy_says_is_believed(server: Server) -> None:
-    reply = server.exchange(request("GET", "/healthz/", {"x-forwarded-proto": "https"}))
-    assert reply.headers["location"] == "https://digits/healthz"

@@ -1,7 +1,7 @@
 """Fonts: digits of handwriting fonts with open licences, each family another hand.
 
     python -m training.corpora.fonts fetch --fonts .fonts          what `make fonts` does
-    python -m training.corpora.fonts check --fonts .fonts --model models/digits/4
+    python -m training.corpora.fonts check --fonts .fonts --model models/digits/6
     python -m training.corpora.fonts pool --fonts .fonts --count 60000 --seed 1 --out fonts.npz
 
 `fetch` has npm pack the `@fontsource` packages of `fonts.lock.json`, and takes from each its Latin
