@@ -380,7 +380,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--usps", type=Path, required=True, help="to validate on")
     parser.add_argument("--fonts", type=Path, default=Path(".fonts"), help="folder of the fonts")
     parser.add_argument("--strips", type=Path, required=True, help="folder of the pool")
-    parser.add_argument("--steps", type=int, default=7_000)
+    parser.add_argument("--steps", type=int, default=16_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--checkpoint", type=Path, help="folder to keep the weights in")
     args = parser.parse_args(arguments)

@@ -27,9 +27,9 @@ from training.corpora import Rng, canvases, fonts, rows, strokes
 from training.corpora.data import Digits, load
 
 KINDS = {
-    "side by side": 0.05, "spaced": 0.07, "close": 0.06, "touching": 0.13, "overlapping": 0.2,
-    "all touching": 0.14, "photo": 0.06, "ruled": 0.06, "boxed": 0.04, "pencil": 0.08,
-    "canvas": 0.05, "": 0.06,
+    "side by side": 0.05, "spaced": 0.06, "close": 0.05, "touching": 0.1, "overlapping": 0.13,
+    "all touching": 0.1, "photo": 0.08, "ruled": 0.09, "boxed": 0.1, "pencil": 0.12,
+    "canvas": 0.06, "": 0.06,
 }  # fmt: skip
 """How often a row is of each kind; the last is no number."""
 LENGTHS, LENGTH_WEIGHTS = range(1, 11), (6, 12, 16, 20, 16, 12, 6, 5, 4, 3)
@@ -152,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", type=Path, required=True, help="mnist.npz")
     parser.add_argument("--fonts", type=Path, default=Path(".fonts"), help="folder of the fonts")
-    parser.add_argument("--count", type=int, default=20_000)
+    parser.add_argument("--count", type=int, default=30_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, required=True, help="folder of the pool's parts")
     args = parser.parse_args(arguments)
