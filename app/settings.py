@@ -18,9 +18,6 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "DIGITS_"
 CGROUP_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
-Finite = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-"""A time: nothing waits without a limit."""
-
 CGROUP_MEMORY_MAX = Path("/sys/fs/cgroup/memory.max")
 MIB = 2**20
 WORKER_BYTES = 1536 * MIB
@@ -78,6 +75,8 @@ def working_budget(settings: dict[str, Any]) -> int:
     return max(64 * MIB, min(spare // 2, 384 * MIB))
 
 
+Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+"""Seconds or days: finite, for nothing waits without a limit."""
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\sA-Z/?#]+|null")
 """What a browser sends as `Origin`, which is compared as it is (RFC 6454, section 6.2)."""
 
@@ -156,7 +155,7 @@ class Settings(BaseSettings):
         "than 4 beside the live one, the highest; also `*`), or up to 4 numbers beside the live "
         "one, as in `3,4` or `[3,4]`.",
     )
-    reload_seconds: Finite = Field(
+    reload_seconds: Duration = Field(
         5.0, description="Seconds between looks at which version in `models_dir` is to be served."
     )
 
@@ -195,15 +194,15 @@ class Settings(BaseSettings):
         16 * 1024, description="Bytes of a request's line and headers (httptools has no cap)."
     )
 
-    deadline_seconds: Finite = Field(
+    deadline_seconds: Duration = Field(
         30.0,
         description="Seconds from a request's first byte to its answer, its upload included; "
         "`X-Deadline-Seconds` may ask for less. Past it, what is not begun is not done: 504.",
     )
-    header_seconds: Finite = Field(
+    header_seconds: Duration = Field(
         10.0, description="Seconds a connection may take to send a request's headers."
     )
-    body_seconds: Finite = Field(
+    body_seconds: Duration = Field(
         30.0, description="Seconds it may then take to send the body: 4 MB at 1 Mbit/s."
     )
     min_body_bytes_per_second: PositiveInt = Field(
@@ -211,7 +210,7 @@ class Settings(BaseSettings):
         description="Rate at which a body has to arrive after its first seconds, on average: an "
         "upload that never ends holds memory that others wait for.",
     )
-    write_seconds: Finite = Field(
+    write_seconds: Duration = Field(
         30.0, description="Seconds a client may leave an answer unread before it is cut off."
     )
     keep_alive_seconds: PositiveInt = Field(
@@ -257,7 +256,7 @@ class Settings(BaseSettings):
         2**20,
         description="Work of the requests that a thread reads together, if they wait, in pixels.",
     )
-    stall_seconds: Finite = Field(
+    stall_seconds: Duration = Field(
         30.0, description="A call in a worker thread that runs longer makes `/healthz` say 503."
     )
 
@@ -283,7 +282,7 @@ class Settings(BaseSettings):
         description="Bytes that feedback takes of its volume, in blocks of 4 KiB: 16,000 pictures. "
         "Beyond it the oldest are removed.",
     )
-    feedback_days: Finite = Field(
+    feedback_days: Duration = Field(
         30.0, description="Days after which a picture that was kept for feedback is removed."
     )
     sample_per_hour: int = Field(
@@ -292,7 +291,7 @@ class Settings(BaseSettings):
         description="Pictures an hour and worker, of answers rejected as uncertain, that are kept "
         "in `feedback_dir` for people to label, within its bytes and days. 0: none.",
     )
-    drift_seconds: Finite = Field(
+    drift_seconds: Duration = Field(
         3600.0,
         description="Seconds of the window of drift and expected accuracy: 500 images of it at "
         "least, or nothing is said. A day where few come.",

@@ -46,7 +46,7 @@ def is_text(data: bytes) -> bool:
 def decode_text(text: bytes | str, index: int = 0) -> bytes:
     """The bytes that base64 or a data URI stands for.
 
-    A long text is never copied as a whole: that would hold the interpreter.
+    Base64 is read piece by piece: to copy a long text as a whole would hold the interpreter.
 
     Raises:
         BadPixels: it is neither.
@@ -54,11 +54,10 @@ def decode_text(text: bytes | str, index: int = 0) -> bytes:
     start = 0
     if uri := DATA_URI.match(_octets(text[:HEAD_LENGTH])):
         start = uri.end()
-        is_base64 = uri[0].rstrip(b",").lower().endswith(b";base64")
-        if not is_base64 or _has_escapes(text):
+        if not uri[0].rstrip(b",").lower().endswith(b";base64"):
+            return unquote(_octets(text[start:]))
+        if _has_escapes(text):
             text, start = unquote(_octets(text[start:])), 0
-        if not is_base64:
-            return _octets(text)
     data = _from_base64(text, start)
     if not data:
         raise BadPixels(
