@@ -257,16 +257,24 @@ def digit_of(
     Returns:
         The digit [28,28], its box in pixels of `gray`, None where it is blank, and its peak.
     """
-    dropped = found.mask & (1 - kept)
-    if found.off is not None:
-        dropped |= found.off
-    near = window(found.ink, kept, dropped, floor)
+    dropped = beside(kept, found)
+    near = window(found.ink, kept, clean=dropped is None and floor == 0)
     ink, unit = ink_within(near, gray, factor, found, noisy=floor > 0)
-    if dropped.any():
+    if dropped is not None:
         ink *= 1 - enlarged(cut(spread(dropped, kept), near), factor // unit, ink.shape)
     digit, inner = rendered(ink, floor)
     box = None if inner is None else in_pixels(inner, near[0] * factor, near[1] * factor, unit)
     return digit, box, float(ink.max(initial=0))
+
+
+def beside(kept: Mask, found: InkMap) -> Mask | None:
+    """What there is beside the ink `kept` [h,w]: other ink, and no paper; None if nothing."""
+    if kept is found.mask and found.off is None:
+        return None
+    dropped = found.mask & (1 - kept)
+    if found.off is not None:
+        dropped |= found.off
+    return dropped if dropped.any() else None
 
 
 def normalize_reduced(gray: GrayImage, factor: int) -> Normalized:
@@ -324,9 +332,8 @@ def is_shade(kept: Mask, ink: Plane) -> bool:
     return any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
 
 
-def window(ink: Plane, kept: Mask, dropped: Mask, floor: float) -> Box:
-    """Where the digit's ink, with its faint edges, may lie."""
-    clean = floor == 0 and not dropped.any()
+def window(ink: Plane, kept: Mask, *, clean: bool) -> Box:
+    """Where the digit's ink, with its faint edges, may lie; `clean` if there is nothing else."""
     left, top, width, height = cv2.boundingRect((ink > 0).view(np.uint8) if clean else kept)
     margin = 1 if clean else 2 + max(width, height) // 16
     return (
@@ -386,11 +393,18 @@ def boxed(ink: Plane) -> GrayImage | None:
     """`ink` [h,w] in MNIST's box of 20 pixels, centered in [28,28]; None where nothing shows."""
     box = (0, 0, ink.shape[1], ink.shape[0])
     while True:
-        fitted = np.rint(fit(cut(ink, box))).astype(np.uint8)
+        fitted = in_levels(fit(cut(ink, box)))
         left, top, width, height = cv2.boundingRect(fitted)
         if max(width, height) in (0, INK_SIDE):
             return centered(fitted) if width else None
         box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
+
+
+def in_levels(ink: Plane) -> GrayImage:
+    """`ink` [h,w] in whole levels."""
+    if ink.dtype == np.uint8:
+        return np.asarray(ink, np.uint8)
+    return np.rint(ink).astype(np.uint8)
 
 
 def is_bold(ink: Plane, peak: float) -> bool:

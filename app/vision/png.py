@@ -22,6 +22,8 @@ from PIL import Image
 from ..errors import BrokenImage
 
 Plane = NDArray[np.uint8]
+Words = NDArray[np.uint32]
+"""Pixels of red, green, blue and opacity, [h,w]."""
 Chunks = list[tuple[bytes, bytes]]
 
 MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -38,6 +40,10 @@ PLAIN_PIXELS = 2**20
 filtered rows are held beside the picture."""
 FEW_PIXELS = 2**12
 """Up to this many pixels NumPy has summed a plane's rows before OpenCV is called."""
+WORD = np.dtype("<u4")
+RED, EACH_COLOUR, COLOURS = np.array((0xFF, 0x010101, 0xFFFFFF), WORD)
+OPAQUE, HALF_OPAQUE = np.array((0xFF000000, 0x80000000), WORD)
+ALPHA_SHIFT = 24
 NONE, SUB, UP, AVERAGE, PAETH = range(5)
 """Filters of rows: as they are, less the pixel to the left, less the pixel above, and so on."""
 
@@ -162,37 +168,36 @@ def _one_plane(filtered: Plane, filters: bytearray, mode: str) -> tuple[str, Pla
     Channels are filtered alike and apart from each other: where they are equal before, or zero,
     they are so after.
     """
-    if mode == "L":
-        return "L", filtered
     height, width = len(filters), filtered.shape[1] // len(mode)
     pixels = np.ascontiguousarray(filtered).reshape(height, width, len(mode))
-    if mode == "RGBA":
-        if not np.bitwise_or.reduce(pixels.view(np.uint32), axis=None).tobytes()[:3].strip(b"\0"):
-            return "A", np.asarray(cv2.extractChannel(pixels, 3), np.uint8)
-        if not (pixels[..., 3] == _filtered_opaque(filters, width)).all():
-            return None
-    red, green, blue = (cv2.extractChannel(pixels, channel) for channel in range(3))
-    if np.array_equal(red, green) and np.array_equal(green, blue):
-        return "L", np.asarray(red, np.uint8)
-    return None
+    if mode == "RGB":
+        pixels = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA), np.uint8)
+    words = pixels.view(WORD)[..., 0]  # a pixel each: a plane cut from them takes thrice the time
+    if mode == "RGBA" and not np.bitwise_or.reduce(words, axis=None) & COLOURS:
+        return "A", (words >> ALPHA_SHIFT).astype(np.uint8)
+    gray = words & RED
+    gray *= EACH_COLOUR
+    if mode == "RGB":
+        gray |= OPAQUE
+    else:
+        _add_filtered_opaque(gray, filters)
+    return ("L", words.astype(np.uint8)) if np.array_equal(words, gray) else None
 
 
-def _filtered_opaque(filters: bytearray, width: int) -> Plane:
-    """A plane of 255 as rows of these filters hold it, [h,w]."""
+def _add_filtered_opaque(words: Words, filters: bytearray) -> None:
+    """Give the pixels [h,w] the opacity of 255 as rows of these filters hold it."""
     kinds = np.frombuffer(filters, np.uint8)
     # Behind the first pixel and row, every filter but NONE predicts 255 from 255.
-    opaque = np.zeros((len(kinds), width), np.uint8)
-    opaque[kinds == NONE] = 255
-    opaque[kinds == SUB, 0] = 255
-    opaque[kinds == AVERAGE, 0] = 128
-    first = opaque[0]
+    words[kinds == NONE] |= OPAQUE
+    words[kinds == SUB, 0] |= OPAQUE
+    words[kinds == AVERAGE, 0] |= HALF_OPAQUE
+    first = words[0]
     if kinds[0] == UP:
-        first[:] = 255
+        first |= OPAQUE
     elif kinds[0] == AVERAGE:
-        first[:] = 128
+        first[1:] |= HALF_OPAQUE
     if kinds[0] >= AVERAGE:
-        first[0] = 255
-    return opaque
+        first[0] |= OPAQUE
 
 
 def _unfiltered(steps: Plane, filters: bytearray) -> Plane:
