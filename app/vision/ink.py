@@ -7,6 +7,7 @@ narrow, and the smaller part of where they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,11 +97,11 @@ def ink_is_dark(gray: GrayImage) -> bool:
     to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
     to_darkest = cv2.subtract(calm, cv2.erode(calm, window))
     corner = calm.shape[0] // 12 + 1, calm.shape[1] // 12 + 1
-    lean = float(to_darkest.mean()) - float(to_brightest.mean())
+    lean = mean(to_darkest) - mean(to_brightest)
     for rows in (np.s_[: corner[0]], np.s_[-corner[0] :]):
         for columns in (np.s_[: corner[1]], np.s_[-corner[1] :]):
-            lean += CORNER_WEIGHT * float(to_darkest[rows, columns].mean())
-            lean -= CORNER_WEIGHT * float(to_brightest[rows, columns].mean())
+            lean += CORNER_WEIGHT * mean(to_darkest[rows, columns])
+            lean -= CORNER_WEIGHT * mean(to_brightest[rows, columns])
     return lean > 0
 
 
@@ -176,4 +177,20 @@ def noise_of(ink: Plane, found: Mask) -> float:
     highest = cv2.minMaxLoc(ink, outside)[1]
     if not highest:
         return 0.0
-    return max(float(np.percentile(ink[outside > 0][::5], 98)), min(highest, 1.0))
+    return max(percentile(ink[outside > 0][::5], 0.98), min(highest, 1.0))
+
+
+def percentile(values: NDArray[Any], share: float) -> float:
+    """The value [n] that `share` of all are below, as np.percentile gives in ten times the time."""
+    place = (values.size - 1) * share
+    low = int(place)
+    high = min(low + 1, values.size - 1)
+    ordered = np.partition(values, (low, high))
+    below, above, part = ordered[low], ordered[high], place - low
+    step = above - below
+    return float(above - step * (1 - part) if part >= 0.5 else below + step * part)
+
+
+def mean(plane: NDArray[Any]) -> float:
+    """The mean level of `plane` [h,w], for a tenth of its own method's time."""
+    return float(cv2.sumElems(plane)[0] / plane.size)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .ink import Mask, square
+from .ink import Mask, percentile, square
 
 Rows = NDArray[np.intp]
 
@@ -346,7 +346,7 @@ class Tracer:
         runs = np.minimum.accumulate(padded[at + self._steps, columns], axis=1)
         up, down = runs.sum(axis=1, dtype=np.intp)
         thickness = up + down + 1
-        usual = low_thickness(thickness[hit])
+        usual = percentile(thickness[hit], 0.3)
         thin = hit & (thickness <= 1.5 * usual + 1)
         if usual > self.reach or np.count_nonzero(thin) < 0.45 * (stop - start):
             return None
@@ -362,19 +362,6 @@ class Tracer:
             thin,
             (bool(ends[0]), bool(ends[1])),
         )
-
-
-def low_thickness(thickness: NDArray[np.integer[Any]]) -> float:
-    """Return the 30th percentile, as np.percentile does in ten times the time."""
-    place = (thickness.size - 1) * 0.3
-    low = int(place)
-    high = min(low + 1, thickness.size - 1)
-    ordered = np.partition(thickness, (low, high))
-    below, above = float(ordered[low]), float(ordered[high])
-    share = place - low
-    return (
-        above - (above - below) * (1 - share) if share >= 0.5 else below + (above - below) * share
-    )
 
 
 def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:

@@ -6,6 +6,8 @@ nor the sheet's edges are taken for ink.
 
 from __future__ import annotations
 
+from operator import and_
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -101,9 +103,13 @@ def _step_over(gray: GrayImage, outline: Outline) -> float:
 
 def _edges_within(corners: NDArray[np.generic], shape: tuple[int, ...]) -> int:
     """Count the edges of an outline that do not run along the picture's border."""
-    x, y = corners.reshape(-1, 2).astype(np.intp).T
-    near = np.stack((x <= 2, y <= 2, x >= shape[1] - 3, y >= shape[0] - 3))
-    return int(np.count_nonzero(~(near & np.roll(near, -1, axis=1)).any(axis=0)))
+    height, width = shape
+    near = [
+        (x <= 2, y <= 2, x >= width - 3, y >= height - 3)
+        for x, y in corners.reshape(-1, 2).astype(np.intp).tolist()
+    ]
+    edges = zip(near, near[1:] + near[:1], strict=True)
+    return sum(not any(map(and_, here, there)) for here, there in edges)
 
 
 def around(outline: Outline, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
