@@ -112,8 +112,9 @@ def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
     What it finds beside narrow strokes is more of them; what it finds elsewhere is no ink.
     """
     side = max(min(gray.shape), gray.shape[0] // 2)  # a 1 without margin is nearly all there is
-    wide = ink_over(gray, ground_of(gray, WIDE * side, dark=dark), dark=dark)
-    narrow = ink_over(gray, ground_of(gray, NARROW * side, dark=dark), dark=dark)
+    calm = np.asarray(cv2.medianBlur(gray, 3) if min(gray.shape) > 64 else gray, np.uint8)
+    wide = ink_over(gray, ground_of(calm, WIDE * side, dark=dark), dark=dark)
+    narrow = ink_over(gray, ground_of(calm, NARROW * side, dark=dark), dark=dark)
     near = cv2.dilate(narrow.mask, square(1.5 * NARROW * side))
     narrow_ink = float((narrow.ink * narrow.mask).sum())
     ink = wide.ink * wide.mask
@@ -136,9 +137,8 @@ def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
 
 def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
     """`gray` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink)."""
-    calm = cv2.medianBlur(gray, 3) if min(gray.shape) > 64 else gray
     kind = cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN
-    return np.asarray(cv2.morphologyEx(calm, kind, square(stroke)), np.uint8)
+    return np.asarray(cv2.morphologyEx(gray, kind, square(stroke)), np.uint8)
 
 
 def ink_above(gray: GrayImage, ground: Ground, *, dark: bool) -> Plane:
