@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import ModelError
+from app.inference.card import Interval, wilson
 from app.inference.classifier import Compute
 from training import calibrate, comparison_page, evaluate, export, intervals, plots, speed
 from training.corpora import data, folder
@@ -93,7 +94,7 @@ def alone(contender: Contender, images: LabelledImages) -> Figures:
     return {
         "version": contender.name,
         "accuracy": share(right),
-        "interval": rounded(intervals.wilson(int(right.sum()), len(right))),
+        "interval": rounded(wilson(int(right.sum()), len(right))),
         "accepted": share(answers.accepted),
         "accuracy_of_accepted": share(right[answers.accepted]),
         "ece": round(calibrate.reliability(answers.probabilities, images.labels).ece, 6),
@@ -185,7 +186,7 @@ def verdict(figures: Figures) -> str:
     return f"Version {better} is better on these images: {counts} ({chance})."
 
 
-def rounded(interval: intervals.Interval) -> list[float]:
+def rounded(interval: Interval) -> list[float]:
     """Return an interval as the report has it."""
     return [round(edge, 6) for edge in interval]
 

@@ -14,18 +14,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training import export, intervals
+from app.inference.card import IMAGES, flat, wilson
+from training import export
 
 Card = Mapping[str, Any]
 
 COLLECTIONS = {
-    "test_accuracy": ("MNIST, test set", "mnist", 10_000),
-    "usps_scanned.accuracy": ("USPS, scanned; never learned from", "usps", 7_291),
-    "altered_arrays.mean": ("MNIST held back, altered", "mnist-altered", None),
-    "scenes_of_held_back_mnist.mean": ("MNIST held back, as scenes", "mnist-scenes", None),
-    "scenes_of_usps.mean": ("USPS, as scenes", "usps-scenes", None),
+    "test_accuracy": ("MNIST, test set", "mnist"),
+    "usps_scanned.accuracy": ("USPS, scanned; never learned from", "usps"),
+    "altered_arrays.mean": ("MNIST held back, altered", "mnist-altered"),
+    "scenes_of_held_back_mnist.mean": ("MNIST held back, as scenes", "mnist-scenes"),
+    "scenes_of_usps.mean": ("USPS, as scenes", "usps-scenes"),
 }
-"""Accuracies on a card: their title, an identifier, and the number of images where it is fixed."""
+"""Accuracies on a card: their title, and an identifier."""
 TABLE = ("| images | accuracy | 95% interval | number |", "| --- | --- | --- | --- |")
 INTENDED = """\
 Reads one handwritten digit from a photo, a scan, a drawing or pixels, and says how sure it is, or
@@ -47,17 +48,6 @@ scenes, outliers. Versions whose arguments name fonts or strokes have learned fr
 with these, too (see NOTICE). USPS is for measuring alone."""
 
 
-def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers of nested figures, their names joined by dots."""
-    found: dict[str, float] = {}
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float):
-            found[prefix + name] = float(value)
-    return found
-
-
 def front_matter(card: Card) -> dict[str, Any]:
     """Return the metadata that Hugging Face reads."""
     figures = flat(card.get("figures", {}))
@@ -67,7 +57,7 @@ def front_matter(card: Card) -> dict[str, Any]:
             "dataset": {"type": identifier, "name": title},
             "metrics": [{"type": "accuracy", "value": figures[name]}],
         }
-        for name, (title, identifier, _) in COLLECTIONS.items()
+        for name, (title, identifier) in COLLECTIONS.items()
         if name in figures
     ]
     return {
@@ -83,12 +73,12 @@ def front_matter(card: Card) -> dict[str, Any]:
 def rows(card: Card) -> Iterator[str]:
     """Yield a row of the table for each accuracy, with its interval where it has one."""
     figures = flat(card.get("figures", {}))
-    for name, (title, _, images) in COLLECTIONS.items():
+    for name, (title, _) in COLLECTIONS.items():
         if name not in figures:
             continue
-        share, interval = figures[name], ""
+        share, interval, images = figures[name], "", IMAGES.get(name)
         if images:
-            low, high = intervals.wilson(round(share * images), images)
+            low, high = wilson(round(share * images), images)
             interval = f"{100 * low:.2f}–{100 * high:.2f}"
         yield f"| {title} | {100 * share:.2f} | {interval} | {images or ''} |"
 

@@ -1,25 +1,13 @@
 """Intervals and tests: what the difference of two versions on the same images is worth."""
 
-from math import comb, sqrt
+from math import comb
 
 import numpy as np
 
-Interval = tuple[float, float]
+from app.inference.card import Interval
 
 RESAMPLES = 10_000
 SEED = 0
-Z = 1.959964
-"""Standard deviations of an interval of 95%."""
-
-
-def wilson(successes: int, trials: int) -> Interval:
-    """Return the 95% interval of a share (Wilson 1927); it holds near 0 and 1, too."""
-    if not trials:
-        return 0.0, 1.0
-    share, z2 = successes / trials, Z**2 / trials
-    middle = (share + z2 / 2) / (1 + z2)
-    half = Z * sqrt(share * (1 - share) / trials + z2 / (4 * trials)) / (1 + z2)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

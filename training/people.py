@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training import intervals
+from app.inference.card import wilson
 from training.corpora import folder
 from training.corpora.data import DataError
 from training.corpora.folder import Entry
@@ -102,7 +102,7 @@ def of_others(answers: Answers, entries: Sequence[Entry], flags: Flags) -> Figur
 def ratio(flags: Flags) -> Figures:
     """Return how many flags are set, of how many, as a share with its 95% interval."""
     hits = int(flags.sum())
-    low, high = intervals.wilson(hits, len(flags))
+    low, high = wilson(hits, len(flags))
     share = hits / len(flags) if len(flags) else 0.0
     return {
         "hits": hits,

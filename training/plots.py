@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training import intervals
+from app.inference.card import wilson
 from training.calibrate import Floats, Reliability
 
 Images = NDArray[np.uint8]
@@ -87,7 +87,7 @@ def bars(values: dict[str, float], of: int, title: str, path: Path) -> None:
     axes = figure.subplots()
     names = list(values)[::-1]
     shown = [100 * values[name] for name in names]
-    edges = [intervals.wilson(round(values[name] * of), of) for name in names]
+    edges = [wilson(round(values[name] * of), of) for name in names]
     below = [max(0.0, share - 100 * low) for share, (low, _) in zip(shown, edges, strict=True)]
     above = [max(0.0, 100 * high - share) for share, (_, high) in zip(shown, edges, strict=True)]
     axes.barh(names, shown, color=BLUE, xerr=[below, above], ecolor=GREY, capsize=2)

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
+from ..inference.card import flat, images_of, wilson
 from .pages import WEB, page_headers
 
 MODEL_PAGE = Template((WEB / "model.html").read_text("utf-8"))
@@ -21,6 +22,8 @@ FIGURES = {
     "test_accuracy": "MNIST's test set",
     "test_accuracy_uploaded": "MNIST's test set, as PNG files",
     "usps_scanned.accuracy": "USPS digits as scans, which it never saw in training",
+    "people.single_digits.right.share": "single digits as other people wrote and photographed them",
+    "people.single_digits.right_of_accepted.share": "of those that are accepted are right",
     "validation_accuracy": "MNIST's held-back digits",
     "validation_altered_accuracy": "MNIST's held-back digits, altered",
     "altered_arrays.mean": "28×28 arrays under noise, blur, lines …",
@@ -49,19 +52,34 @@ FULL_BAR = 0.1
 
 def model_page(card: Mapping[str, Any]) -> HTMLResponse:
     """Return the page of the version that `card` describes."""
-    figures = _flat(card.get("figures", {}))
+    figures = flat(card.get("figures", {}))
     text = MODEL_PAGE.substitute(
         name=escape(str(card["name"])),
         version=escape(str(card["version"])),
         made=escape(_made(card)),
-        figures=_rows(
-            (name, _percent(figures[key])) for key, name in FIGURES.items() if key in figures
-        ),
+        figures="\n".join(_figures(figures)),
         charts="\n".join(_charts(card.get("figures", {}))),
         thresholds=_rows(_thresholds(card)),
         training=_rows(_training(card)),
     )
     return HTMLResponse(text, headers=page_headers() | {"vary": "Accept"})
+
+
+def _figures(figures: Mapping[str, float]) -> Iterator[str]:
+    """A row for each figure: what it is of, the figure, and its interval where it has one."""
+    for key, name in FIGURES.items():
+        if key not in figures:
+            continue
+        images, interval = images_of(figures, key), ""
+        if images:
+            low, high = (
+                f"{100 * edge:.2f}" for edge in wilson(round(figures[key] * images), images)
+            )
+            interval = f"{low}–{high} of {images:,}"
+        yield (
+            f'<tr><th scope="row">{escape(name)}</th><td>{_percent(figures[key])}</td>'
+            f"<td>{interval}</td></tr>"
+        )
 
 
 def _made(card: Mapping[str, Any]) -> str:
@@ -71,17 +89,6 @@ def _made(card: Mapping[str, Any]) -> str:
     if cascade:
         size += f", and behind it, asked where it is not sure, {cascade['parameters']:,} more"
     return ". ".join(part for part in (f"Of {created}" if created else "", size) if part) + "."
-
-
-def _flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """Return the numbers of nested figures, their names joined by dots."""
-    flat: dict[str, float] = {}
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, int | float):
-            flat[prefix + name] = value
-    return flat
 
 
 def _charts(figures: Mapping[str, Any]) -> Iterator[str]:

@@ -3,13 +3,6 @@ import pytest
 from training import intervals
 
 
-def test_wilson_is_that_of_the_tables() -> None:
-    assert intervals.wilson(95, 100) == pytest.approx((0.8882, 0.9785), abs=1e-4)
-    assert intervals.wilson(0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
-    assert intervals.wilson(10, 10) == pytest.approx((0.7225, 1), abs=1e-4)
-    assert intervals.wilson(0, 0) == (0, 1)
-
-
 @pytest.mark.parametrize(
     ("first", "second", "p"),
     [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (1, 9, 22 / 1024), (9, 1, 22 / 1024)],
