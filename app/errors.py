@@ -29,6 +29,7 @@
     │   └── NotReady                  503  no model that may be served
     ├── DeadlineExceeded          504  and the work was not done
     ├── ClientGone                499  nobody is there to read the answer
+    ├── VolumeFull                507  there is no room to keep what was sent
     └── InternalError             500
         └── ModelError            500  a version folder, or a model, that may not be served
 
@@ -320,6 +321,18 @@ class DeadlineExceeded(DigitsError):
     remedy = (
         "The work was not done. Send the request again when there is less load, or allow more "
         "time with `X-Deadline-Seconds`."
+    )
+
+
+class VolumeFull(DigitsError):
+    """The volume that feedback is kept on has no room left."""
+
+    status = 507
+    slug = "volume-full"
+    title = "There is no room to keep it"
+    remedy = (
+        "Send it again later. For the operator: make room on the volume of DIGITS_FEEDBACK_DIR, or "
+        "lower DIGITS_FEEDBACK_BYTES to what it has."
     )
 
 

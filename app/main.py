@@ -32,7 +32,7 @@ from .api.problems import handle_error
 from .api.read import ReadEndpoint
 from .api.routes import routes
 from .api.services import Services
-from .errors import PROBLEMS, DigitsError, ModelError
+from .errors import PROBLEMS, DigitsError, ModelError, VolumeFull
 from .inference.classifier import Classifier, Rejection
 from .inference.judge import RowRejection
 from .inference.loading import load
@@ -63,7 +63,10 @@ log = structlog.get_logger()
 VERSION = "0.1.0"
 DESCRIPTION = """Reads handwritten digits: send a photo, a scan, a drawing or pixels to `/predict`,
 and get the digit with an honest probability, or a clear word that there is none."""
-PREDICT_STATUSES = (200, *sorted({error.status for error in PROBLEMS.values()}))
+PREDICT_STATUSES = (
+    200,
+    *sorted({error.status for error in PROBLEMS.values()} - {VolumeFull.status}),
+)
 """Statuses of predictions' routes whose counters are there at 0 before the first of them."""
 SWITCH_SECONDS = 0.001
 """How long the event loop waits at most for a worker thread that runs Python; Python's own choice

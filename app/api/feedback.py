@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 
 import structlog
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
-from ..errors import InternalError, MalformedBody
+from ..errors import InternalError, MalformedBody, VolumeFull
 from ..serving.feedback import FeedbackFolder, picture_of
 from .formats import joined
 from .options import parse_options, parse_query
@@ -19,6 +20,7 @@ from .services import services_of
 
 log = structlog.get_logger()
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 MAX_BODY_BYTES = 2048
 """Of an id, a label and what JSON has around them."""
 
@@ -27,7 +29,7 @@ class FeedbackEndpoint:
     """Keeps a label for the picture of an answer's id; what fails raises."""
 
     path = "/feedback"
-    statuses = (204, 400, 413, 500, 503)
+    statuses = (204, 400, 413, 500, 503, 507)
 
     def __init__(self, folder: FeedbackFolder) -> None:
         self._folder = folder
@@ -63,4 +65,6 @@ class FeedbackEndpoint:
             await asyncio.to_thread(self._folder.keep, picture, feedback.label)
         except OSError as error:
             log.warning("feedback can't be kept", reason=error.strerror)
+            if error.errno in NO_ROOM:
+                raise VolumeFull from error
             raise InternalError("The feedback could not be kept.") from error

@@ -150,7 +150,7 @@ def _operation(
 def feedback_operation() -> dict[str, Any]:
     """The operation `POST /feedback`."""
     body = {"schema": {"$ref": REFERENCE.format(model=Feedback.__name__)}}
-    refusals = problem_responses(400, 408, 413, 415, 431, 500, 503, 504)
+    refusals = problem_responses(400, 408, 413, 415, 431, 500, 503, 504, 507)
     return {
         "operationId": "feedback",
         "tags": ["digits"],

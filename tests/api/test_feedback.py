@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,7 +66,7 @@ def test_each_digit_of_a_number_has_an_id(listening: TestClient, client: TestCli
 
 def test_the_document_and_the_metrics_have_it(listening: TestClient, client: TestClient) -> None:
     operation = listening.get("/openapi.json").json()["paths"]["/feedback"]["post"]
-    assert operation["responses"].keys() >= {"204", "400"}
+    assert operation["responses"].keys() >= {"204", "400", "507"}
     assert "/feedback" not in client.get("/openapi.json").json()["paths"]
     assert 'route="/feedback"' in listening.get("/metrics").text
 
@@ -121,6 +122,27 @@ def test_a_folder_that_can_not_be_written_is_an_error_of_ours(
         assert reply.status_code == 500
         assert str(tmp_path) not in reply.text
         assert client.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_volume_says_so_and_what_to_do(
+    listening: TestClient, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(number, "No space left on device")
+
+    feedback = {"id": id_of(spoken(7)), "label": 7}
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        reply = listening.post("/feedback", json=feedback)
+    assert reply.status_code == 507
+    assert reply.headers["content-type"] == "application/problem+json"
+    problem = reply.json()
+    assert problem["type"] == "/problems/volume-full"
+    assert "DIGITS_FEEDBACK_DIR" in problem["detail"]
+    series = 'route="/feedback",status="507"} 1.0'
+    assert series in listening.get("/metrics").text
+    assert listening.post("/feedback", json=feedback).status_code == 204
 
 
 def test_it_wants_a_key_where_keys_are_set(stand_in_models: Path, tmp_path: Path) -> None:

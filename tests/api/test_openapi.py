@@ -15,7 +15,7 @@ from PIL import Image
 from schemathesis.config import SchemathesisConfig
 from starlette.testclient import TestClient
 
-from app.errors import PROBLEMS, ClientGone, DigitsError
+from app.errors import PROBLEMS, ClientGone, DigitsError, VolumeFull
 from app.main import create_app
 from app.settings import Settings
 from app.vision.decode import FORMATS, HEIC
@@ -96,7 +96,7 @@ def test_the_service_is_as_the_document_says(case: schemathesis.Case[Any], serve
 
 PREDICT = DOCUMENT["paths"]["/predict"]["post"]
 READ = DOCUMENT["paths"]["/read"]["post"]
-NOT_OF_PREDICT = {401, 403, 404, 405, ClientGone.status}
+NOT_OF_PREDICT = {401, 403, 404, 405, ClientGone.status, VolumeFull.status}
 
 
 @pytest.mark.parametrize("error", PROBLEMS.values(), ids=lambda error: error.slug)
