@@ -50,7 +50,7 @@ from .serving.microbatch import MicroBatcher
 from .serving.predictor import Predictor
 from .serving.reader import Reader
 from .serving.sample import UncertainSample
-from .serving.shadow import OUTCOMES, Shadow
+from .serving.shadow import NUMBER_OUTCOMES, OUTCOMES, Shadow
 from .serving.workers import WorkerPool
 from .settings import Settings, available_bytes
 from .vision.stroke import measure
@@ -312,9 +312,14 @@ async def load_shadow(settings: Settings, metrics: Metrics) -> Shadow | None:
     except ModelError as error:  # no reason not to serve
         log.error("no shadow", reason=str(error))  # noqa: TRY400 -- the reason says all
         return None
-    metrics.expect_shadow(classifier.version, OUTCOMES)
-    log.info("shadow reads along", version=classifier.version)
-    return Shadow(classifier, partial(metrics.observe_shadow, classifier.version))
+    version = classifier.version
+    metrics.expect_shadow(version, OUTCOMES, NUMBER_OUTCOMES)
+    log.info("shadow reads along", version=version)
+    return Shadow(
+        classifier,
+        partial(metrics.observe_shadow, version),
+        partial(metrics.observe_shadow_numbers, version),
+    )
 
 
 def labels_of(promotion: Pointer | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from app.errors import Draining, ModelError
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import export_stand_in, png, spoken
+from tests.serving.test_reader import row
 
 PNG = {"content-type": "image/png"}
 
@@ -136,3 +137,16 @@ def test_a_requests_line_has_its_steps_sizes_and_answers(stand_in_models: Path) 
     assert all(seconds >= 0 for seconds in steps)
     assert health["request_id"] == "mine"
     assert "labels" not in health
+
+
+def test_a_numbers_line_has_its_length_and_not_its_text(stand_in_models: Path) -> None:
+    settings = Settings(models_dir=stand_in_models, log_requests=True)
+    with capture_logs() as lines, TestClient(create_app(settings)) as client:
+        answer = client.post("/read", content=png(row("12")), headers=PNG)
+    [asked] = (line for line in lines if line["event"] == "request")
+    [number] = answer.json()["numbers"]
+    assert (asked["route"], asked["images"]) == ("/read", 1)
+    assert asked["lengths"] == [len(number["digits"])]
+    assert asked["rejected"] == [number["rejected"]]
+    assert asked["confidences"] == [pytest.approx(number["confidence"], abs=1e-4)]
+    assert not {"labels", "text", "texts"} & asked.keys()

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,6 +27,7 @@ from numpy.typing import NDArray
 
 from app.inference import loading, rowreader
 from app.inference.candidatenet import CandidateNet, Evidence, shipped_net
+from app.inference.card import wilson
 from app.inference.classifier import Classifier, Scores
 from app.inference.combination import Rivals, combined
 from app.inference.figures import LEAST, figures, may_be_noise, noise_figures, one_figures
@@ -38,6 +38,7 @@ from app.inference.rownet import RowNet
 from app.inference.rowreader import RowReader
 from app.inference.search import Readings, search
 from app.inference.weights import WEIGHTS_FILE, shipped_weights, weights_of
+from app.serving.reader import Number, read_row, shipped_reader
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 from app.vision.segment import SegmentedRow, segment
@@ -45,6 +46,7 @@ from training import candidatenet
 from training.corpora import rows
 from training.corpora.data import Digits, load, load_other
 
+FREE = Grammar()
 LENGTHS = range(1, 11)
 BINS = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 1.01)
 """Edges of the confidences that are told apart in the report."""
@@ -140,6 +142,15 @@ def read_rows(pictures: Iterable[tuple[str, GrayImage]], classifier: Classifier)
     ]
 
 
+def read_numbers(
+    pictures: Iterable[tuple[str, GrayImage]], classifier: Classifier, grammar: Grammar = FREE
+) -> Iterator[tuple[str, Number]]:
+    """Yield the service's answers to pictures, with their texts."""
+    reader = shipped_reader()
+    for text, found, scores in read_rows(pictures, classifier):
+        yield text, read_row(found, scores, grammar, reader)
+
+
 class Answer(NamedTuple):
     """What is read in a row without any constraint; no text where it is blank."""
 
@@ -157,11 +168,6 @@ def answer(row: Row, reader: RowReader) -> Answer:
     best = judged.readings.best[0]
     rejected = judged.rejection(several_lines=row.found.several_lines)
     return Answer(best.text, best.probability, judged.number_score, rejected is None)
-
-
-def shipped_reader() -> RowReader:
-    """The reader that ships."""
-    return RowReader(shipped_weights(), loading.shipped_row_net())
 
 
 # --------------------------------------------------------------------------------- fitting
@@ -481,14 +487,6 @@ def least_confidence(
 # ------------------------------------------------------------------------------ the report
 
 
-def interval(right: int, count: int) -> tuple[float, float]:
-    """Wilson's interval of a share, 95%."""
-    z, share = 1.96, right / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count**2)) / (1 + z * z / count)
-    return middle - half, middle + half
-
-
 class Tally(NamedTuple):
     """How a set of rows was read."""
 
@@ -499,7 +497,7 @@ class Tally(NamedTuple):
 
     def line(self, name: str) -> str:
         """A row of the table."""
-        low, high = interval(self.right, self.rows)
+        low, high = wilson(self.right, self.rows)
         of_accepted = self.right_accepted / max(1, self.accepted)
         return (
             f"| {name} | {self.rows} | {self.right / self.rows:.4f} ({low:.4f}–{high:.4f}) "
@@ -547,7 +545,7 @@ def report(
     yield from reliability(told)
     strange = [answer(row, reader) for row in no_numbers(classifier, count, seed, held_back=True)]
     rejected = sum(not one.accepted for one in strange)
-    low, high = interval(rejected, count)
+    low, high = wilson(rejected, count)
     yield f"\nNo numbers rejected: {rejected / count:.4f} ({low:.4f}–{high:.4f}) of {count}"
     if people is not None:
         yield from on_people(classifier, reader, people)

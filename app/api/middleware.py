@@ -139,6 +139,12 @@ def _details(scope: Scope) -> dict[str, object]:
         details["labels"] = [each.label for each in shown]
         details["confidences"] = [round(float(each.confidence), 4) for each in shown]
         details["rejected"] = [each.rejected and str(each.rejected) for each in shown]
+    if numbers := state.get("numbers"):
+        details["images"] = len(numbers)
+        read = numbers[:LOGGED_IMAGES]
+        details["lengths"] = [each.length for each in read]
+        details["confidences"] = [round(each.confidence, 4) for each in read]
+        details["rejected"] = [each.rejected and str(each.rejected) for each in read]
     return details
 
 

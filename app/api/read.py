@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from starlette.types import Receive, Scope, Send
 
 from ..inference.grammar import Grammar
@@ -11,6 +13,14 @@ from .options import Options, ReadQuery, parse_options, parse_read_query
 from .predict import answer, parse_images
 from .response import encode_numbers, send_json
 from .services import Services, services_of
+
+
+class NumberFacts(NamedTuple):
+    """What a request's log line has of a number: not its text, which may be an account's."""
+
+    length: int
+    confidence: float
+    rejected: str | None
 
 
 class ReadEndpoint:
@@ -35,9 +45,13 @@ class ReadEndpoint:
             prepare=services.reader.prepare,
             batcher=services.numbers,
         )
-        services.metrics.observe_numbers(
-            numbers.classifier.version, [number.rejected for number in numbers.items]
-        )
+        # Without the rows: a connection keeps this until its next request.
+        scope["state"]["numbers"] = [
+            NumberFacts(len(each.digits), each.confidence, each.rejected) for each in numbers.items
+        ]
+        services.metrics.observe_numbers(numbers.classifier.version, numbers.items)
+        if services.shadow and numbers.classifier is services.registry.live:
+            services.shadow.offer_numbers(numbers.items, options.query.grammar)
         has_feedback = services.settings.feedback_dir is not None
         body = encode_numbers(numbers, seen=options.query.include_seen, ids=has_feedback)
         await send_json(send, body)

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import Field
 
 from ..errors import PROBLEMS
-from ..observe.drift import MIN_IMAGES
+from ..observe.drift import MIN_IMAGES, Report
 from . import schemas
 from .head import GetRoute
 from .model_page import model_page
@@ -97,18 +97,22 @@ async def model(request: Request, response: Response) -> Any:
 
 
 def _drift(services: Services) -> dict[str, Any]:
-    report = services.metrics.drift()
+    metrics = services.metrics
+    return {
+        "window_seconds": services.settings.drift_seconds,
+        "least_images": MIN_IMAGES,
+        **_figures(metrics.drift()),
+        "numbers": _figures(metrics.number_drift()),
+    }
+
+
+def _figures(report: Report) -> dict[str, Any]:
     figures = {
         name: {key: None if isnan(figure) else round(figure, 6) for key, figure in each.items()}
         for name, each in report._asdict().items()
         if name != "images"
     }
-    return {
-        "window_seconds": services.settings.drift_seconds,
-        "images": report.images,
-        "least_images": MIN_IMAGES,
-        **figures,
-    }
+    return {"images": report.images, **figures}
 
 
 @routes.get(

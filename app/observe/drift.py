@@ -1,15 +1,18 @@
 """Drift and accuracy without labels: what has come lately, against the reference of the card.
 
-A sample of the predictions is counted in bins, in slots of time that are used in turn, so that the
+A sample of the answers is counted in bins, in slots of time that are used in turn, so that the
 window is bounded and moves on. The slots are cells: the window is that of all workers together, and
 a worker that is killed or replaced takes nothing of it along.
 
 Distance: Jensen–Shannon's, by the logarithm to base 2: 0 where the distributions are equal, 1 where
 they have nothing in common. It needs no smoothing where a bin of the reference is empty.
 
-Expected accuracy: the mean, over the predictions, of the accuracy that predictions of such a
-confidence had in the reference (confidence-based performance estimation; Garg et al. 2022,
+Expected accuracy: the mean, over the answers, of the accuracy that answers of such a confidence
+had in the reference (confidence-based performance estimation; Garg et al. 2022,
 arXiv 2201.04234, compare such estimates). It can't see mistakes that the model is sure of.
+
+Predictions and numbers have a window and a reference each. A number's confidence is that all of it
+is right, and its digits were cut from a row: a reference of single pictures would not describe it.
 """
 
 from __future__ import annotations
@@ -18,12 +21,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan
-from typing import Any, NamedTuple, Protocol, SupportsFloat
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
+from .answers import Answer
 from .cells import Cells, Key, Snapshot
 
 log = structlog.get_logger()
@@ -41,41 +45,25 @@ MIN_IMAGES = 500
 """Images of the window below which nothing is said. The distance of as many from their own
 reference, by chance, is 0.06 (√(bins − 1) / √(8 · ln 2 · images))."""
 SAMPLE = 64
-"""Predictions that a worker looks at between two flushes, at most: 128 a second."""
+"""Digits that a worker looks at between two flushes, and those of one number more: 128 a second."""
 
-FAMILY = "drift"
 HEAD = 2
 """Cells before the bins: the slot's turn, and the version."""
 HISTOGRAMS = (*FEATURES, "confidence_accepted")
 WIDTH = HEAD + MAX_BINS * len(HISTOGRAMS)
 
 
-class Digit(Protocol):
-    """A normalized image."""
+class Kind(NamedTuple):
+    """What kind of answers a window counts."""
 
-    @property
-    def digit(self) -> NDArray[np.uint8]:
-        """[28,28], white ink on black."""
+    family: str
+    """Of the cells."""
+    entry: str
+    """The name of its reference on a card."""
 
 
-class Observed(Protocol):
-    """A prediction, as far as it is looked at."""
-
-    @property
-    def label(self) -> int | None:
-        """The digit; None for a blank image."""
-
-    @property
-    def confidence(self) -> SupportsFloat:
-        """The digit's probability."""
-
-    @property
-    def rejected(self) -> str | None:
-        """The reason not to use the answer, if any."""
-
-    @property
-    def normalized(self) -> Digit:
-        """The image as the model saw it."""
+PREDICTIONS = Kind("drift", "reference")
+NUMBERS = Kind("number_drift", "number_reference")
 
 
 class Writing(Protocol):
@@ -96,12 +84,12 @@ Measure = Callable[[NDArray[np.uint8]], Writing]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Reference:
-    """What a version's predictions are like for digits as they should be: `reference` of its card.
+    """What a version's answers are like for writing as it should be: an entry of its card.
 
     Attributes:
         bounds: Upper bounds of the bins of confidence, ink and stroke, without the last.
         shares: Of each feature, in each bin.
-        accuracy: Of predictions by the bin of their confidence.
+        accuracy: Of answers by the bin of their confidence.
         accuracy_of: Of `ANSWERS`, as it was measured.
     """
 
@@ -111,14 +99,17 @@ class Reference:
     accuracy_of: Mapping[str, float]
 
     @classmethod
-    def of_card(cls, card: Mapping[str, Any], reasons: Sequence[str]) -> Reference | None:
+    def of_card(
+        cls, card: Mapping[str, Any], reasons: Sequence[str], kind: Kind = PREDICTIONS
+    ) -> Reference | None:
         """The reference that a card has; None without, or where it can't be used.
 
         Args:
             card: A version's.
             reasons: For which an answer can be rejected.
+            kind: Of answers.
         """
-        entry = card.get("reference")
+        entry = card.get(kind.entry)
         if entry is None:
             return None
         try:
@@ -132,7 +123,8 @@ class Reference:
             _check(shares, bounds, accuracy)
             accuracy_of = {name: float(entry["accuracy"][name]) for name in ANSWERS}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            log.warning("reference can't be used", version=card.get("version"), reason=str(error))
+            version, reason = card.get("version"), str(error)
+            log.warning("reference can't be used", version=version, entry=kind.entry, reason=reason)
             return None
         return cls(bounds, shares, accuracy, accuracy_of)
 
@@ -152,7 +144,7 @@ class Report(NamedTuple):
     """The window, against the reference; NaN where there is none, or too little has come.
 
     Attributes:
-        images: Predictions in the window.
+        images: Answers in the window, one for each image.
         distance: By feature, in 0–1.
         expected_accuracy: By `ANSWERS`.
         reference_accuracy: By `ANSWERS`.
@@ -166,7 +158,7 @@ class Report(NamedTuple):
 
 @dataclass(slots=True)
 class DriftWindow:
-    """Counts a sample of this process's predictions, and reports on those of all workers.
+    """Counts a sample of this process's answers, and reports on those of all workers.
 
     Its callers hold a lock. What was not flushed is lost with a worker that is killed: half a
     second's sample.
@@ -177,6 +169,7 @@ class DriftWindow:
         reasons: For which an answer can be rejected.
         seconds: Of the window.
         clock: Seconds that every process of this machine counts alike.
+        kind: Of the answers.
     """
 
     cells: Cells
@@ -184,28 +177,38 @@ class DriftWindow:
     reasons: Sequence[str]
     seconds: float
     clock: Callable[[], float] = time.monotonic
+    kind: Kind = PREDICTIONS
     _version: str = ""
     _reference: Reference | None = None
-    _sample: list[Observed] = field(default_factory=list)
+    _sample: list[Answer] = field(default_factory=list)
+    _room: int = SAMPLE
 
     def follow(self, version: str, card: Mapping[str, Any]) -> None:
-        """Look at the predictions of this version from now on."""
+        """Look at the answers of this version from now on."""
         self._version = version
-        self._reference = Reference.of_card(card, self.reasons) if self.measure else None
-        self._sample.clear()
+        self._reference = Reference.of_card(card, self.reasons, self.kind) if self.measure else None
+        self._empty()
 
-    def offer(self, version: str, predictions: Sequence[Observed]) -> None:
-        """Take as many of `predictions` as there is room for until the next flush."""
-        room = SAMPLE - len(self._sample)
-        if room > 0 and self._reference and version == self._version:
-            self._sample.extend(predictions[:room])
+    def _empty(self) -> list[Answer]:
+        sample, self._sample = self._sample, []
+        self._room = SAMPLE
+        return sample
+
+    def offer(self, version: str, answers: Iterable[Answer]) -> None:
+        """Take as many of `answers` as there is room for until the next flush."""
+        if self._room <= 0 or not self._reference or version != self._version:
+            return
+        for answer in answers:
+            self._sample.append(answer)
+            self._room -= max(1, len(answer.labels))
+            if self._room <= 0:
+                return
 
     def flush(self) -> None:
         """Count what was taken: 64 take 0.5 ms."""
         if not self._sample or not self._reference or not self.measure:
             return
-        sample, self._sample = self._sample, []
-        counts = counted(sample, self._reference, self.reasons, self.measure)
+        counts = counted(self._empty(), self._reference, self.reasons, self.measure)
         start = self._open_slot()
         bins = np.concatenate([counts[name] for name in HISTOGRAMS]).tolist()
         for cell, count in enumerate(bins, start + HEAD):
@@ -215,7 +218,7 @@ class DriftWindow:
         """Return the first cell of the slot whose turn it is, empty where it was another's."""
         turn = self._turn()
         values = self.cells.values
-        start = self.cells.start_of(Key(FAMILY, WIDTH, (str(turn % SLOTS),)))
+        start = self.cells.start_of(Key(self.kind.family, WIDTH, (str(turn % SLOTS),)))
         head = (float(turn), _tag(self._version))
         if (values[start], values[start + 1]) != head:
             for place, value in enumerate((*head, *[0.0] * (WIDTH - HEAD))):
@@ -253,7 +256,7 @@ class DriftWindow:
         turn, tag = self._turn(), _tag(self._version)
         total = np.zeros(WIDTH)
         for snapshot in snapshots:
-            for _, numbers in snapshot.series.get((FAMILY, WIDTH), ()):
+            for _, numbers in snapshot.series.get((self.kind.family, WIDTH), ()):
                 if turn - SLOTS < numbers[0] <= turn and numbers[1] == tag:
                     total += numbers
         bins = total[HEAD:].reshape(len(HISTOGRAMS), MAX_BINS)
@@ -266,16 +269,16 @@ def _tag(version: str) -> float:
 
 
 def counted(
-    sample: Sequence[Observed], reference: Reference, reasons: Sequence[str], measure: Measure
+    sample: Sequence[Answer], reference: Reference, reasons: Sequence[str], measure: Measure
 ) -> dict[str, Floats]:
-    """Count predictions, by `HISTOGRAMS`, in the bins of a reference."""
+    """Count answers, by `HISTOGRAMS`, in the bins of a reference."""
     names = (None, *reasons)
-    shown = [each for each in sample if each.label is not None]
-    confidence = np.array([float(each.confidence) for each in shown])
+    shown = [each for each in sample if each.labels]
+    confidence = np.array([each.confidence for each in shown])
     bins = np.searchsorted(reference.bounds["confidence"], confidence)
     accepted = np.array([each.rejected is None for each in shown], bool)
     counts = {
-        "label": _count([each.label for each in shown]),
+        "label": _count([label for each in shown for label in each.labels]),
         "rejection": _count([names.index(each.rejected) for each in sample]),
         "confidence": _count(bins),
         "confidence_accepted": _count(bins[accepted]),
@@ -283,7 +286,7 @@ def counted(
         "stroke": np.zeros(MAX_BINS),
     }
     if shown:
-        writing = measure(np.array([each.normalized.digit for each in shown]))
+        writing = measure(np.array([digit for each in shown for digit in each.digits]))
         counts["ink"] = _count(np.searchsorted(reference.bounds["ink"], writing.ink))
         counts["stroke"] = _count(np.searchsorted(reference.bounds["stroke"], writing.stroke))
     return counts

@@ -6,7 +6,7 @@ Names and units follow https://prometheus.io/docs/practices/naming/.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STEP_SECONDS = (0.0001, 0.00025, 0.0005, *SECONDS[:-1])
@@ -89,11 +89,25 @@ NUMBERS = Family(
     "Rows answered, by the reason not to use the number; `none` where there is no reason.",
     ("version", "rejected"),
 )
+NUMBER_CONFIDENCE = Family(
+    "histogram",
+    "digits_number_confidence",
+    "Calibrated probability that all of a number is right, for rows in which one was read.",
+    (),
+    CONFIDENCES,
+)
 
 SHADOW = Family(
     "counter",
     "digits_shadow_images_total",
     "Images that the shadow version read too, by how its answer compares with the live one's.",
+    ("version", "outcome"),
+)
+
+SHADOW_NUMBERS = Family(
+    "counter",
+    "digits_shadow_numbers_total",
+    "Rows that the shadow version read too, by how its number compares with the live one's.",
     ("version", "outcome"),
 )
 
@@ -109,24 +123,54 @@ PROMOTION = Family(
 )
 BUILD = Family("info", "digits_build_info", "The program that runs.", ("version", "python"))
 
-# Of the window of `drift.py`, which gives their values when they are read.
-DRIFT = Family(
-    "gauge",
-    "digits_drift",
-    "Jensen-Shannon distance of what came lately from the card's reference; NaN for too little.",
-    ("feature",),
+
+class DriftFamilies(NamedTuple):
+    """The metrics of a window of `drift.py`, which gives their values when they are read."""
+
+    distance: Family
+    expected_accuracy: Family
+    reference_accuracy: Family
+    images: Family
+
+
+PREDICTION_DRIFT = DriftFamilies(
+    Family(
+        "gauge",
+        "digits_drift",
+        "Jensen-Shannon distance of what came lately from the reference; NaN for too little.",
+        ("feature",),
+    ),
+    Family(
+        "gauge",
+        "digits_expected_accuracy",
+        "Accuracy of what was answered lately, estimated from its confidence; NaN for too little.",
+        ("answers",),
+    ),
+    Family("gauge", "digits_reference_accuracy", "Accuracy on the card's reference.", ("answers",)),
+    Family("gauge", "digits_drift_images", "Images that drift is estimated from."),
 )
-EXPECTED_ACCURACY = Family(
-    "gauge",
-    "digits_expected_accuracy",
-    "Accuracy of what was answered lately, estimated from its confidence; NaN for too little.",
-    ("answers",),
+NUMBER_DRIFT = DriftFamilies(
+    Family(
+        "gauge",
+        "digits_number_drift",
+        "Jensen-Shannon distance of the numbers that came lately from their reference.",
+        ("feature",),
+    ),
+    Family(
+        "gauge",
+        "digits_number_expected_accuracy",
+        "Share of the numbers answered lately that is right, estimated from their confidence.",
+        ("answers",),
+    ),
+    Family(
+        "gauge",
+        "digits_number_reference_accuracy",
+        "Share of right numbers on their reference.",
+        ("answers",),
+    ),
+    Family("gauge", "digits_drift_numbers", "Numbers that their drift is estimated from."),
 )
-REFERENCE_ACCURACY = Family(
-    "gauge", "digits_reference_accuracy", "Accuracy on the card's reference.", ("answers",)
-)
-DRIFT_IMAGES = Family("gauge", "digits_drift_images", "Images that drift is estimated from.")
-DERIVED = (DRIFT, EXPECTED_ACCURACY, REFERENCE_ACCURACY, DRIFT_IMAGES)
+DERIVED = (*PREDICTION_DRIFT, *NUMBER_DRIFT)
 
 WAITING = Family("gauge", "digits_waiting_images", "Images admitted and not yet answered.")
 WAITING_LIMIT = Family("gauge", "digits_waiting_images_limit", "Images that may wait; above, 503.")
@@ -180,7 +224,9 @@ FAMILIES = (
     REJECTIONS,
     CONFIDENCE,
     NUMBERS,
+    NUMBER_CONFIDENCE,
     SHADOW,
+    SHADOW_NUMBERS,
     RELOADS,
     MODEL,
     MODEL_REFUSED,

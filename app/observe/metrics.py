@@ -27,9 +27,10 @@ from prometheus_client.core import (
 
 from ..errors import ClientGone
 from . import families, process
+from .answers import ObservedNumber, ObservedPrediction, of_number, of_prediction
 from .cells import Cells, Key, Snapshot
-from .drift import DriftWindow, Measure, Observed, Report
-from .families import FAMILIES, LEVELS, Family
+from .drift import NUMBERS, DriftWindow, Measure, Report
+from .families import FAMILIES, LEVELS, DriftFamilies, Family
 
 FLUSH_SECONDS = 0.5
 """How often a worker writes its levels where the others, of which any may be scraped, read them."""
@@ -107,7 +108,11 @@ class Metrics:
         self._lock = threading.Lock()
         self._cells = Cells(folder)
         reasons = tuple(reasons)
+        self._number_reasons = tuple(number_reasons)
         self._drift = DriftWindow(self._cells, measure, reasons, drift_seconds, clock)
+        self._number_drift = DriftWindow(
+            self._cells, measure, self._number_reasons, drift_seconds, clock, NUMBERS
+        )
         self._series = {family.name: Series(family, self._cells) for family in FAMILIES}
         self._request_seconds = self._series[families.REQUEST_SECONDS.name]
         self._request_bytes = self._series[families.REQUEST_BYTES.name]
@@ -119,8 +124,8 @@ class Metrics:
         self._rejections = self._series[families.REJECTIONS.name]
         self._confidence = self._series[families.CONFIDENCE.name]
         self._numbers = self._series[families.NUMBERS.name]
+        self._number_confidence = self._series[families.NUMBER_CONFIDENCE.name]
         self._reloads = self._series[families.RELOADS.name]
-        self._number_reasons = ("none", *number_reasons)
         self._live: tuple[str, str] | None = None
         self._promotion: tuple[str, ...] = ()
         self._cpu_seconds = 0.0
@@ -208,10 +213,10 @@ class Metrics:
                 observe(("inference",), seconds.inference)
                 self._batch_images.observe((), images)
 
-    def observe_predictions(self, version: str, predictions: Sequence[Observed]) -> None:
+    def observe_predictions(self, version: str, predictions: Sequence[ObservedPrediction]) -> None:
         """Count a request's predictions, which `version` made."""
         with self._lock:
-            self._drift.offer(version, predictions)
+            self._drift.offer(version, map(of_prediction, predictions))
             for prediction in predictions:
                 if prediction.label is None:
                     self._predictions.add((version, "none"), 1.0)
@@ -221,23 +226,36 @@ class Metrics:
                 if prediction.rejected is not None:
                     self._rejections.add((str(prediction.rejected),), 1.0)
 
-    def observe_numbers(self, version: str, rejected: Iterable[str | None]) -> None:
+    def observe_numbers(self, version: str, numbers: Sequence[ObservedNumber]) -> None:
         """Count a request's numbers, which `version` read, by why each should not be used."""
         with self._lock:
-            for reason in rejected:
-                self._numbers.add((version, reason or "none"), 1.0)
+            self._number_drift.offer(version, map(of_number, numbers))
+            for number in numbers:
+                self._numbers.add((version, number.rejected or "none"), 1.0)
+                if number.digits:
+                    self._number_confidence.observe((), number.confidence)
 
-    def expect_shadow(self, version: str, outcomes: Iterable[str]) -> None:
+    def expect_shadow(
+        self, version: str, outcomes: Iterable[str], number_outcomes: Iterable[str]
+    ) -> None:
         """Have the series of a shadow version at 0 before its first image."""
         with self._lock:
             for outcome in outcomes:
                 self._of(families.SHADOW).start((version, outcome))
+            for outcome in number_outcomes:
+                self._of(families.SHADOW_NUMBERS).start((version, outcome))
 
     def observe_shadow(self, version: str, outcomes: Mapping[str, int]) -> None:
         """Count images by how the shadow version's answers compare; safe from any thread."""
         with self._lock:
             for outcome, images in outcomes.items():
                 self._of(families.SHADOW).add((version, outcome), images)
+
+    def observe_shadow_numbers(self, version: str, outcomes: Mapping[str, int]) -> None:
+        """Count rows by how the shadow version's numbers compare; safe from any thread."""
+        with self._lock:
+            for outcome, rows in outcomes.items():
+                self._of(families.SHADOW_NUMBERS).add((version, outcome), rows)
 
     def observe_reload(self, succeeded: bool) -> None:
         """Count an attempt to go to another version of the model."""
@@ -256,13 +274,14 @@ class Metrics:
             return
         self.expect_predictions(version)
         with self._lock:
-            for reason in self._number_reasons:
+            for reason in ("none", *self._number_reasons):
                 self._numbers.start((version, reason))
             model = self._of(families.MODEL)
             if self._live:
                 model.set(self._live, 0.0)
             model.set((name, version), 1.0)
-            self._drift.follow(version, card or {})
+            for window in (self._drift, self._number_drift):
+                window.follow(version, card or {})
             self._live = (name, version)
 
     def expect_predictions(self, version: str) -> None:
@@ -287,6 +306,11 @@ class Metrics:
         """Return how far what came lately, to all workers, is from the reference."""
         self.flush()
         return self._drift.report(self._cells.snapshots())
+
+    def number_drift(self) -> Report:
+        """Return the same of the numbers that were read."""
+        self.flush()
+        return self._number_drift.report(self._cells.snapshots())
 
     def set_refused(self, is_refused: bool) -> None:
         """Say whether the version that should be served can't be."""
@@ -314,6 +338,7 @@ class Metrics:
         self.on_flush()
         with self._lock:
             self._drift.flush()
+            self._number_drift.flush()
         self._flush_process()
 
     def _flush_process(self) -> None:
@@ -342,8 +367,12 @@ class Metrics:
         snapshots = [*self._cells.snapshots()]
         for family in FAMILIES:
             yield _family(family, _merged(family, snapshots))
-        for family, merged in _derived(self._drift.report(snapshots)):
-            yield _family(family, merged)
+        for window, some in (
+            (self._drift, families.PREDICTION_DRIFT),
+            (self._number_drift, families.NUMBER_DRIFT),
+        ):
+            for family, merged in _derived(window.report(snapshots), some):
+                yield _family(family, merged)
 
 
 class Series:
@@ -397,15 +426,15 @@ def _merged(family: Family, snapshots: Sequence[Snapshot]) -> Merged:
     return merged
 
 
-def _derived(report: Report) -> Iterator[tuple[Family, Merged]]:
+def _derived(report: Report, some: DriftFamilies) -> Iterator[tuple[Family, Merged]]:
     """The families of `report`, with their numbers."""
     for family, figures in (
-        (families.DRIFT, report.distance),
-        (families.EXPECTED_ACCURACY, report.expected_accuracy),
-        (families.REFERENCE_ACCURACY, report.reference_accuracy),
+        (some.distance, report.distance),
+        (some.expected_accuracy, report.expected_accuracy),
+        (some.reference_accuracy, report.reference_accuracy),
     ):
         yield family, {(name,): [figure] for name, figure in figures.items()}
-    yield families.DRIFT_IMAGES, {(): [float(report.images)]}
+    yield some.images, {(): [float(report.images)]}
 
 
 def _family(family: Family, merged: Merged) -> Metric:

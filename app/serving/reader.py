@@ -83,6 +83,11 @@ class Numbers(NamedTuple):
     items: list[Number]
 
 
+def shipped_reader() -> RowReader:
+    """What reads rows by the weights and the row net that ship."""
+    return RowReader(shipped_weights(), shipped_row_net())
+
+
 class Reader:
     """Reads the rows of requests with the live model; safe to call from several threads.
 
@@ -102,7 +107,7 @@ class Reader:
         self._registry = registry
         self._max_pixels = max_pixels
         self._on_batch = on_batch
-        self._rows = RowReader(shipped_weights(), shipped_row_net())
+        self._rows = shipped_reader()
 
     def prepare(self, images: RawImages, lease: Lease, grammar: Grammar) -> ReadRequest:
         """Read what the files declare, and charge by that; nothing is decoded.

@@ -212,6 +212,13 @@ def test_every_alert_has_an_anchor_on_the_operations_page() -> None:
     assert headings == {alert["alert"] for group in alert_groups() for alert in group["rules"]}
 
 
+def test_every_metric_is_on_the_operations_page() -> None:
+    named = set(re.findall(r"`((?:digits|process)_\w+)", read("docs/operations.md")))
+    every = {family.name for family in (*FAMILIES, *DERIVED)}
+    assert every - named == set()
+    assert {name for name in named if name.startswith("process_")} <= every
+
+
 def test_every_alert_has_a_case() -> None:
     tested = set(re.findall(r"\bDigits\w+", read("tests/deploy/alerts_test.yml")))
     assert tested == {alert["alert"] for group in alert_groups() for alert in group["rules"]}

@@ -115,5 +115,12 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert (page.parent / target).exists(), target
 
 
+def test_every_picture_is_on_a_page() -> None:
+    shown = " ".join(page.read_text("utf-8") for page in PAGES)
+    assert [
+        picture.name for picture in (ROOT / "docs").glob("*.png") if picture.name not in shown
+    ] == []
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) < 250

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.inference.classifier import Rejection
+from app.inference.judge import RowRejection
 from app.observe.drift import ANSWERS, FEATURES, MIN_IMAGES, SLOTS, Reference, distance
 from app.observe.metrics import Metrics
 from app.vision.stroke import measure
@@ -48,7 +49,7 @@ def card(**changes: Any) -> dict[str, Any]:
         for a in (2, 3, 4)
     ]
     inks = [20 * (width + 0.5) / 784 for width in (2, 3, 4)]
-    entry = {
+    entry: dict[str, Any] = {
         "accuracy": {"all": 0.9, "accepted": 0.95},
         "label": [0.1] * 10,
         "rejection": {"accepted": 0.9, "uncertain": 0.1},
@@ -60,7 +61,11 @@ def card(**changes: Any) -> dict[str, Any]:
         "ink": {"bounds": inks, "shares": EVEN},
         "stroke": {"bounds": middles, "shares": EVEN},
     }
-    return {"version": "4", "reference": entry | changes}
+    of_numbers = entry | {
+        "accuracy": {"all": 0.8, "accepted": 0.85},
+        "confidence": entry["confidence"] | {"accuracy": [0.4, 0.7, 0.9]},
+    }
+    return {"version": "4", "reference": entry | changes, "number_reference": of_numbers}
 
 
 def usual(count: int) -> list[Answer]:
@@ -75,10 +80,46 @@ def usual(count: int) -> list[Answer]:
 
 def watched(clock: Clock, folder: Path | None = None) -> Metrics:
     metrics = Metrics(
-        folder, reasons=Rejection, measure=measure, drift_seconds=SECONDS, clock=clock
+        folder,
+        reasons=Rejection,
+        number_reasons=RowRejection,
+        measure=measure,
+        drift_seconds=SECONDS,
+        clock=clock,
     )
     metrics.set_model("digits", "4", card())
     return metrics
+
+
+class NumberDigit(NamedTuple):
+    label: int
+    normalized: NDArray[np.uint8]
+
+
+class Number(NamedTuple):
+    digits: list[NumberDigit]
+    confidence: float
+    rejected: RowRejection | None
+
+
+def numbers(count: int) -> list[Number]:
+    """Numbers of two digits that are like the reference."""
+    found = []
+    for place in range(count):
+        confidence = (0.6, *[0.9] * 2, *[0.99] * 7)[place // 10 % 10]
+        digits = [
+            NumberDigit((place + 3 * step) % 10, line(2 + (place + step) % 4).digit)
+            for step in (0, 1)
+        ]
+        rejected = RowRejection.UNCERTAIN if confidence == 0.6 else None
+        found.append(Number(digits, confidence, rejected))
+    return found
+
+
+def read(metrics: Metrics, some: list[Number], version: str = "4") -> None:
+    for start in range(0, len(some), 30):
+        metrics.observe_numbers(version, some[start : start + 30])
+        metrics.flush()
 
 
 def send(metrics: Metrics, answers: list[Answer], version: str = "4") -> None:
@@ -200,6 +241,39 @@ def test_a_card_without_a_reference_has_no_drift() -> None:
     report = metrics.drift()
     assert report.images == 0
     assert all(map(isnan, report.distance.values()))
+
+
+def test_numbers_have_a_window_and_a_reference_of_their_own() -> None:
+    metrics = watched(Clock())
+    send(metrics, usual(600))
+    read(metrics, numbers(900))
+    report = metrics.number_drift()
+    assert (metrics.drift().images, report.images) == (600, 900)
+    assert max(report.distance.values()) < 0.02
+    assert report.expected_accuracy["all"] == pytest.approx(0.1 * 0.4 + 0.2 * 0.7 + 0.7 * 0.9)
+    assert report.reference_accuracy == {"all": 0.8, "accepted": 0.85}
+
+
+def test_each_digit_of_a_number_counts_and_the_number_once() -> None:
+    metrics = watched(Clock())
+    one = [number._replace(digits=[number.digits[0]] * 2) for number in numbers(600)]
+    changed = [digit._replace(label=1) for digit in one[0].digits]
+    read(metrics, [number._replace(digits=[changed[0], number.digits[1]]) for number in one])
+    distances = metrics.number_drift().distance
+    half_ones = np.array([0.05, 0.55, *[0.05] * 8])
+    assert distances["label"] == pytest.approx(distance(half_ones, np.full(10, 0.1)), abs=1e-6)
+    assert distances["confidence"] < 0.01
+    nothing = Number([], 0.0, RowRejection.NOT_A_NUMBER)
+    read(metrics, [nothing] * 600)
+    assert metrics.number_drift().distance["rejection"] > 0.4
+    assert metrics.number_drift().distance["label"] == distances["label"]
+
+
+def test_a_long_number_takes_the_room_of_its_digits() -> None:
+    metrics = watched(Clock())
+    digit = NumberDigit(1, line(2).digit)
+    metrics.observe_numbers("4", [Number([digit] * 16, 0.9, None)] * 10)
+    assert metrics.number_drift().images == 4
 
 
 def test_the_distance_is_between_0_and_1() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from app.inference import loading
 from app.inference.candidatenet import shipped_net
+from app.inference.card import wilson
 from app.inference.combination import RIVAL_FIGURES
 from app.inference.grammar import Grammar
 from app.inference.lattice import lattice_of
@@ -98,5 +99,5 @@ def test_a_logistic_regression_divides() -> None:
 
 @pytest.mark.parametrize(("right", "count"), [(0, 10), (5, 10), (10, 10)])
 def test_an_interval_holds_the_share(right: int, count: int) -> None:
-    low, high = numbers.interval(right, count)
+    low, high = wilson(right, count)
     assert low - 1e-9 <= right / count <= high + 1e-9

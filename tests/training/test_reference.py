@@ -7,7 +7,8 @@ import pytest
 
 from app.inference import loading
 from app.inference.classifier import Rejection
-from app.observe.drift import Reference
+from app.inference.judge import RowRejection
+from app.observe.drift import NUMBERS, Reference
 from training import reference
 
 # TensorFlow asks NumPy in its old way for what Keras saves.
@@ -23,6 +24,7 @@ def test_the_reference_is_added_to_the_card_and_the_manifest_holds(
     version: Path, small_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "SCENES_PER_KIND", 4)
+    monkeypatch.setattr(reference, "ROWS_PER_KIND", 2)
     before = json.loads((version / "model_card.json").read_text())
     assert reference.main([str(version), f"--data={small_data}", "--any-data"]) == 0
     card = json.loads((version / "model_card.json").read_text())
@@ -37,6 +39,11 @@ def test_the_reference_is_added_to_the_card_and_the_manifest_holds(
     assert found
     assert np.all(np.diff(found.bounds["stroke"]) > 0)
     assert found.accuracy.min() >= 0
+    rows = card["number_reference"]
+    assert rows["images"] == 2 * 11
+    assert sum(rows["rejection"].values()) == pytest.approx(1, abs=1e-4)
+    assert rows["rejection"].keys() == {"accepted", *RowRejection}
+    assert Reference.of_card(card, list(RowRejection), NUMBERS)
 
 
 def test_too_few_images_of_your_own_are_refused(
