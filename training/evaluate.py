@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.inference import loading
+from app.inference.card import wilson
 from app.inference.classifier import Classifier, Images, Scores, Thresholds
 from app.serving.limits import Admission
 from app.serving.predictor import Prediction, Predictor
@@ -199,6 +200,7 @@ def on_scans(subject: Subject, digits: data.Digits) -> tuple[Figures, Answers]:
         "accuracy": share(answers.labels == digits.labels),
         "accepted": share(answers.accepted),
         "ece": round(calibrate.reliability(answers.probabilities, digits.labels).ece, 6),
+        "images": len(digits),
     }
     return figures, answers
 
@@ -242,6 +244,7 @@ def by_kind(
         "worst_accuracy": min(each.values()),
         "accepted": share(answers.accepted),
         "accuracy_of_accepted": share(right[answers.accepted]),
+        "images": len(labels),
         "kinds": each,
     }
 
@@ -256,6 +259,7 @@ def on_outliers(subject: Subject, digits: data.Digits, count: int) -> Figures:
     return {
         "rejected": share(rejected),
         "letters_rejected": share(rejected[letters]),
+        "images": count,
         "kinds": {name: share(rejected[kinds == kind]) for kind, name in enumerate(names)},
     }
 
@@ -292,17 +296,33 @@ class Report:
 
 
 def report(subject: Subject, split: data.Split, usps: data.Digits | None, per_kind: int) -> Report:
-    """Evaluate clean digits, scenes, altered arrays, outliers, and another data set if given."""
+    """Evaluate clean digits, scenes, altered arrays, outliers, and another data set if given.
+
+    Each collection has a line on stderr when it is done.
+    """
     figures, test = on_test_digits(subject, split.test)
+    tell("MNIST's test set, right", figures["test_accuracy"], len(split.test))
     curves = {"MNIST test": calibrate.reliability(test.probabilities, split.test.labels)}
-    figures["altered_arrays"] = on_altered_arrays(subject, split.validation, per_kind)
-    figures["scenes_of_held_back_mnist"] = on_scenes(subject, split.validation, per_kind)
-    figures["outliers"] = on_outliers(subject, split.validation, 50 * per_kind)
+    altered = figures["altered_arrays"] = on_altered_arrays(subject, split.validation, per_kind)
+    tell("altered arrays, right", altered["mean"], altered["images"])
+    made = figures["scenes_of_held_back_mnist"] = on_scenes(subject, split.validation, per_kind)
+    tell("scenes of held-back MNIST, right", made["mean"], made["images"])
+    unknown = figures["outliers"] = on_outliers(subject, split.validation, 50 * per_kind)
+    tell("outliers, rejected", unknown["rejected"], unknown["images"])
     if usps is not None:
         figures["usps_scanned"], answers = on_scans(subject, usps)
-        figures["scenes_of_usps"] = on_scenes(subject, usps, per_kind)
+        tell("USPS as scans, right", figures["usps_scanned"]["accuracy"], len(usps))
+        made = figures["scenes_of_usps"] = on_scenes(subject, usps, per_kind)
+        tell("scenes of USPS, right", made["mean"], made["images"])
         curves["USPS"] = calibrate.reliability(answers.probabilities, usps.labels)
     return Report(figures, curves, test)
+
+
+def tell(what: str, found: float, images: int) -> None:
+    """Print a share of images with its 95% interval, in percent, on stderr."""
+    low, high = wilson(round(found * images), images)
+    line = f"{what}: {100 * found:.2f}% ({100 * low:.2f}–{100 * high:.2f}) of {images:,}"
+    print(line, file=sys.stderr, flush=True)
 
 
 def draw(measured: Report, split: data.Split, per_kind: int, folder: Path, prefix: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from app.inference.card import IMAGES, flat, wilson
+from app.inference.card import flat, images_of, wilson
 from training import export
 
 Card = Mapping[str, Any]
@@ -76,7 +76,7 @@ def rows(card: Card) -> Iterator[str]:
     for name, (title, _) in COLLECTIONS.items():
         if name not in figures:
             continue
-        share, interval, images = figures[name], "", IMAGES.get(name)
+        share, interval, images = figures[name], "", images_of(figures, name)
         if images:
             low, high = wilson(round(share * images), images)
             interval = f"{100 * low:.2f}–{100 * high:.2f}"

@@ -34,6 +34,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from app.inference.card import wilson
 from app.inference.cascade import ACCURATE, FAST, SINGLE, cascade, unsure
 from app.inference.classifier import Compute, Images, Scores, Thresholds
 from training import calibrate, evaluate, export, model, plots, pretrained, progress, validation
@@ -476,7 +477,9 @@ def finish(
     (run / "card.json").write_text(json.dumps(card, indent=2))
     plots.learning_curves(history, run / "learning.png")
     evaluate.pictures(split.test, answers, run)
-    print(f"Test accuracy: {figures['test_accuracy']:.4f}")
+    print(f"Pictures of the run are in {run}")
+    low, high = wilson(int((answers.labels == split.test.labels).sum()), len(split.test))
+    print(f"Test accuracy: {figures['test_accuracy']:.4f}, 95% interval {low:.4f} to {high:.4f}")
     return export.export(network, temperature, card, models, candidate.cascade).folder
 
 
@@ -592,6 +595,7 @@ def new_run(runs: Path, arguments: Arguments) -> Path:
     run = runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{arguments.arch}-{arguments.seed}"
     run.mkdir(parents=True)
     (run / "arguments.json").write_text(json.dumps(asdict(arguments), indent=1))
+    print(f"The run is in {run}; tensorboard --logdir {runs}", flush=True)
     return run
 
 

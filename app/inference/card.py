@@ -19,7 +19,9 @@ IMAGES = {
     "validation_altered_accuracy": MNIST_HELD_BACK,
     "usps_scanned.accuracy": USPS,
 }
-"""Images that a share on every card is of; those of other shares are as many as were asked for."""
+"""Images that a share is of, whatever was asked for."""
+OF_ALL = (".mean", ".accuracy", ".rejected")
+"""Ends of the names of shares of all images of a collection."""
 
 
 def flat(figures: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -38,9 +40,11 @@ def images_of(figures: Mapping[str, float], name: str) -> int | None:
 
     Args:
         figures: As `flat` gives them.
-        name: Of the share; one that ends with `.share` has its number beside it.
+        name: Of the share.
     """
-    counted = figures.get(f"{name.removesuffix('.share')}.of") if name.endswith(".share") else None
+    collection, dot, end = name.rpartition(".")
+    beside = ".of" if dot + end == ".share" else ".images" if dot + end in OF_ALL else None
+    counted = figures.get(collection + beside) if beside else None
     return IMAGES.get(name) if counted is None else int(counted)
 
 

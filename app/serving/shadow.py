@@ -6,7 +6,7 @@ and what does not fit into their queues is dropped and counted.
 A row is read again from the candidates that were cut for the live version, with the shadow's
 networks, and by the same lattice weights and row net. These are fitted to the version that they
 shipped with, so that a shadow's numbers are an approximation, rather worse than what it would read
-with weights of its own.
+with weights of its own; and where the row net is asked, it is the same for both.
 """
 
 from __future__ import annotations

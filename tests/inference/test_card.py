@@ -22,3 +22,6 @@ def test_a_share_says_of_how_many_images_it_is_where_that_is_known() -> None:
     assert images_of(figures, "test_accuracy") == 10_000
     assert images_of(figures, "people.right.share") == 250
     assert images_of(figures, "scenes.mean") is None
+    scenes = flat({"scenes": {"mean": 0.9, "accuracy_of_accepted": 0.99, "images": 1980}})
+    assert images_of(scenes, "scenes.mean") == 1980
+    assert images_of(scenes, "scenes.accuracy_of_accepted") is None

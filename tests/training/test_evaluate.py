@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,9 @@ def test_scores_are_judged_by_the_services_rule() -> None:
     assert answers.labels.tolist() == [0, 0, 2]
 
 
-def test_a_report_is_complete_and_its_pictures_are_drawn(models: Path, tmp_path: Path) -> None:
+def test_a_report_is_complete_and_its_pictures_are_drawn(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     usps = data.Digits(DIGITS.images[:, 6:22, 6:22], LABELS)
     measured = evaluate.report(evaluate.Folder(models / "1"), SPLIT, usps, per_kind=1)
     figures = measured.figures
@@ -78,6 +81,9 @@ def test_a_report_is_complete_and_its_pictures_are_drawn(models: Path, tmp_path:
         assert figures[name]["mean"] == pytest.approx(np.mean(list(each.values())), abs=1e-5)
         assert figures[name]["worst_accuracy"] == min(each.values())
     assert 0 <= figures["outliers"]["letters_rejected"] <= 1
+    told = capsys.readouterr().err.splitlines()
+    intervals = [line for line in told if re.search(r"% \([\d.]+–[\d.]+\) of [\d,]+$", line)]
+    assert len(intervals) == 6
     assert json.loads(json.dumps(figures)) == figures
     evaluate.draw(measured, SPLIT, 2, tmp_path / "plots", "v1-")
     assert {path.name for path in (tmp_path / "plots").iterdir()} == {

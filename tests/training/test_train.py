@@ -61,7 +61,10 @@ def test_a_finished_run_can_be_exported_again(
 ) -> None:
     (run,) = (trained / "runs").iterdir()
     assert train.main(arguments(small_data, trained, "--finish", str(run))) == 0
-    assert "Test accuracy: 0." in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Test accuracy: 0." in told
+    assert "95% interval 0." in told
+    assert "Pictures of the run are in " in told
     images = export.golden_images()
     first, second = (export.load(trained / "models" / name)(images) for name in ("1", "2"))
     np.testing.assert_allclose(first["probabilities"], second["probabilities"], atol=1e-6)
