@@ -47,7 +47,9 @@ PER_PHASE = 5_000
 STEP = 50
 """Images that come at once."""
 SEED = 2029
-NUMBERS_PER_PHASE = 1_500
+NUMBERS_PER_PHASE = 400
+SHOWN_NUMBERS = 1_600
+"""Numbers that come in a phase, each row several times: to read one takes 30 to 100 ms."""
 NUMBER_STEP = 5
 """Rows that come at once: what a worker looks at between two flushes holds them."""
 SCANS = ("scan",)
@@ -186,8 +188,9 @@ def number_reports(
     clock = Clock()
     metrics = metrics_of(classifier, clock)
     for name, answers in phases.items():
-        step_seconds = PHASE_SECONDS * NUMBER_STEP / len(answers)
-        for part in parts_of(answers, NUMBER_STEP):
+        shown = [*answers] * -(-SHOWN_NUMBERS // len(answers))
+        step_seconds = PHASE_SECONDS * NUMBER_STEP / len(shown)
+        for part in parts_of(shown, NUMBER_STEP):
             clock.seconds += step_seconds
             metrics.observe_numbers(classifier.version, part)
             metrics.flush()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from math import isnan
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 
 from app.inference.classifier import Rejection
 from app.inference.judge import RowRejection
-from app.observe.drift import ANSWERS, FEATURES, MIN_IMAGES, SLOTS, Reference, distance
+from app.inference.registry import version_to_serve
+from app.observe.drift import ANSWERS, FEATURES, MIN_IMAGES, NUMBERS, SLOTS, Reference, distance
 from app.observe.metrics import Metrics
 from app.vision.stroke import measure
+from tests.conftest import ROOT
 
 SECONDS = 1200.0
 EVEN = [0.25, 0.25, 0.25, 0.25]
@@ -274,6 +277,14 @@ def test_a_long_number_takes_the_room_of_its_digits() -> None:
     digit = NumberDigit(1, line(2).digit)
     metrics.observe_numbers("4", [Number([digit] * 16, 0.9, None)] * 10)
     assert metrics.number_drift().images == 4
+
+
+def test_the_live_version_has_a_reference_of_both_kinds() -> None:
+    card = json.loads(
+        (version_to_serve(ROOT / "models" / "digits") / "model_card.json").read_text()
+    )
+    assert Reference.of_card(card, list(Rejection))
+    assert Reference.of_card(card, list(RowRejection), NUMBERS)
 
 
 def test_the_distance_is_between_0_and_1() -> None:
