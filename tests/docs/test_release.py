@@ -23,7 +23,9 @@ def test_what_is_signed_is_what_is_verified(tmp_path: Path) -> None:
         (tmp_path / "dist" / name).write_bytes(name.encode())
     [checksums] = re.findall(r"`(\(cd dist && sha256sum .*?SHA256SUMS)`", RELEASE)
     assert len(STEPS) == 5
-    *signing, check = (re.sub(r"/tmp(?=/)", str(tmp_path), step) for step in STEPS)
+    *signing, check = (
+        re.sub(r"/\w+(?=/(?:key|pub|sums)\.)", str(tmp_path), step) for step in STEPS
+    )
     run = {"shell": True, "cwd": tmp_path, "capture_output": True, "text": True}
     for step in (checksums, *signing, check):
         done = subprocess.run(step, check=False, **run)  # type: ignore[call-overload]
