@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch, read_numbers
-from .images import Content, Image, Item, async_batches, batches, encode, read, read_item
+from .images import Content, Image, async_batches, batches, encode, read
 from .results import Model, Number, Outcome, Prediction
 from .retries import Retries
 
@@ -207,10 +207,10 @@ class Client(Connection):
         with ThreadPoolExecutor(in_flight, thread_name_prefix="digits") as threads:
             try:
                 for batch in batches(images, batch_size):
-                    if len(pending) == in_flight:
-                        yield from pending.popleft().result()
+                    done = pending.popleft().result() if len(pending) == in_flight else []
                     flow = predict_batch(make, batch, self.retries)
                     pending.append(threads.submit(self._run, flow))
+                    yield from done
                 while pending:
                     yield from pending.popleft().result()
             finally:
@@ -315,12 +315,12 @@ class AsyncClient(Connection):
         make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         pending: deque[asyncio.Task[list[Outcome]]] = deque()
         try:
-            async for batch in async_batches(_items(images), batch_size):
-                if len(pending) == in_flight:
-                    for outcome in await pending.popleft():
-                        yield outcome
+            async for batch in async_batches(images, batch_size):
+                done = await pending.popleft() if len(pending) == in_flight else []
                 flow = predict_batch(make, batch, self.retries)
                 pending.append(asyncio.create_task(self._run(flow)))
+                for outcome in done:
+                    yield outcome
             while pending:
                 for outcome in await pending.popleft():
                     yield outcome
@@ -365,13 +365,3 @@ class AsyncClient(Connection):
         except StopIteration as stop:
             result: Result = stop.value
             return result
-
-
-async def _items(images: Iterable[Image] | AsyncIterable[Image]) -> AsyncIterator[Item]:
-    """Read images in a thread, each when it is asked for."""
-    if isinstance(images, AsyncIterable):
-        async for image in images:
-            yield await asyncio.to_thread(read_item, image)
-    else:
-        for image in images:
-            yield await asyncio.to_thread(read_item, image)

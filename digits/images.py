@@ -5,14 +5,15 @@ What an image is, and what its numbers mean, is the service's to judge: nothing 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from itertools import islice
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from .errors import SourceError
 
@@ -21,6 +22,9 @@ MAX_IMAGE_BYTES = 64 * 2**20
 a video in a folder of photos must not fill the memory."""
 BATCH_BYTES = 2**20
 """Bytes of images in a request, unless a single image has more: some seconds of a slow uplink."""
+READ_BYTES = 2**18
+"""Bytes that are read at a time: most files whole. Room for the largest that may come would take
+longer to be had than a small file to be read (30 µs)."""
 
 
 @runtime_checkable
@@ -67,16 +71,14 @@ Image = (
 are 0–255, or 0–1 where none exceeds 1."""
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What is sent of an image: the bytes of a file, or the text of a JSON array."""
 
     data: bytes
     is_json: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An image of a batch: its content, or why it has none."""
 
     source: Any
@@ -122,16 +124,33 @@ def batches(images: Iterable[Image], max_images: int) -> Iterator[list[Item]]:
         yield batch.items
 
 
-async def async_batches(items: AsyncIterable[Item], max_images: int) -> AsyncIterator[list[Item]]:
-    """Yield `items` in batches, in order, as `batches` does."""
-    batch = Batch(max_images)
-    async for item in items:
-        if not batch.add(item):
-            yield batch.items
-            batch = Batch(max_images)
-            batch.add(item)
-    if batch.items:
-        yield batch.items
+async def async_batches(
+    images: Iterable[Image] | AsyncIterable[Image], max_images: int
+) -> AsyncIterator[list[Item]]:
+    """Read `images` in a thread, as they are asked for; yield them in batches, in order."""
+    async for group in _groups(images, max_images):
+        parts = batches(group, max_images)
+        while batch := await asyncio.to_thread(next, parts, None):
+            yield batch
+
+
+async def _groups(
+    images: Iterable[Image] | AsyncIterable[Image], size: int
+) -> AsyncIterator[list[Image]]:
+    """Yield `images` by `size`; what they are taken from is asked on the event loop's thread."""
+    if isinstance(images, AsyncIterable):
+        group: list[Image] = []
+        async for image in images:
+            group.append(image)
+            if len(group) == size:
+                yield group
+                group = []
+        if group:
+            yield group
+    else:
+        left = iter(images)
+        while group := list(islice(left, size)):
+            yield group
 
 
 def encode(contents: Sequence[Content]) -> tuple[bytes, str]:
@@ -167,7 +186,7 @@ def read(image: Image) -> Content:
     """
     match image:
         case str() | os.PathLike():
-            return Content(_read_file(Path(image)))
+            return Content(_read_file(image))
         case bytes() | bytearray() | memoryview():
             return Content(_checked(bytes(image)))
         case Readable():
@@ -189,9 +208,9 @@ def _nested_lists(array: Array) -> Any:
     return array.tolist()
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 -- half the time of Path.open
             return _read_bounded(file)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -199,10 +218,15 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_bounded(file: Readable) -> bytes:
-    data = file.read(MAX_IMAGE_BYTES + 1)
-    if not isinstance(data, bytes):
-        raise SourceError("The file object gives no bytes; open it in binary mode.")
-    return _checked(data)
+    """Read to the end, or to where it is too long; a pipe gives what it has, piece by piece."""
+    pieces: list[bytes] = []
+    size = 0
+    while size <= MAX_IMAGE_BYTES and (piece := file.read(READ_BYTES)):
+        if not isinstance(piece, bytes):
+            raise SourceError("The file object gives no bytes; open it in binary mode.")
+        pieces.append(piece)
+        size += len(piece)
+    return _checked(b"".join(pieces))
 
 
 def _checked(data: bytes) -> bytes:

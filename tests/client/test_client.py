@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from digits import (
     UnexpectedAnswer,
 )
 from digits.errors import BY_SLUG
-from digits.images import MAX_IMAGE_BYTES
+from digits.images import MAX_IMAGE_BYTES, READ_BYTES, read
 from tests.client.service import Service, good, problem
 from tests.conftest import EXAMPLES
 from tests.faults.server import Server
@@ -68,6 +70,20 @@ def test_files_are_taken_in_each_form(file: Path) -> None:
             assert client.predict(image).label == 7
         with file.open("rb") as opened:
             assert client.predict(opened).label == 7
+
+
+def test_a_file_is_read_whole_however_it_comes() -> None:
+    """As from a pipe, which gives what it has: `digits predict <(convert …)`."""
+    content = bytes(range(256)) * (READ_BYTES // 100)
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as pipe, ThreadPoolExecutor(1) as thread:
+        found = thread.submit(read, f"/dev/fd/{reader}")
+        for start in range(0, len(content), 50_000):
+            pipe.write(content[start : start + 50_000])
+            pipe.flush()
+        pipe.close()
+        assert found.result().data == content
+    os.close(reader)
 
 
 def test_arrays_are_taken_in_each_form() -> None:
