@@ -7,24 +7,32 @@ Example:
 
 from __future__ import annotations
 
-from .client import AsyncClient, Client
-from .errors import (
-    ConnectionFailed,
-    DeadlineExceeded,
-    DigitsError,
-    ImageError,
-    PayloadTooLarge,
-    Problem,
-    ServiceError,
-    SourceError,
-    TimedOut,
-    Unauthorized,
-    Unavailable,
-    UnexpectedAnswer,
-)
-from .local import LocalReader, LocalUnavailable
-from .results import Alternative, Model, Number, NumberDigit, Outcome, Prediction, Seen, SeenRow
-from .retries import Retries
+try:
+    from .client import AsyncClient, Client
+    from .errors import (
+        ConnectionFailed,
+        DeadlineExceeded,
+        DigitsError,
+        ImageError,
+        PayloadTooLarge,
+        Problem,
+        ServiceError,
+        SourceError,
+        TimedOut,
+        Unauthorized,
+        Unavailable,
+        UnexpectedAnswer,
+    )
+    from .local import LocalReader, LocalUnavailable
+    from .results import Alternative, Model, Number, NumberDigit, Outcome, Prediction, Seen, SeenRow
+    from .retries import Retries
+except ModuleNotFoundError as error:
+    if error.name != "httpx":
+        raise
+    raise ModuleNotFoundError(
+        "digits needs httpx, and the command rich: pip install httpx rich",
+        name=__name__,  # so that `python -m digits` says this in a line
+    ) from None
 
 __all__ = [
     "Alternative",

@@ -11,6 +11,7 @@ import argparse
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -43,6 +44,8 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
+POSSIBLE_LENGTHS = range(1, 33)
+"""Digits of a number that the service reads."""
 CHECKS = ("luhn", "mod97")
 PASSED_ON = ("train", "evaluate", "compare", "promote", "rollback")
 """Commands whose arguments are another program's."""
@@ -198,11 +201,16 @@ def _add_read(commands: Any) -> None:
 
 def _lengths(text: str) -> Lengths:
     """Return how many digits there are, at least and at most."""
-    least, dash, most = text.partition("-")
+    match = re.fullmatch(r"(\d*)(-?)(\d*)", text, re.ASCII)
+    least, dash, most = match.groups() if match else ("", "", "")
+    given = [int(digits) for digits in (least, most) if digits]
+    if not given or given != sorted(given) or not {*given} <= {*POSSIBLE_LENGTHS}:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no length. Give 4, or 2-6, 2- or -6, of {POSSIBLE_LENGTHS[0]} to "
+            f"{POSSIBLE_LENGTHS[-1]} digits."
+        )
     if not dash:
-        most = least
-    if not least and not most:
-        raise ValueError(text)
+        return given[0], given[0]
     return int(least) if least else None, int(most) if most else None
 
 

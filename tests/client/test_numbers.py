@@ -169,11 +169,12 @@ def test_a_table_is_for_people(capsys: pytest.CaptureFixture[str], url: str, fil
     assert "blank" in out
 
 
-@pytest.mark.parametrize("length", ["x", "", "-", "4-x"])
+@pytest.mark.parametrize("length", ["x", "", "-", "4-x", "0", "33", "6-2", "-1-2"])
 def test_a_length_that_is_none(capsys: pytest.CaptureFixture[str], length: str) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["read", f"--length={length}", str(EXAMPLES / "seven.jpg")])
     assert ended.value.code == USAGE_ERROR
+    assert f"{length!r} is no length. Give 4, or 2-6" in capsys.readouterr().err
 
 
 def test_a_pattern_that_is_none_ends_it(

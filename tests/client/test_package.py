@@ -86,3 +86,11 @@ def test_the_extra_for_reading_has_the_same_versions() -> None:
     extras = PROJECT["optional-dependencies"]
     (litert,) = set(extras["local"]) - set(extras["serve"])
     assert litert.startswith("ai-edge-litert")
+
+
+def test_without_httpx_the_command_says_in_a_line_what_it_needs() -> None:
+    command = [sys.executable, "-S", "-m", "digits"]  # -S: without what is installed
+    ended = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode != 0
+    assert "pip install httpx rich" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
