@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from .head import GetRoute
 
@@ -41,13 +42,23 @@ def page_headers(policy: str = POLICY) -> dict[str, str]:
 
 
 class PageFiles(StaticFiles):
-    """The pages and what they load, with the headers of a page; 304 where a browser has it."""
+    """The pages and what they load, with the headers of a page; 304 where a browser has it.
+
+    Files come whole whatever `Range` says, as RFC 9110 permits (14.2): they are small, and a range
+    that can't be served would be answered outside of the problem documents.
+    """
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """Return the answer for a path."""
+        scope["headers"] = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        return await super().get_response(path, scope)
 
     def file_response(
         self, full_path: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> Response:
         """Return a file with the headers of a page; vendored files never change under a name."""
         response = super().file_response(full_path, *args, **kwargs)
+        response.headers["accept-ranges"] = "none"
         response.headers.update(page_headers(POLICIES.get(Path(full_path).name, POLICY)))
         if VENDORED in Path(full_path).parents:
             response.headers["cache-control"] = "public, max-age=31536000, immutable"

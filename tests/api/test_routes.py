@@ -215,6 +215,16 @@ def test_pages_run_nothing_from_elsewhere(client: TestClient, path: str) -> None
         assert client.get(f"/{file}").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/web/style.css"])
+@pytest.mark.parametrize("range_", ["bytes=0-9", "bytes=9999999-", "lines=1-2", "bytes=9-1", "-"])
+def test_files_come_whole_whatever_range_is_asked_for(
+    client: TestClient, path: str, range_: str
+) -> None:
+    whole, ranged = client.get(path), client.get(path, headers={"range": range_})
+    assert (ranged.status_code, ranged.content) == (200, whole.content)
+    assert ranged.headers["accept-ranges"] == "none"
+
+
 @pytest.mark.parametrize("path", [*PATHS, *PAGES, "/web/style.css", "/nowhere", "/predict"])
 def test_every_response_is_what_its_type_says_and_has_an_id(client: TestClient, path: str) -> None:
     headers = client.get(path).headers
