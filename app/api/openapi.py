@@ -13,7 +13,7 @@ from ..errors import PROBLEMS
 from ..inference.grammar import MAX_DIGITS, MAX_PATTERN, PATTERN, Check
 from ..vision.decode import FORMATS
 from .middleware import is_locked
-from .schemas import Answer, Feedback, ManyImages, Numbers, OneImage, ProblemDetails
+from .schemas import Answer, Feedback, ManyImages, NumberFeedback, Numbers, OneImage, ProblemDetails
 
 REFERENCE = "#/components/schemas/{model}"
 KEY_SCHEMES = {
@@ -149,7 +149,10 @@ def _operation(
 
 def feedback_operation() -> dict[str, Any]:
     """The operation `POST /feedback`."""
-    body = {"schema": {"$ref": REFERENCE.format(model=Feedback.__name__)}}
+    documents = [
+        {"$ref": REFERENCE.format(model=model.__name__)} for model in (Feedback, NumberFeedback)
+    ]
+    body = {"schema": {"oneOf": documents}}
     refusals = problem_responses(400, 408, 413, 415, 431, 500, 503, 504, 507)
     return {
         "operationId": "feedback",
@@ -190,7 +193,7 @@ def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "")
         )
         models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, Numbers, ProblemDetails]
         if feedback:
-            models.append(Feedback)
+            models += [Feedback, NumberFeedback]
         _, extra = models_json_schema(
             [(model, "validation") for model in models], ref_template=REFERENCE
         )

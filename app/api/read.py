@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
@@ -52,8 +53,11 @@ class ReadEndpoint:
         services.metrics.observe_numbers(numbers.classifier.version, numbers.items)
         if services.shadow and numbers.classifier is services.registry.live:
             services.shadow.offer_numbers(numbers.items, options.query.grammar)
-        has_feedback = services.settings.feedback_dir is not None
-        body = encode_numbers(numbers, seen=options.query.include_seen, ids=has_feedback)
+        seen = options.query.include_seen
+        if services.settings.feedback_dir is None:
+            body = encode_numbers(numbers, seen=seen)
+        else:  # an id's strip takes too long for the event loop
+            body = await asyncio.to_thread(encode_numbers, numbers, seen=seen, ids=True)
         await send_json(send, body)
 
 

@@ -50,7 +50,7 @@ def encode_numbers(numbers: Numbers, *, seen: bool = False, ids: bool = False) -
     Args:
         numbers: Of one request.
         seen: Whether to add what the model saw of each image.
-        ids: Whether to add to each digit the id that feedback wants.
+        ids: Whether to add to each number, and each of its digits, the id that feedback wants.
     """
     classifier = numbers.classifier
     return encode(
@@ -112,6 +112,8 @@ def _number(number: Number, *, seen: bool, ids: bool) -> dict[str, Any]:
         ],
         "rejected": number.rejected,
     }
+    if ids and (strip := number.row.strip()).size:
+        answer["id"] = id_of(strip)
     if seen:
         digits = [digit.normalized for digit in number.digits]
         answer["seen"] = {

@@ -86,6 +86,16 @@ class Feedback(BaseModel, extra="forbid"):
     ]
 
 
+class NumberFeedback(BaseModel, extra="forbid"):
+    """What a row of digits really shows."""
+
+    id: Annotated[str, Field(description="That of a number, unchanged.")]
+    text: Annotated[
+        Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,32}$")] | None,
+        Field(description="All of its digits, without signs; null for no number."),
+    ]
+
+
 Box = tuple[int, int, int, int]
 
 
@@ -144,6 +154,10 @@ class Number(BaseModel):
         RowRejection | None, Field(description="Null, or why the number should not be used.")
     ]
     seen: Annotated[SeenRow | None, Field(description="Only with `include=seen`.")] = None
+    id: Annotated[
+        str | None,
+        Field(description="For `/feedback` with `text`; only where the operator has it on."),
+    ] = None
 
 
 class Numbers(BaseModel):

@@ -1,9 +1,10 @@
 """Feedback: pictures with the labels that people gave them, kept as a folder a label.
 
-    4/5f0c….png    7/….png    none/….png
+    4/5f0c….png    7/….png    none/….png    rows/9a41…-1977.png
 
-`training.corpora.folder` reads it as it is. A picture is kept as the model saw it, with its label,
-and nothing else: not from whom, nor with which request.
+`training.corpora.folder` reads it as it is, but for the rows: numbers with all of their text, for
+no digit's label corrects what was cut into too many or too few. A picture is kept as the model saw
+it, with its label, and nothing else: not from whom, nor with which request.
 
 An answer's `id` is that picture, compressed. No worker has to remember what it has answered, and
 feedback may come to another worker, after a restart, and however late.
@@ -27,16 +28,19 @@ import structlog
 from ..vision.decode import encode_png
 from ..vision.grayscale import GrayImage
 from ..vision.normalize import SIDE
+from ..vision.strip import MAX_STRIP, STRIP_HEIGHT
 
 log = structlog.get_logger()
 
 NO_DIGIT = "none"
 UNLABELLED = "unlabelled"
 """Folder of the sample of uncertain pictures (`sample.py`)."""
-FOLDERS = (*map(str, range(10)), NO_DIGIT, UNLABELLED)
+ROWS = "rows"
+"""Folder of the numbers; their text is the end of their names."""
+FOLDERS = (*map(str, range(10)), NO_DIGIT, UNLABELLED, ROWS)
 PIXELS = SIDE * SIDE
-MAX_ID_LENGTH = 1200
-"""Characters of an id: more than noise takes, which does not compress."""
+MAX_ID_LENGTH, MAX_ROW_ID_LENGTH = 1200, 39_000
+"""Characters of an id of a digit, and of a row: more than noise takes, which does not compress."""
 BLOCK_BYTES = 4096
 """What a file takes of a volume, at least."""
 PRUNE_EVERY = 64
@@ -47,31 +51,54 @@ PRUNE_SECONDS = 600.0
 """Seconds between looks where nothing is written."""
 
 
-def id_of(digit: GrayImage) -> str:
-    """Return the id of a normalized picture [28,28]: 30 µs, some 260 characters."""
-    return urlsafe_b64encode(zlib.compress(digit.tobytes(), 1)).rstrip(b"=").decode()
+def id_of(picture: GrayImage) -> str:
+    """Return the id of a normalized digit [28,28], 30 µs, some 260 characters, or row [28,w]."""
+    return urlsafe_b64encode(zlib.compress(picture.tobytes(), 1)).rstrip(b"=").decode()
 
 
 def picture_of(id_: str) -> GrayImage:
-    """Return the picture of an id.
+    """Return the picture [28,28] of a digit's id.
 
     Raises:
         ValueError: It is not an id that `id_of` returns.
     """
-    if len(id_) > MAX_ID_LENGTH:
-        raise ValueError("too long")
-    unpacker = zlib.decompressobj()
-    try:
-        pixels = unpacker.decompress(urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)), PIXELS + 1)
-    except zlib.error as error:
-        raise ValueError("damaged") from error
-    if len(pixels) != PIXELS or not unpacker.eof:
+    pixels = _unpacked(id_, PIXELS, MAX_ID_LENGTH)
+    if len(pixels) != PIXELS:
         raise ValueError("of another length")
     return np.frombuffer(pixels, np.uint8).reshape(SIDE, SIDE)
 
 
+def row_of(id_: str) -> GrayImage:
+    """Return the strip [28,w] of a number's id.
+
+    Raises:
+        ValueError: It is not an id that `id_of` returns.
+    """
+    pixels = _unpacked(id_, STRIP_HEIGHT * MAX_STRIP, MAX_ROW_ID_LENGTH)
+    if not pixels or len(pixels) % STRIP_HEIGHT:
+        raise ValueError("of another length")
+    return np.frombuffer(pixels, np.uint8).reshape(STRIP_HEIGHT, -1)
+
+
+def _unpacked(id_: str, max_pixels: int, max_length: int) -> bytes:
+    if len(id_) > max_length:
+        raise ValueError("too long")
+    unpacker = zlib.decompressobj()
+    try:
+        pixels = unpacker.decompress(urlsafe_b64decode(id_ + "=" * (-len(id_) % 4)), max_pixels + 1)
+    except zlib.error as error:
+        raise ValueError("damaged") from error
+    if len(pixels) > max_pixels or not unpacker.eof:
+        raise ValueError("of another length")
+    return pixels
+
+
+def _stem_of(picture: GrayImage) -> str:
+    return hashlib.sha256(picture.tobytes()).hexdigest()[:32]
+
+
 def _name_of(picture: GrayImage) -> str:
-    return hashlib.sha256(picture.tobytes()).hexdigest()[:32] + ".png"
+    return f"{_stem_of(picture)}.png"
 
 
 class Kept(NamedTuple):
@@ -109,10 +136,23 @@ class FeedbackFolder:
         name = _name_of(picture)
         chosen = NO_DIGIT if label is None else str(label)
         with self._lock:
-            self._write(picture, chosen)
+            self._write(picture, chosen, name)
             for other in FOLDERS:  # afterwards: where there is no room, what is there stays
                 if other != chosen:
                     (self._folder / other / name).unlink(missing_ok=True)
+
+    def keep_row(self, row: GrayImage, text: str | None) -> None:
+        """Write a row [28,w] with the number that it shows; None is no number.
+
+        Raises:
+            OSError: The folder can't be written.
+        """
+        name = f"{_stem_of(row)}-{NO_DIGIT if text is None else text}.png"
+        with self._lock:
+            self._write(row, ROWS, name)
+            for other in (self._folder / ROWS).glob(f"{_stem_of(row)}-*.png"):
+                if other.name != name:
+                    other.unlink(missing_ok=True)
 
     def keep_unlabelled(self, picture: GrayImage) -> None:
         """Write a picture [28,28] without a label, unless it is there already.
@@ -123,10 +163,9 @@ class FeedbackFolder:
         name = _name_of(picture)
         with self._lock:
             if not any((self._folder / folder / name).exists() for folder in FOLDERS):
-                self._write(picture, UNLABELLED)
+                self._write(picture, UNLABELLED, name)
 
-    def _write(self, picture: GrayImage, chosen: str) -> None:
-        name = _name_of(picture)
+    def _write(self, picture: GrayImage, chosen: str, name: str) -> None:
         (self._folder / chosen).mkdir(exist_ok=True)
         draft = self._folder / chosen / f".{name}"
         try:

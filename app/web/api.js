@@ -40,9 +40,12 @@ export async function readNumber(input) {
   }
 }
 
-/** Tell the server what the picture of the answer `id` shows; `label` is null for no digit. Rejects with a Problem. */
-export async function correct(id, label) {
-  const body = JSON.stringify({ id, label });
+/**
+ * Tell the server what the picture of the answer `id` shows: a digit's `label`, null for no digit, or
+ * a number's `text`. Rejects with a Problem.
+ */
+export async function correct(id, shows) {
+  const body = JSON.stringify({ id, ...shows });
   return post("feedback", { body, type: "application/json" });
 }
 

@@ -28,6 +28,7 @@ let files = new AbortController(); // of the files that are being read
 let unread = []; // files that wait for a key
 let shown = null; // {input, answer} of what is on the pad
 let toCorrect = null; // the digit, {id?, place?}, that a correction is of
+let wholeId; // of the number, where there is one
 
 // What is on the pad
 
@@ -75,11 +76,13 @@ async function readSeveral(input, picture, entry) {
 
 function showNumber(input, number, picture) {
   frame(null);
+  at("number").value = "";
   const parts = number.digits.map(({ box }) => partOf(box, picture));
   if (picture.image !== null) at("parts").replaceChildren(...parts);
   view.showNumber(number, (place) => {
     parts.forEach((part, index) => part.classList.toggle("chosen", index === place));
     correctable({ ...number.digits[place], place });
+    offerWhole(number);
   });
   write(input, "read");
 }
@@ -89,6 +92,14 @@ function correctable(digit) {
   toCorrect = digit;
   at("wrong").textContent = digit?.place === undefined ? "Wrong? It was a …" : `Wrong? Digit ${digit.place + 1} was a …`;
   at("thanks").textContent = "";
+  at("whole").hidden = true;
+}
+
+/** Take a number's digits from the keyboard, too: cut into too many or too few, none of them is right. */
+function offerWhole({ id, text }) {
+  wholeId = id;
+  at("whole").hidden = false;
+  at("number").placeholder = text;
 }
 
 function partOf(box, picture) {
@@ -177,7 +188,7 @@ at("undo").addEventListener("click", () => pad.undo());
 at("redo").addEventListener("click", () => pad.redo());
 
 addEventListener("keydown", (event) => {
-  if (event.target.matches?.("#key")) return;
+  if (event.target.matches?.("#key, #number")) return;
   const hasCommand = (event.ctrlKey || event.metaKey) && !event.altKey;
   const key = event.key.toLowerCase();
   if (key === "escape") clear();
@@ -254,7 +265,7 @@ for (const picker of [at("file"), at("camera")]) {
 }
 
 addEventListener("paste", (event) => {
-  if (event.target.matches?.("#key")) return;
+  if (event.target.matches?.("#key, #number")) return;
   take(event.clipboardData, "There is no picture on the clipboard", "Copy a picture, or open the file.");
 });
 addEventListener("dragover", (event) => {
@@ -349,12 +360,21 @@ at("door").addEventListener("submit", (event) => {
 for (const label of [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, null]) {
   const button = document.createElement("button");
   Object.assign(button, { type: "button", textContent: label ?? "no digit" });
-  button.addEventListener("click", () => sendCorrection(label));
+  button.addEventListener("click", () => {
+    const { id, place } = toCorrect;
+    const which = place === undefined ? "" : `digit ${place + 1} is `;
+    sendCorrection(id, { label }, `${which}${label ?? "no digit"}`);
+  });
   at("labels").append(button);
 }
 
-async function sendCorrection(label) {
-  const { id, place } = toCorrect;
+at("whole").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const text = at("number").value;
+  sendCorrection(wholeId, { text }, text);
+});
+
+async function sendCorrection(id, shows, words) {
   const thanks = at("thanks");
   if (!id) { // where feedback is on, every answer has one
     thanks.textContent = "This server takes no corrections: its operator has to switch feedback on, by DIGITS_FEEDBACK_DIR.";
@@ -362,9 +382,8 @@ async function sendCorrection(label) {
   }
   thanks.textContent = "Sending…";
   try {
-    await correct(id, label);
-    const which = place === undefined ? "" : `digit ${place + 1} is `;
-    thanks.textContent = `Thank you, noted: ${which}${label ?? "no digit"}.`;
+    await correct(id, shows);
+    thanks.textContent = `Thank you, noted: ${words}.`;
   } catch (problem) {
     thanks.textContent = `Not sent. ${problem.message}. ${problem.detail}`;
   }

@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from app.main import create_app
-from app.serving.feedback import id_of, picture_of
+from app.serving.feedback import id_of, picture_of, row_of
 from app.settings import Settings
 from app.vision.decode import decode
 from tests.conftest import png, spoken
@@ -64,6 +64,18 @@ def test_each_digit_of_a_number_has_an_id(listening: TestClient, client: TestCli
     assert all("id" not in digit for digit in off["digits"])
 
 
+def test_a_number_is_kept_with_all_of_its_text(listening: TestClient, folder: Path) -> None:
+    [number] = listening.post("/read", content=png(row("12")), headers=IMAGE).json()["numbers"]
+    for text in ("112", None, "012"):
+        body = {"id": number["id"], "text": text}
+        assert listening.post("/feedback", json=body).status_code == 204
+    (file,) = (folder / "rows").iterdir()
+    assert file.stem.endswith("-012")
+    assert np.array_equal(decode(file.read_bytes()).gray, row_of(number["id"]))
+    [blank] = listening.post("/read", content=png(row("")), headers=IMAGE).json()["numbers"]
+    assert "id" not in blank
+
+
 def test_the_document_and_the_metrics_have_it(listening: TestClient, client: TestClient) -> None:
     operation = listening.get("/openapi.json").json()["paths"]["/feedback"]["post"]
     assert operation["responses"].keys() >= {"204", "400", "507"}
@@ -91,6 +103,14 @@ def test_it_is_off_by_default(client: TestClient) -> None:
         (b'{"id": "x", "label": 7, "user": "me"}', "Feedback is JSON"),
         (b'{"id": "zxechoxz", "label": 7}', "not that of an answer"),
         (b'{"id": "../../etc", "label": 7}', "not that of an answer"),
+        (b'{"id": "zxechoxz", "text": "77"}', "not that of an answer"),
+        (b'{"id": "x", "text": ""}', "Feedback is JSON"),
+        (b'{"id": "x", "text": "../4"}', "Feedback is JSON"),
+        (b'{"id": "x", "text": "7\\n"}', "Feedback is JSON"),
+        (b'{"id": "x", "text": 77}', "Feedback is JSON"),
+        (b'{"id": "x", "text": "77", "label": 7}', "Feedback is JSON"),
+        ('{"id": "x", "text": "\u0663"}'.encode(), "Feedback is JSON"),
+        (b'{"id": "x", "text": "%s"}' % (b"7" * 33), "Feedback is JSON"),
     ],
 )
 def test_what_is_no_feedback_is_refused(
@@ -105,7 +125,7 @@ def test_what_is_no_feedback_is_refused(
 
 
 def test_a_body_is_not_read_beyond_its_limit(listening: TestClient) -> None:
-    reply = listening.post("/feedback", content=b" " * 3000)
+    reply = listening.post("/feedback", content=b" " * 50_000)
     assert reply.status_code == 413
 
 

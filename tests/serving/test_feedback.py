@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from app.serving import feedback
-from app.serving.feedback import FeedbackFolder, id_of, picture_of
+from app.serving.feedback import FeedbackFolder, id_of, picture_of, row_of
 from app.vision.decode import decode
 from tests.conftest import Image, spoken
 from training.corpora import folder as corpora_folder
@@ -40,6 +40,35 @@ def test_the_id_of_noise_is_not_too_long() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), np.uint8)
     assert len(id_of(noise)) <= feedback.MAX_ID_LENGTH
     assert np.array_equal(picture_of(id_of(noise)), noise)
+
+
+@given(arrays.arrays(np.uint8, st.tuples(st.just(28), st.integers(1, 1024))))
+def test_an_id_of_a_row_is_its_strip(strip: Image) -> None:
+    assert np.array_equal(row_of(id_of(strip)), strip)
+
+
+def test_the_id_of_the_longest_row_is_not_too_long() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (28, 1024), np.uint8)
+    assert len(id_of(noise)) <= feedback.MAX_ROW_ID_LENGTH
+    assert np.array_equal(row_of(id_of(noise)), noise)
+
+
+@pytest.mark.parametrize("pixels", [b"", bytes(27), bytes(28 * 1025), bytes(10**6)])
+def test_an_id_of_no_row_is_refused(pixels: bytes) -> None:
+    with pytest.raises(ValueError, match="of another length"):
+        row_of(urlsafe_b64encode(zlib.compress(pixels)).decode())
+
+
+def test_a_row_is_one_file_with_its_last_text(tmp_path: Path) -> None:
+    folder, row = keeper(tmp_path), np.full((28, 70), 7, np.uint8)
+    for text in ("19", "1977", None, "197"):
+        folder.keep_row(row, text)
+    (file,) = (tmp_path / "rows").iterdir()
+    assert file.stem.endswith("-197")
+    assert np.array_equal(decode(file.read_bytes()).gray, row)
+    os.utime(file, (1, 1))
+    folder.prune()
+    assert not file.exists()
 
 
 @given(st.text() | st.text("abcdefXYZ0189-_", max_size=2000))

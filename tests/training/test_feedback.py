@@ -39,13 +39,27 @@ def test_what_is_exported_is_what_training_reads(
 
 
 def test_the_sample_comes_to_be_labelled(kept: Path, tmp_path: Path) -> None:
-    assert feedback.export(kept, tmp_path / "out", unlabelled=True) == 34
+    assert feedback.export(kept, tmp_path / "out", unlabelled=True) == (34, 0)
     lines = (tmp_path / "out" / "labels.csv").read_text().splitlines()
     assert sum(line.endswith(",,uncertain") for line in lines) == 4
 
 
+def test_numbers_are_a_folder_of_their_own(kept: Path, tmp_path: Path) -> None:
+    keeper = FeedbackFolder(kept, max_bytes=2**24, max_seconds=1e6)
+    for width, text in ((60, "19"), (90, "0077"), (50, None)):
+        keeper.keep_row(np.full((28, width), width, np.uint8), text)
+    assert feedback.export(kept, tmp_path / "out") == (30, 3)
+    entries = folder.listed(tmp_path / "out" / feedback.NUMBERS)
+    assert sorted((entry.label, entry.kind) for entry in entries) == [
+        ("", "number"),
+        ("0077", "number"),
+        ("19", "number"),
+    ]
+    assert len(folder.read(tmp_path / "out")) == 30
+
+
 def test_the_folders_are_the_services() -> None:
-    assert (*feedback.DIGITS, feedback.NO_DIGIT, feedback.UNLABELLED) == FOLDERS
+    assert (*feedback.DIGITS, feedback.NO_DIGIT, feedback.UNLABELLED, feedback.ROWS) == FOLDERS
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

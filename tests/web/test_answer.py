@@ -126,6 +126,26 @@ def test_a_correction_of_a_number_is_that_of_a_digit(browser: Browser, tmp_path:
     assert [file.parent.name for file in tmp_path.rglob("*.png")] == ["4"]
 
 
+def test_a_number_of_another_length_is_typed(browser: Browser, tmp_path: Path) -> None:
+    with served(feedback_dir=tmp_path) as address, opened(browser, address) as page:
+        two_digits(page)
+        whole = page.get_by_label("or all of it is")
+        whole.fill("7 l")
+        page.get_by_role("button", name="Send").click()
+        expect(page.locator("#thanks")).to_have_text("")  # the browser says what is wanted
+        whole.fill("711")
+        whole.press("Control+z")  # is the field's own, not the pad's
+        whole.fill("711")
+        whole.press("Enter")
+        expect(page.locator("#thanks")).to_have_text("Thank you, noted: 711.")
+        expect(page.locator("#headline")).to_have_text("Number 71")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(whole).to_be_hidden()
+    (file,) = tmp_path.rglob("*.png")
+    assert (file.parent.name, file.stem.rpartition("-")[2]) == ("rows", "711")
+
+
 def test_a_number_that_is_rejected_is_not_shown(page: Page) -> None:
     digit = {"label": 1, "confidence": 0.4, "box": [1, 1, 9, 9]}
     number = {"text": "11", "confidence": 0.2, "rejected": "uncertain", "digits": [digit, digit]}
