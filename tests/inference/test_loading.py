@@ -20,7 +20,7 @@ from app.inference.tflite import FLOAT32, INT8, PRECISIONS, SIZES, InterpreterPo
 from app.settings import Settings
 from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write_manifest
 
-SHIPPED = Settings().models_dir / "5"
+SHIPPED = Settings().models_dir / "6"
 """A cascade with programs of both precisions."""
 WITHOUT_TFLITE = "TensorFlow Lite is not used"
 """The event that is logged where the signature answers alone."""
@@ -73,13 +73,22 @@ def test_each_precision_has_the_scores_of_the_signature(precision: str, toleranc
     assert WITHOUT_TFLITE not in events(logs)
     images = np.load(SHIPPED / "golden.npz")["images"]
     unclear = images // 2 + np.roll(images, 1, axis=0) // 2
+    threshold = classifier.card["cascade"]["threshold"]
     fast = InterpreterPool(tf.lite, tflite_file(SHIPPED, FAST, precision).read_bytes(), threads=1)
-    asked = unsure(fast(unclear), classifier.card["cascade"]["threshold"])
+    asked = unsure(fast(unclear), threshold)
     assert 0 < asked.sum() < len(unclear)
-    signature = tf.saved_model.load(str(SHIPPED)).signatures["serving_default"](images=unclear)
-    scores = classifier(unclear)
-    assert scores[:, :10] == pytest.approx(signature["probabilities"].numpy(), abs=tolerance)
-    assert scores[:, 10] == pytest.approx(signature["digit_score"].numpy(), abs=tolerance)
+    signatures = tf.saved_model.load(str(SHIPPED)).signatures
+    # At the threshold a rounding decides which network answers; their answers may be far apart.
+    same = asked == unsure(as_scores(signatures[FAST](images=unclear)), threshold)
+    assert same.mean() > 0.8
+    scores, expected = classifier(unclear), as_scores(signatures["serving_default"](images=unclear))
+    assert scores[same] == pytest.approx(expected[same], abs=tolerance)
+
+
+def as_scores(outputs: dict[str, Any]) -> Scores:
+    """Return a signature's outputs as scores [n,11]."""
+    probabilities, digit_score = outputs["probabilities"], outputs["digit_score"]
+    return np.column_stack((probabilities.numpy(), digit_score.numpy()))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -186,7 +195,7 @@ def test_the_quicker_program_of_each_network_is_chosen_by_measured_times(
 def test_a_program_without_its_golden_scores_is_not_chosen(
     network: str, precision: str, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path / "5"))
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "6"))
     file = tflite_file(folder, network, precision).with_suffix(".npz")
     arrays = dict(np.load(file))
     np.savez(file, **(arrays | {"digit_score": arrays["digit_score"] + np.float32(0.01)}))
@@ -202,13 +211,13 @@ def test_a_program_without_its_golden_scores_is_not_chosen(
 
 
 def test_the_signature_is_used_where_a_network_has_no_program(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path / "5"))
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "6"))
     for precision in PRECISIONS:
         tflite_file(folder, ACCURATE, precision).write_bytes(b"no program")
     write_manifest(folder)
     with capture_logs() as logs:
         classifier = load(folder, max_batch=1)
-    assert classifier.version == "5"
+    assert classifier.version == "6"
     assert logs[-1]["event"] == WITHOUT_TFLITE
     assert "'accurate'" in logs[-1]["reason"]
 
