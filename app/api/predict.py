@@ -150,6 +150,8 @@ async def read_body(
     chunks: list[bytes] = []
     size, more = 0, True
     while more:
+        if chunks:
+            await lease.await_turn()
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone

@@ -22,6 +22,7 @@ from ..errors import (
     ImageTooLarge,
     QueueFull,
 )
+from .turns import Turns
 
 SMALL_BODY_BYTES = 256 * 1024
 """Bodies up to this size may use all of the budget, larger ones only what is not reserved."""
@@ -31,6 +32,11 @@ end would keep every small request out."""
 PASSING_SHARE = 4
 """Of its limit, how much of a budget may go to others before the first who waits has his turn. With
 none, every drawing would wait for a large photo's memory; without end, the photo for ever."""
+
+PIECES_A_TURN = 2
+"""Pieces of bodies that are received in an iteration of the event loop, beside each body's first.
+If every upload has one in each, the worst `/healthz` beside 64 of 8 MB is 33 to 44 ms, with two of
+them 15 to 35 (`python -m benchmarks --only worst --worst json-base64`)."""
 
 TYPICAL_MEMORY = 16
 """Requests over which the number of images that a request typically has is averaged."""
@@ -127,6 +133,7 @@ class Admission:
         self.images = Budget(max_waiting_images)
         self.bodies = Budget(body_bytes)
         self.working = Budget(working_bytes)
+        self.pieces = Turns(PIECES_A_TURN)
         self.closed = False
         self.typical_images = 1.0
 
@@ -203,6 +210,10 @@ class Lease:
         if not bodies.try_acquire(count, reserve=reserve):
             raise QueueFull("The memory for requests is in use; try again shortly.")
         self.body_bytes += count
+
+    async def await_turn(self) -> None:
+        """Wait until it is this request's turn to receive a further piece of its body."""
+        await self._admission.pieces.take()
 
     def reserve_images(self) -> None:
         """Charge the places that a request typically takes, before its body is parsed.

@@ -18,7 +18,7 @@ WHITE_SPACE = b" \t\r\n"
 PADDING = b"="
 HEAD_LENGTH = 256
 """Characters of a text that its beginning, up to a data URI's comma, is looked for in."""
-CALL_LENGTH = 2**18
+CALL_LENGTH = 2**16
 """Characters that are decoded in one call, which holds the interpreter: for less than a
 millisecond."""
 ESCAPE_CALL_BYTES = 2**16
