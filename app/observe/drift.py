@@ -194,9 +194,14 @@ class DriftWindow:
         self._room = SAMPLE
         return sample
 
+    @property
+    def has_room(self) -> bool:
+        """Whether an answer would be taken now."""
+        return self._room > 0 and self._reference is not None
+
     def offer(self, version: str, answers: Iterable[Answer]) -> None:
         """Take as many of `answers` as there is room for until the next flush."""
-        if self._room <= 0 or not self._reference or version != self._version:
+        if version != self._version or not self.has_room:
             return
         for answer in answers:
             self._sample.append(answer)

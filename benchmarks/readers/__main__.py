@@ -18,9 +18,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from app.inference.card import wilson
 from app.vision.grayscale import GrayImage
 from training.corpora.data import Digits
-from training.numbers import interval, made, sets
+from training.numbers import made, sets
 
 ENVIRONMENTS = Path(".readers")
 WORKER = Path(__file__).with_name("worker.py")
@@ -122,7 +123,7 @@ def read_all(reader: Reader, folder: Path, count: int) -> tuple[list[str], list[
 def share(texts: Sequence[str], expected: Sequence[str]) -> str:
     """The share of whole numbers that are right, with its interval."""
     right = sum(text == wanted for text, wanted in zip(texts, expected, strict=True))
-    low, high = interval(right, len(expected))
+    low, high = wilson(right, len(expected))
     return f"{100 * right / len(expected):.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 

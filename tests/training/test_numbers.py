@@ -13,6 +13,7 @@ from app.inference.lattice import lattice_of
 from app.inference.rowreader import RowReader
 from app.inference.search import search
 from app.inference.weights import WEIGHTS_FILE, weights_of
+from app.serving.reader import shipped_reader
 from app.vision.normalize import normalize
 from tests.conftest import ROOT
 from tests.serving.test_reader import row
@@ -28,7 +29,7 @@ def some() -> list[numbers.Row]:
 
 
 def test_rows_are_read_as_the_service_reads_them(some: list[numbers.Row]) -> None:
-    counted = numbers.tally(some, numbers.shipped_reader())
+    counted = numbers.tally(some, shipped_reader())
     assert counted.rows == 4
     assert counted.right == 4
     assert counted.right_accepted <= counted.accepted
