@@ -73,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*sys.argv[1:]] if arguments is None else [*arguments]
     _open_closed_streams()
     parser = build_parser()
+    if not given:
+        parser.print_help(sys.stderr)
+        return USAGE_ERROR
     try:
         if given and given[0] in PASSED_ON:
             launch.train(given[0], given[1:])

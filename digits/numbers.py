@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .errors import DigitsError
 from .results import Number
-from .rows import error_record, printable, reason_of
+from .rows import error_record, percent, printable, reason_of
 
 COLUMNS = ("image", "text", "confidence", "rejected", "error")
 """Of CSV."""
@@ -77,4 +77,4 @@ def _cells(outcome: NumberOutcome) -> list[Text]:
         reason = reason_of(outcome.error) if outcome.error else ""
         return [Text("–"), Text(""), Text(printable(reason), "red")]
     note = Text((number.rejected or "").replace("_", " "), "yellow")
-    return [Text(number.text or "–"), Text(f"{number.confidence:.2%}"), note]
+    return [Text(number.text or "–"), Text(percent(number.confidence)), note]

@@ -24,6 +24,8 @@ COLUMNS = ("image", "label", "confidence", "rejected", "error", *(f"p{digit}" fo
 """Of CSV; `p0` to `p9` are the probabilities."""
 PLACE = re.compile(r"Image \d+: ")
 """Begins a problem's text: the image's place in a request that the command has put together."""
+HIGHEST_SHOWN = 0.9999
+"""Probability above which a table for people says no more."""
 TABLE_ROWS = 32
 """Rows of a table that are written together: a folder of any size has one that is written on."""
 
@@ -155,7 +157,12 @@ def _cells(outcome: Outcome) -> list[Text]:
     prediction = outcome.prediction
     label = "–" if prediction.label is None else str(prediction.label)
     note = Text((prediction.rejected or "").replace("_", " "), "yellow")
-    return [Text(label), Text(f"{prediction.confidence:.2%}"), note]
+    return [Text(label), Text(percent(prediction.confidence)), note]
+
+
+def percent(confidence: float) -> str:
+    """Return a probability in per cent; nothing that was read is certain, so none is 100."""
+    return f"{confidence:.2%}" if confidence < HIGHEST_SHOWN else f">{HIGHEST_SHOWN:.2%}"
 
 
 def _picture(prediction: Prediction | None) -> Text:

@@ -48,7 +48,7 @@ export class AnswerView {
     const words = wordsOfNumber({ text, confidence });
     this.#enter("number", true);
     this.#write(words);
-    at("label").style.fontSize = `${Math.min(3.5, 7.5 / text.length)}rem`;
+    at("label").style.fontSize = `${Math.min(58, 125 / text.length)}cqw`;
     const buttons = digits.map(({ label, confidence: share }) =>
       Object.assign(document.createElement("button"), { type: "button", textContent: label, title: percent(share) }));
     const show = (place) => {

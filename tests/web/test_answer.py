@@ -129,7 +129,7 @@ def test_a_correction_of_a_number_is_that_of_a_digit(browser: Browser, tmp_path:
 def test_a_number_of_another_length_is_typed(browser: Browser, tmp_path: Path) -> None:
     with served(feedback_dir=tmp_path) as address, opened(browser, address) as page:
         two_digits(page)
-        whole = page.get_by_label("or all of it is")
+        whole = page.get_by_label("or the number was")
         whole.fill("7 l")
         page.get_by_role("button", name="Send").click()
         expect(page.locator("#thanks")).to_have_text("")  # the browser says what is wanted

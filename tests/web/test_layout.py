@@ -73,6 +73,21 @@ def test_nothing_moves_as_answers_change(
         assert places() == before
 
 
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_a_number_stays_in_its_tile(
+    browser: Browser, address: str, width: int, height: int
+) -> None:
+    with opened(browser, address, viewport={"width": width, "height": height}) as page:
+        draw(page, [(0.1, 0.3), (0.4, 0.3), (0.2, 0.8)])
+        draw(page, [(0.75, 0.3), (0.75, 0.8)])
+        settle(page, "number")
+        tile, label = (page.locator(name).bounding_box() for name in ("#glyph", "#label"))
+        assert tile is not None
+        assert label is not None
+        assert tile["x"] <= label["x"]
+        assert label["x"] + label["width"] <= tile["x"] + tile["width"]
+
+
 def test_text_of_twice_the_size_still_fits(browser: Browser, address: str) -> None:
     with opened(browser, address, viewport={"width": 640, "height": 900}) as page:
         page.evaluate("document.documentElement.style.fontSize = '200%'")
