@@ -73,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [*sys.argv[1:]] if arguments is None else [*arguments]
     _open_closed_streams()
     parser = build_parser()
-    if not given:
-        parser.print_help(sys.stderr)
-        return USAGE_ERROR
     try:
         if given and given[0] in PASSED_ON:
             launch.train(given[0], given[1:])
@@ -112,7 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command's arguments."""
     parser = argparse.ArgumentParser(prog="digits", description="Reads handwritten digits.")
     parser.add_argument("--version", action="version", version=_version())
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.set_defaults(run=lambda _: _say_how(parser))
+    commands = parser.add_subparsers(metavar="command")
     _add_predict(commands)
     _add_read(commands)
     serve = commands.add_parser("serve", help="start the service", description="Start the service.")
@@ -200,6 +198,11 @@ def _add_read(commands: Any) -> None:
     read.add_argument("--check", choices=CHECKS, help="the rule that their check digits obey")
     _add_service(read, read.add_mutually_exclusive_group())
     read.set_defaults(run=_read)
+
+
+def _say_how(parser: argparse.ArgumentParser) -> int:
+    parser.print_help(sys.stderr)
+    return USAGE_ERROR
 
 
 def _lengths(text: str) -> Lengths:

@@ -157,7 +157,7 @@ def test_lists_are_read(capsys: pytest.CaptureFixture[str], url: str, tmp_path: 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ([], "required"),
+        ([], "start the service"),
         (["reed"], "invalid choice"),
         (["predict"], "No image is named"),
         (["predict", "--json", "--csv", SEVEN], "not allowed with"),

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from digits import Model, Outcome, Prediction, Seen, SourceError
 from digits.errors import DigitsError, problem_from
-from digits.rows import COLUMNS, Csv, JsonLines, RowWriter, TableRows, names_in
+from digits.rows import COLUMNS, Csv, JsonLines, RowWriter, TableRows, names_in, percent
 from digits.sources import UsageError
 from tests.conftest import png, spoken
 
@@ -92,6 +92,13 @@ def test_a_table_for_people() -> None:
     assert lines[3].split() == ["letter.pdf", "–", "The", "bytes", "are", "a", "PDF."]
     assert "[red]name[/red]" in lines[4]
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "text"), [(0.5, "50.00%"), (0.99989, "99.99%"), (0.99999, ">99.99%")]
+)
+def test_no_answer_is_certain(confidence: float, text: str) -> None:
+    assert percent(confidence) == text
 
 
 def test_a_long_table_has_a_header_once_and_its_columns_stay() -> None:
