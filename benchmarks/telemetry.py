@@ -11,10 +11,11 @@ from timeit import repeat
 
 import numpy as np
 
-from app.inference.classifier import Rejection
+from app.inference.classifier import Classifier, Images, Rejection, Scores, Thresholds
 from app.inference.registry import version_to_serve
 from app.observe.metrics import FLUSH_SECONDS, Metrics
-from app.serving.predictor import Prediction, StepSeconds
+from app.serving.predictions import Predictions
+from app.serving.predictor import StepSeconds
 from app.vision.normalize import Normalized
 from app.vision.stroke import measure
 from training.export import golden_images, read_card
@@ -25,12 +26,24 @@ PER_FLUSH = 64
 """Sampled between two flushes, at most."""
 
 
+def _unasked(images: Images) -> Scores:
+    raise NotImplementedError
+
+
 def main() -> None:
     """Print the cost of each part: the least of `ROUNDS`, for other work can only add to it."""
     folder = version_to_serve(Path("models/digits"))
     card = read_card(folder)
     digit = Normalized(golden_images()[7], False, (0, 0, 28, 28), ())
-    answered = [Prediction(7, 0.9987, np.full(10, 0.1, np.float32), None, digit)]
+    answered = Predictions(
+        Classifier(card["name"], card["version"], card, Thresholds(0.5, 0.5), _unasked),
+        labels=[7],
+        confidences=np.array([0.9987], np.float32),
+        probabilities=np.full((1, 10), 0.1, np.float32),
+        rejected=[None],
+        normalized=[digit],
+        boxes=[()],
+    )
     steps = StepSeconds([0.0002], 0.0001, 0.0001, 0.0003)
     with tempfile.TemporaryDirectory() as shared:
         metrics = Metrics(Path(shared), reasons=Rejection, measure=measure)

@@ -257,7 +257,7 @@ def _outcomes(batch: list[Item]) -> list[Any]:
     """The service's prediction for each image, or why there is none."""
     results = iter(_reader.predict_raw([item.content for item in batch if item.content]))
     outcomes = [item.error or next(results) for item in batch]
-    return [each if isinstance(each, DigitsError) else each.items[0] for each in outcomes]
+    return [each if isinstance(each, DigitsError) else each[0] for each in outcomes]
 
 
 def _processes(text: str) -> int:

@@ -31,7 +31,8 @@ from app.inference import loading
 from app.inference.card import wilson
 from app.inference.classifier import Classifier, Images, Scores, Thresholds
 from app.serving.limits import Admission
-from app.serving.predictor import Prediction, Predictor
+from app.serving.predictions import Predictions
+from app.serving.predictor import Predictor
 from app.settings import Settings
 from training import calibrate, export, plots
 from training.calibrate import Floats
@@ -103,18 +104,18 @@ class Folder:
     def files(self, images: Sequence[bytes]) -> Answers:
         """Classify encoded images, `BATCH` at a time."""
         parts = [self._predict(images[i : i + BATCH]) for i in range(0, len(images), BATCH)]
-        predictions = [prediction for part in parts for prediction in part]
+        rejected = [reason for part in parts for reason in part.rejected]
         return Answers(
-            np.array([prediction.probabilities for prediction in predictions], np.float32),
-            np.array([prediction.rejected is None for prediction in predictions], bool),
+            np.concatenate([part.probabilities for part in parts]),
+            np.array([reason is None for reason in rejected], bool),
         )
 
-    def _predict(self, images: Sequence[bytes]) -> list[Prediction]:
+    def _predict(self, images: Sequence[bytes]) -> Predictions:
         lease = self._admission.open_lease(math.inf)
         (outcome,) = self._predictor.predict([self._predictor.prepare(images, lease)])
         if isinstance(outcome, Exception):
             raise outcome
-        return outcome.items
+        return outcome
 
     def normalized(self, images: Images, blank: NDArray[np.bool_]) -> Answers:
         """Classify images [n,28,28] that were normalized; `blank` [n] are those without ink."""

@@ -133,7 +133,7 @@ def _details(scope: Scope) -> dict[str, object]:
         details["queue_seconds"] = round(work.waited, 6)
         for step in ("decode", "normalize", "inference"):
             details[f"{step}_seconds"] = round(getattr(work.seconds, step), 6)
-    if answers := state.get("predictions"):
+    if answers := state.pop("predictions", None):
         details["images"] = len(answers)
         shown = answers[:LOGGED_IMAGES]
         details["labels"] = [each.label for each in shown]

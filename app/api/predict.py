@@ -14,18 +14,13 @@ from ..inference.classifier import Classifier
 from ..observe.traces import WORK, Work
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import (
-    Predictions,
-    PredictRequest,
-    RawImage,
-    RawImages,
-    places_of,
-)
+from ..serving.predictions import Predictions
+from ..serving.predictor import PredictRequest, RawImage, RawImages, places_of
 from ..serving.workers import Item
 from ..settings import Settings
 from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
 from .options import AnyQuery, Options, Query, parse_options, parse_query
-from .response import encode_predictions, send_json
+from .response import Content, encode_predictions
 from .services import Services, services_of
 
 How = TypeVar("How")
@@ -72,7 +67,7 @@ class PredictEndpoint:
             seen=options.query.include_seen,
             ids=settings.feedback_dir is not None,
         )
-        await send_json(send, answer)
+        await Content(answer)(scope, receive, send)
 
 
 async def predict(
@@ -91,12 +86,12 @@ async def predict(
         scope, receive, options, parse, prepare=prepare, batcher=services.predictions
     )
     is_live = predictions.classifier is services.registry.live
-    scope["state"]["predictions"] = predictions.items
-    services.metrics.observe_predictions(predictions.classifier.version, predictions.items)
+    scope["state"]["predictions"] = predictions
+    services.metrics.observe_predictions(predictions.classifier.version, predictions)
     if services.sample and is_live:
-        services.sample.offer(predictions.items)
+        services.sample.offer(predictions)
     if services.shadow and is_live:
-        services.shadow.offer(predictions.items)
+        services.shadow.offer(predictions)
     return predictions
 
 

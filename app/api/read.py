@@ -12,7 +12,7 @@ from ..serving.limits import Lease
 from ..serving.predictor import RawImage
 from .options import Options, ReadQuery, parse_options, parse_read_query
 from .predict import answer, parse_images
-from .response import encode_numbers, send_json
+from .response import Content, encode_numbers
 from .services import Services, services_of
 
 
@@ -58,7 +58,7 @@ class ReadEndpoint:
             body = encode_numbers(numbers, seen=seen)
         else:  # an id's strip takes too long for the event loop
             body = await asyncio.to_thread(encode_numbers, numbers, seen=seen, ids=True)
-        await send_json(send, body)
+        await Content(body)(scope, receive, send)
 
 
 async def _parse(

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import orjson
 from starlette.responses import Response
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
 
 from ..serving.feedback import id_of
-from ..serving.predictor import Prediction, Predictions
+from ..serving.predictions import Prediction, Predictions
 from ..serving.reader import Number, Numbers
 from ..vision.decode import encode_png
 from ..vision.grayscale import GrayImage
@@ -34,7 +34,7 @@ def encode_predictions(predictions: Predictions, *, seen: bool = False, ids: boo
     return encode(
         {
             "model": {"name": classifier.name, "version": classifier.version},
-            "predictions": [_prediction(one, seen=seen, ids=ids) for one in predictions.items],
+            "predictions": [_prediction(one, seen=seen, ids=ids) for one in predictions],
         }
     )
 
@@ -61,14 +61,29 @@ def encode_numbers(numbers: Numbers, *, seen: bool = False, ids: bool = False) -
     )
 
 
-async def send_json(send: Send, body: bytes) -> None:
-    """Send `body` as a response with status 200."""
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % len(body)),
-    ]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+class Content:
+    """A response with status 200, of which all is known: Starlette's looks at each header again.
+
+    Args:
+        body: All of it.
+        media_type: Of the body.
+        headers: Others, their names in lower case.
+    """
+
+    def __init__(
+        self, body: bytes, media_type: bytes = b"application/json", *headers: tuple[bytes, bytes]
+    ) -> None:
+        self.body = body
+        self.headers = [
+            (b"content-type", media_type),
+            (b"content-length", b"%d" % len(body)),
+            *headers,
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, in two messages."""
+        await send({"type": "http.response.start", "status": 200, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 def _prediction(prediction: Prediction, *, seen: bool, ids: bool) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from ..observe.health import Health
 from ..observe.metrics import Metrics
 from ..serving.limits import Admission
 from ..serving.microbatch import MicroBatcher
-from ..serving.predictor import Predictions, Predictor, PredictRequest
+from ..serving.predictions import Predictions
+from ..serving.predictor import Predictor, PredictRequest
 from ..serving.reader import Numbers, Reader, ReadRequest
 from ..serving.sample import UncertainSample
 from ..serving.shadow import Shadow

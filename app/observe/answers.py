@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
@@ -50,6 +50,25 @@ class ObservedPrediction(Protocol):
     @property
     def normalized(self) -> Digit:
         """The image as the model saw it."""
+
+
+class ObservedPredictions(Protocol):
+    """The predictions of a request: as columns, and one after the other."""
+
+    @property
+    def labels(self) -> Sequence[int | None]:
+        """The digits; None for a blank image."""
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        """The digits' probabilities, [n]."""
+
+    @property
+    def rejected(self) -> Sequence[str | None]:
+        """The reasons not to use the answers, if any."""
+
+    def __iter__(self) -> Iterator[ObservedPrediction]:
+        """Each of them."""
 
 
 class ObservedDigit(Protocol):

@@ -13,6 +13,7 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from math import inf, isinf
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ from prometheus_client.core import (
 
 from ..errors import ClientGone
 from . import families, process
-from .answers import ObservedNumber, ObservedPrediction, of_number, of_prediction
+from .answers import ObservedNumber, ObservedPredictions, of_number, of_prediction
 from .cells import Cells, Key, Snapshot
 from .drift import NUMBERS, DriftWindow, Measure, Report
 from .families import FAMILIES, LEVELS, DriftFamilies, Family
@@ -213,19 +214,20 @@ class Metrics:
                 observe(("inference",), seconds.inference)
                 self._batch_images.observe((), images)
 
-    def observe_predictions(self, version: str, predictions: Sequence[ObservedPrediction]) -> None:
+    def observe_predictions(self, version: str, predictions: ObservedPredictions) -> None:
         """Count a request's predictions, which `version` made."""
+        labels = predictions.labels
+        shown = [label is not None for label in labels]
+        confidences = compress(predictions.confidences.tolist(), shown)
         with self._lock:
             if self._drift.has_room:
                 self._drift.offer(version, map(of_prediction, predictions))
-            for prediction in predictions:
-                if prediction.label is None:
-                    self._predictions.add((version, "none"), 1.0)
-                else:
-                    self._predictions.add((version, prediction.label), 1.0)
-                    self._confidence.observe((), float(prediction.confidence))
-                if prediction.rejected is not None:
-                    self._rejections.add((str(prediction.rejected),), 1.0)
+            for label in set(labels):
+                name = "none" if label is None else label
+                self._predictions.add((version, name), labels.count(label))
+            for reason in {*predictions.rejected} - {None}:
+                self._rejections.add((str(reason),), predictions.rejected.count(reason))
+            self._confidence.observe_each((), confidences)
 
     def observe_numbers(self, version: str, numbers: Sequence[ObservedNumber]) -> None:
         """Count a request's numbers, which `version` read, by why each should not be used."""
@@ -419,6 +421,15 @@ class Series:
         values = self._values
         values[start + bisect_left(self._bounds, value)] += 1.0
         values[start + self._sum] += value
+
+    def observe_each(self, labels: tuple[object, ...], observed: Iterable[float]) -> None:
+        """Do the same with each of several values."""
+        start, cells, bounds = self.start(labels), self._values, self._bounds
+        total = 0.0
+        for value in observed:
+            cells[start + bisect_left(bounds, value)] += 1.0
+            total += value
+        cells[start + self._sum] += total
 
 
 Merged = dict[tuple[str, ...], list[float]]

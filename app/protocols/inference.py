@@ -5,7 +5,7 @@ body → decompress → parse → `api.predict` → tensors → body
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -21,7 +21,8 @@ from ..api.services import Services, services_of
 from ..errors import BadParameter, BodyTooLarge, EmptyBatch, TooManyImages
 from ..inference.classifier import Classifier
 from ..serving.limits import Lease
-from ..serving.predictor import Prediction, Predictions, RawImages
+from ..serving.predictions import Predictions
+from ..serving.predictor import RawImages
 from .compression import ENCODINGS, CompressedBody
 
 MAX_SMALL_BYTES = 1024
@@ -143,24 +144,24 @@ def check_count(count: int, max_images: int) -> None:
         raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
 
 
-def _labels(predictions: Sequence[Prediction]) -> NDArray[np.int64]:
-    labels = [NO_LABEL if one.label is None else one.label for one in predictions]
+def _labels(predictions: Predictions) -> NDArray[np.int64]:
+    labels = [NO_LABEL if label is None else label for label in predictions.labels]
     return np.array(labels, np.int64)
 
 
-def _confidence(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
-    return np.array([one.confidence for one in predictions], np.float32)
+def _confidence(predictions: Predictions) -> NDArray[np.float32]:
+    return predictions.confidences
 
 
-def _probabilities(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
-    return np.array([one.probabilities for one in predictions])
+def _probabilities(predictions: Predictions) -> NDArray[np.float32]:
+    return np.ascontiguousarray(predictions.probabilities)
 
 
-def _rejected(predictions: Sequence[Prediction]) -> NDArray[Any]:
-    return np.array([str(one.rejected or "") for one in predictions], object)
+def _rejected(predictions: Predictions) -> NDArray[Any]:
+    return np.array([str(reason or "") for reason in predictions.rejected], object)
 
 
-TENSORS: dict[str, Callable[[Sequence[Prediction]], NDArray[Any]]] = {
+TENSORS: dict[str, Callable[[Predictions], NDArray[Any]]] = {
     "label": _labels,
     "confidence": _confidence,
     "probabilities": _probabilities,

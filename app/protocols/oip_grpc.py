@@ -118,7 +118,7 @@ async def model_infer(request: Request) -> Response:
         model_version=predictions.classifier.version,
         id=inputs.id,
     )
-    add_outputs(answer, outputs_of(inputs.outputs, predictions.items))
+    add_outputs(answer, outputs_of(inputs.outputs, predictions))
     return _response(answer)
 
 

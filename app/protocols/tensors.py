@@ -21,7 +21,8 @@ from ..api.services import Services
 from ..errors import BadParameter, BadPixels, MalformedBody, NotFound
 from ..inference.classifier import Classifier, Images
 from ..inference.registry import ModelRegistry
-from ..serving.predictor import ARRAYS_A_PLACE, Prediction, RawImage, RawImages
+from ..serving.predictions import Predictions
+from ..serving.predictor import ARRAYS_A_PLACE, RawImage, RawImages
 from ..vision.normalize import SIDE
 from .inference import TENSORS
 
@@ -258,9 +259,7 @@ def flag(parameters: dict[str, Any], name: str) -> bool | None:
     return value
 
 
-def outputs_of(
-    requested: Sequence[RequestedOutput], predictions: Sequence[Prediction]
-) -> Iterator[Output]:
+def outputs_of(requested: Sequence[RequestedOutput], predictions: Predictions) -> Iterator[Output]:
     """The outputs that were asked for, in order."""
     for name, is_binary, classes in requested:
         tensor, datatype = TENSORS[name](predictions), OUTPUTS[name][0]

@@ -17,13 +17,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..api.formats import json_cost
-from ..api.formats.pixels import load, to_images
+from ..api.formats.pixels import fields_of, load, to_images
 from ..api.response import json_response
 from ..api.services import services_of
 from ..errors import BadPixels, BadRequest, MalformedBody, NotFound
 from ..inference.classifier import Classifier
 from ..inference.registry import ModelRegistry
-from ..serving.predictor import Predictions, RawImage
+from ..serving.predictions import Predictions
+from ..serving.predictor import RawImage
 from ..vision.normalize import SIDE
 from .inference import TENSORS, check_count, infer
 from .route import ProtocolRoute
@@ -170,27 +171,28 @@ def read_inputs(body: bytes, *, max_images: int) -> PredictInputs:
         raise MalformedBody(f"JSON Parse error: {error.detail}") from None
     if not isinstance(document, Object):
         raise MalformedBody("JSON Value: Is not object")
-    if document.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
+    fields = fields_of(document)
+    if fields.get("signature_name", SIGNATURE) not in ("", SIGNATURE):
         raise MalformedBody(f'Serving signature name: not found; there is "{SIGNATURE}".')
-    values = _values(document)
+    values = _values(fields)
     check_count(len(values), max_images)
     images = [_image(_named(value), index) for index, value in enumerate(values)]
-    return PredictInputs(to_images(images, lists - 1), is_columnar="inputs" in document)
+    return PredictInputs(to_images(images, lists - 1), is_columnar="inputs" in fields)
 
 
-def _values(document: Object) -> Array:
-    """The list of images in a document."""
-    keys = {"instances", "inputs"}.intersection(document)
+def _values(fields: dict[str, Any]) -> Array:
+    """The list of images in a document's fields."""
+    keys = {"instances", "inputs"} & fields.keys()
     if len(keys) == 2:
         raise MalformedBody(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if "instances" in keys:
-        values = document["instances"]
+        values = fields["instances"]
         if not isinstance(values, Array):
             raise MalformedBody("Excepting 'instances' to be an list/array")
     elif "inputs" in keys:
-        values = _named(document["inputs"])
+        values = _named(fields["inputs"])
         if not isinstance(values, Array):
             raise MalformedBody("'inputs' is a list of images, also for one of them.")
     else:
@@ -221,7 +223,7 @@ def _image(value: Any, index: int) -> Any:
 
 
 def _answer(predictions: Predictions, *, is_columnar: bool) -> dict[str, Any]:
-    columns = {name: tensor(predictions.items) for name, tensor in TENSORS.items()}
+    columns = {name: tensor(predictions) for name, tensor in TENSORS.items()}
     columns["rejected"] = columns["rejected"].tolist()
     if is_columnar:
         return {"outputs": columns}

@@ -10,19 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar, cast
 
-import cv2
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
 from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
-from ..inference.classifier import Classifier, Rejection, Scores, Thresholds, are_several
+from ..inference.classifier import Classifier, Images, Scores
+from ..vision.batch import Batch, NormalizedImages, UntouchedImages
 from ..vision.decode import ImageHeader, Picture, decode, probe
 from ..vision.grayscale import GrayImage
-from ..vision.normalize import FILLED, SIDE, Box, Normalized, normalize
+from ..vision.normalize import SIDE, Normalized, normalize
 from .limits import Lease
+from .predictions import Predictions, digits_of, judged
 
 log = structlog.get_logger()
 
@@ -76,26 +77,10 @@ class PredictRequest:
     waited: float = 0.0
     seconds: StepSeconds | None = None
 
-
-class Prediction(NamedTuple):
-    """The answer for one image; `rejected` says why it should not be used, if so.
-
-    `boxes` are those of several digits, in the picture's pixels.
-    """
-
-    label: int | None
-    confidence: float | np.float32
-    probabilities: NDArray[np.float32]
-    rejected: Rejection | None
-    normalized: Normalized
-    boxes: tuple[Box, ...] = ()
-
-
-class Predictions(NamedTuple):
-    """The answers for a request's images, in order, and the classifier that gave them all."""
-
-    classifier: Classifier
-    items: list[Prediction]
+    @property
+    def is_untouched(self) -> bool:
+        """Whether its images are an array that is taken as it is: none is read by itself."""
+        return not self.normalize and isinstance(self.images, np.ndarray)
 
 
 class StepSeconds(NamedTuple):
@@ -177,25 +162,21 @@ class Predictor:
         self, classifier: Classifier, requests: Sequence[PredictRequest]
     ) -> list[Predictions | Exception]:
         """The predictions of requests for one version."""
-        normalized, failures, seconds = each_picture(requests, _normalize)
-        digits = [
-            digit
-            for request, some in enumerate(normalized)
-            if request not in failures
-            for one in some
-            if one.box is not None
-            for digit in _digits_of(one)
+        made, failures, seconds = each_picture(requests, _normalize)
+        batches = [
+            _attempt(failures, place, _batch, request, some) or NormalizedImages()
+            for place, (request, some) in enumerate(zip(requests, made, strict=True))
         ]
+        digits = digits_of(batches)
         scores = classify(classifier, digits, requests, seconds, self._on_batch)
         if scores is None:
             return [
                 failures.get(request) or ModelError("The model failed.")
                 for request in range(len(requests))
             ]
-        each = zip(scores[:, :10], scores.tolist(), strict=True)
         return [
-            failures.get(request) or Predictions(classifier, _judge_all(some, each, classifier))
-            for request, some in enumerate(normalized)
+            failures.get(place) or predictions
+            for place, predictions in enumerate(judged(classifier, batches, scores))
         ]
 
 
@@ -283,10 +264,12 @@ def each_picture(
 
 
 def _parts(requests: Sequence[PredictRequest]) -> Iterator[list[Place]]:
-    """The images of all requests, in order, in parts of PART_COST."""
+    """The images of all requests that are read one by one, in order, in parts of PART_COST."""
     part: list[Place] = []
     room = PART_COST
     for place, request in enumerate(requests):
+        if request.is_untouched:
+            continue
         share = request.cost // max(1, len(request.images))
         for index in range(len(request.images)):
             if part and share > room:
@@ -314,8 +297,6 @@ def _attempt(
 def _decode(request: PredictRequest, index: int) -> Picture:
     request.lease.check()
     image = request.images[index]
-    if isinstance(request.images, np.ndarray):
-        image = request.images[index].copy()  # else it keeps the others as long as it is kept
     try:
         picture = (
             decode(image, request.headers[index])
@@ -325,43 +306,39 @@ def _decode(request: PredictRequest, index: int) -> Picture:
     except ImageError as error:
         error.index = index
         raise
-    if not request.normalize and picture.gray.shape != (SIDE, SIDE):
-        height, width = picture.gray.shape
-        raise BadPixels(
-            f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
-        )
+    if not request.normalize:
+        _check_side(index, picture.gray.shape)
     return picture
 
 
-def _normalize(request: PredictRequest, picture: Picture) -> Normalized:
+def _check_side(index: int, shape: tuple[int, ...]) -> None:
+    if shape != (SIDE, SIDE):
+        height, width = shape
+        raise BadPixels(
+            f"Image {index}: with normalize=false an image is 28×28, not {width}×{height}."
+        )
+
+
+def _normalize(request: PredictRequest, picture: Picture) -> Normalized | GrayImage:
     if not request.normalize:
-        return _as_it_is(picture.gray)
+        return picture.gray
     return normalize(picture.gray).scaled(picture.scale)
 
 
-def _as_it_is(gray: GrayImage) -> Normalized:
-    darkest, brightest, _, _ = cv2.minMaxLoc(gray)  # a third of the time of NumPy's two
-    box = None if darkest == brightest else (0, 0, SIDE, SIDE)
-    return Normalized(gray, inverted=False, box=box, warnings=())
-
-
-def _digits_of(normalized: Normalized) -> Iterator[GrayImage]:
-    """The chosen ink, itself with lines, and the parts that may be digits by themselves."""
-    yield normalized.digit
-    if normalized.with_lines is not None:
-        yield normalized.with_lines.digit
-    for part in normalized.apart:
-        yield part.digit
-
-
-Score = tuple[NDArray[np.float32], list[float]]
-"""(probabilities array, the same ten and the digit score as a list): at this size, list arithmetic
-beats NumPy."""
+def _batch(request: PredictRequest, made: list[Normalized | GrayImage]) -> Batch:
+    """A request's images together, of which `_normalize` made these."""
+    if request.normalize:
+        return NormalizedImages(cast("list[Normalized]", made))
+    if isinstance(request.images, np.ndarray):
+        request.lease.check()
+        _check_side(0, request.images.shape[1:])
+        return UntouchedImages(request.images)
+    return UntouchedImages(np.array(made))
 
 
 def classify(
     classifier: Classifier,
-    digits: Sequence[GrayImage],
+    digits: Images,
     requests: Sequence[PredictRequest],
     seconds: StepSeconds,
     on_batch: OnBatch,
@@ -383,11 +360,11 @@ def classify(
     return scores
 
 
-def _scores(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | None:
-    if not digits:
+def _scores(classifier: Classifier, digits: Images) -> Scores | None:
+    if not len(digits):
         return np.empty((0, 11), np.float32)
     try:
-        scores = classifier(np.array(digits))
+        scores = classifier(digits)
         if len(scores) != len(digits):
             raise ModelError(f"The model has scored {len(scores)} images of {len(digits)}.")
     except Exception as error:  # a model raises anything
@@ -397,62 +374,3 @@ def _scores(classifier: Classifier, digits: Sequence[GrayImage]) -> Scores | Non
         log.exception("the model failed", version=version, reason=reason, exc_info=is_unexpected)
         return None
     return scores
-
-
-def _judge_all(
-    normalized: list[Normalized], scores: Iterator[Score], classifier: Classifier
-) -> list[Prediction]:
-    """A prediction for each; `scores` continues with those of what `_digits_of` gives."""
-    return [
-        _blank(one) if one.box is None else _judge(one, scores, classifier.thresholds)
-        for one in normalized
-    ]
-
-
-def _blank(normalized: Normalized) -> Prediction:
-    return Prediction(None, 0.1, np.full(10, 0.1, np.float32), Rejection.BLANK, normalized)
-
-
-def _judge(normalized: Normalized, scores: Iterator[Score], thresholds: Thresholds) -> Prediction:
-    probabilities, label, rejected = _accepted(next(scores), thresholds)
-    if normalized.with_lines is not None:
-        with_lines = _accepted(next(scores), thresholds)
-        if with_lines[2] is None:  # a digit with its lines: they are strokes of it
-            probabilities, label, rejected = with_lines
-            normalized = normalized.with_strokes(normalized.with_lines)
-    if FILLED in normalized.warnings:
-        rejected = Rejection.NOT_A_DIGIT
-    boxes: tuple[Box, ...] = ()
-    if normalized.apart:
-        boxes = _boxes_of_several(normalized, scores, thresholds, accepted=rejected is None)
-        rejected = Rejection.SEVERAL_DIGITS if boxes else rejected
-    return Prediction(label, probabilities[label], probabilities, rejected, normalized, boxes)
-
-
-def _accepted(
-    score: Score, thresholds: Thresholds
-) -> tuple[NDArray[np.float32], int, Rejection | None]:
-    """The probabilities, the most probable digit, and why it is rejected, if so."""
-    probabilities, levels = score
-    digit_score = levels.pop()
-    confidence = max(levels)
-    rejected = thresholds.rejection(confidence, digit_score)
-    return probabilities, levels.index(confidence), rejected
-
-
-def _boxes_of_several(
-    normalized: Normalized, scores: Iterator[Score], thresholds: Thresholds, *, accepted: bool
-) -> tuple[Box, ...]:
-    """The boxes of the digits, where there are several."""
-    digits = []
-    for part in normalized.apart:
-        *levels, digit_score = next(scores)[1]
-        contested = accepted and part.inside
-        if thresholds.is_digit_apart(max(levels), digit_score, contested=contested):
-            digits.append(part)
-    if not are_several([part.inside for part in digits], accepted=accepted):
-        return ()
-    boxes = [part.box for part in digits]
-    if not any(part.inside for part in digits) and normalized.box is not None:
-        boxes.append(normalized.box)  # two strokes that are a digit together
-    return tuple(sorted(boxes))

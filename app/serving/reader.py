@@ -126,7 +126,7 @@ class Reader:
         rows, failures, seconds = each_picture(requests, _segment)
         kept = [[] if request in failures else some for request, some in enumerate(rows)]
         crops = [digit for some in kept for row in some for digit in row.candidates.digits]
-        scores = classify(classifier, crops, requests, seconds, self._on_batch)
+        scores = classify(classifier, np.array(crops), requests, seconds, self._on_batch)
         if scores is None:
             return [
                 failures.get(request) or ModelError("The model failed.")

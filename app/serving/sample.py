@@ -15,7 +15,7 @@ import structlog
 from ..inference.classifier import Rejection
 from ..vision.grayscale import GrayImage
 from .feedback import FeedbackFolder
-from .predictor import Prediction
+from .predictions import Prediction
 
 log = structlog.get_logger()
 

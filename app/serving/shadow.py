@@ -24,7 +24,7 @@ from ..inference.classifier import Classifier
 from ..inference.grammar import Grammar
 from ..inference.judge import RowRejection
 from ..vision.segment import SegmentedRow
-from .predictor import Prediction
+from .predictions import Prediction
 from .reader import Number, read_row, shipped_reader
 from .workers import NICE, give_way
 

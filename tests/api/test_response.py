@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from starlette.types import Message
 
-from app.api.response import encode, encode_predictions, send_json
+from app.api.response import Content, encode, encode_predictions
 from app.api.schemas import Answer
 from app.inference.classifier import Classifier, Rejection, Thresholds
-from app.serving.predictor import Prediction, Predictions
+from app.serving.predictions import Predictions
 from app.vision.decode import decode
 from app.vision.normalize import Normalized
 from tests.conftest import no_rows
@@ -24,10 +24,12 @@ NOT_SEEN = SEEN._replace(box=None, inverted=False, warnings=())
 PROBABILITIES = np.linspace(0, 0.2, 10, dtype=np.float32)
 PREDICTIONS = Predictions(
     CLASSIFIER,
-    [
-        Prediction(9, PROBABILITIES[9], PROBABILITIES, None, SEEN),
-        Prediction(None, 0.1, np.full(10, 0.1, np.float32), Rejection.BLANK, NOT_SEEN),
-    ],
+    labels=[9, None],
+    confidences=np.array([PROBABILITIES[9], 0.1], np.float32),
+    probabilities=np.array([PROBABILITIES, [0.1] * 10], np.float32),
+    rejected=[None, Rejection.BLANK],
+    normalized=[SEEN, NOT_SEEN],
+    boxes=[(), ()],
 )
 
 
@@ -77,7 +79,10 @@ def test_json_is_sent_in_two_messages() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(send_json(send, b"{}"))
+    async def receive() -> Message:
+        raise AssertionError
+
+    asyncio.run(Content(b"{}")({}, receive, send))
     start, body = sent
     assert (start["type"], start["status"]) == ("http.response.start", 200)
     assert dict(start["headers"]) == {b"content-type": b"application/json", b"content-length": b"2"}

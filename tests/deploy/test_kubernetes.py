@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +23,11 @@ FOLDER = ROOT / "deploy" / "kubernetes"
 FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.name != "kustomization.yaml")
 KUSTOMIZATIONS = sorted(path.parent for path in FOLDER.rglob("kustomization.yaml"))
 KUBECTL = shutil.which("kubectl")
+KSERVE_PYTHONS = [
+    python
+    for folder in (".kserve", ".peers/kserve")
+    if os.access(python := ROOT / folder / "bin" / "python", os.X_OK)
+]
 DEFAULTS = Settings.model_construct()
 GROUPS_OF_OTHERS = ("serving.kserve.io/", "monitoring.coreos.com/")
 """Resources whose schema is no part of Kubernetes."""
@@ -126,6 +133,8 @@ def test_settings_are_taken(kind: str, container: dict[str, Any]) -> None:
     settings = Settings.model_validate(values)
     assert settings.workers == settings.worker_threads == settings.intra_op_threads == 1
     assert container["resources"]["requests"]["cpu"] == "1", "threads are by the promised cores"
+    loop_and_threads = 1 + settings.worker_threads
+    assert container["resources"]["limits"]["cpu"] == str(loop_and_threads)
 
 
 @pytest.mark.parametrize(("kind", "container"), containers(), ids=lambda value: str(value)[:14])
@@ -200,9 +209,42 @@ def test_figures_that_are_named_exist(app: FastAPI, client: TestClient) -> None:
         == (found["Service"]["metadata"]["labels"])
     )
     queue = yaml.safe_load((FOLDER / "overlays/prometheus/queue.yaml").read_text())
+    autoscaler = found["HorizontalPodAutoscaler"]
+    autoscaler["spec"]["metrics"].append(queue[0]["value"])  # as its patch says
+    validate_strictly(autoscaler)
     metric = queue[0]["value"]["pods"]
     assert metric["metric"]["name"] in {family.name for family in FAMILIES}
     assert int(metric["target"]["averageValue"]) == DEFAULTS.max_waiting_images // 8
+
+
+def kserve_problems(*resources: dict[str, Any]) -> list[str]:
+    """What is wrong with resources by the models that KServe publishes."""
+    if not KSERVE_PYTHONS:
+        pytest.skip("no KServe here: `make .kserve/stamp` installs it")
+    done = subprocess.run(
+        [KSERVE_PYTHONS[0], ROOT / "tests" / "deploy" / "kserve_models.py"],
+        input=json.dumps(resources),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    problems: list[str] = json.loads(done.stdout)
+    return problems
+
+
+def test_kserve_s_resources_are_valid() -> None:
+    found = manifests()
+    assert not kserve_problems(found["ServingRuntime"], found["InferenceService"])
+
+
+def test_an_invalid_resource_of_kserve_is_found() -> None:
+    service = manifests()["InferenceService"]
+    service["spec"]["predictor"] |= {"minReplica": 1, "maxReplicas": "many"}
+    assert kserve_problems(service) == [
+        "InferenceService.spec.predictor.maxReplicas is no int",
+        "InferenceService.spec.predictor.minReplica is unknown",
+    ]
 
 
 def test_kserve_finds_its_runtime() -> None:

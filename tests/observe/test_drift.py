@@ -16,6 +16,7 @@ from app.observe.drift import ANSWERS, FEATURES, MIN_IMAGES, NUMBERS, SLOTS, Ref
 from app.observe.metrics import Metrics
 from app.vision.stroke import measure
 from tests.conftest import ROOT
+from tests.observe.columns import Columns
 
 SECONDS = 1200.0
 EVEN = [0.25, 0.25, 0.25, 0.25]
@@ -127,7 +128,7 @@ def read(metrics: Metrics, some: list[Number], version: str = "4") -> None:
 
 def send(metrics: Metrics, answers: list[Answer], version: str = "4") -> None:
     for start in range(0, len(answers), 50):
-        metrics.observe_predictions(version, answers[start : start + 50])
+        metrics.observe_predictions(version, Columns(answers[start : start + 50]))
         metrics.flush()
 
 
@@ -215,7 +216,7 @@ def test_the_window_is_of_all_workers_and_of_the_live_version(tmp_path: Path) ->
 
 def test_a_worker_looks_at_so_many_between_two_flushes() -> None:
     metrics = watched(Clock())
-    metrics.observe_predictions("4", usual(1000))
+    metrics.observe_predictions("4", Columns(usual(1000)))
     assert metrics.drift().images == 64
 
 

@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from app.observe.families import DERIVED, FAMILIES, LEVELS, SECONDS, Family
 from app.observe.metrics import Metrics, shared_folder
 from tests.conftest import ROOT
+from tests.observe.columns import Columns
 
 
 class Predicted(NamedTuple):
@@ -108,11 +109,13 @@ def test_predictions_and_rejections() -> None:
     metrics = Metrics()
     metrics.observe_predictions(
         "4",
-        [
-            Predicted(7, 0.99),
-            Predicted(7, 0.4, "uncertain"),
-            Predicted(None, 0.1, "blank"),
-        ],
+        Columns(
+            [
+                Predicted(7, 0.99),
+                Predicted(7, 0.4, "uncertain"),
+                Predicted(None, 0.1, "blank"),
+            ]
+        ),
     )
     assert figure(metrics, "digits_predictions_total", version="4", label="7") == 2
     assert figure(metrics, "digits_predictions_total", version="4", label="none") == 1
@@ -275,6 +278,7 @@ WORKER = """
 import sys
 from pathlib import Path
 from app.observe.metrics import Metrics
+from tests.observe.columns import Columns
 metrics = Metrics(Path(sys.argv[1]))
 metrics.set_model("digits", "4")
 metrics.set_levels(waiting_images=2, waiting_images_limit=512)

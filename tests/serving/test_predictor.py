@@ -33,11 +33,10 @@ from app.errors import (
 from app.inference.classifier import Classifier, Rejection, Thresholds
 from app.inference.registry import ModelRegistry
 from app.serving.limits import Admission, Lease
+from app.serving.predictions import Predictions
 from app.serving.predictor import (
     IMAGE_COST,
     PART_COST,
-    Prediction,
-    Predictions,
     Predictor,
     PredictRequest,
     RawImage,
@@ -53,7 +52,7 @@ MAX_PIXELS = 1_000_000
 def compute(images: Image) -> NDArray[np.float32]:
     """The stand-in of conftest.py, without TensorFlow; what is written has its part, too."""
     row = images[:, 0].astype(np.float32)
-    weights = row[:, :10] + images[:, 4:24:2].mean(axis=2) / 1000 + 1e-6
+    weights = row[:, :10] + images[:, 4:24:2].mean(axis=2, dtype=np.float32) / 1000 + 1e-6
     return np.column_stack((weights / weights.sum(axis=1, keepdims=True), row[:, 10] / 255))
 
 
@@ -77,20 +76,20 @@ def open_lease(deadline: float = math.inf) -> Lease:
     return Lease(Admission(max_waiting_images=1, body_bytes=1, working_bytes=1), deadline)
 
 
-def one(outcome: Predictions | Exception) -> list[Prediction]:
+def one(outcome: Predictions | Exception) -> Predictions:
     assert isinstance(outcome, Predictions), outcome
-    return outcome.items
+    return outcome
 
 
 def predict(
     images: Sequence[RawImage], *, normalize: bool = True, predictor: Predictor | None = None
-) -> list[Prediction]:
+) -> Predictions:
     """The predictions for a request of its own; raises what it fails with."""
     predictor = predictor or serving(classifier())
     (outcome,) = predictor.predict([predictor.prepare(images, open_lease(), normalize=normalize)])
     if isinstance(outcome, Exception):
         raise outcome
-    return outcome.items
+    return outcome
 
 
 def jpeg(image: Image, quality: int = 90) -> bytes:
@@ -216,7 +215,7 @@ def test_an_array_of_images_is_read_as_a_list_of_them(normalize: bool) -> None:
     as_array, as_list = predictor.predict(requests)
     assert isinstance(as_array, Predictions)
     assert isinstance(as_list, Predictions)
-    for one, other in zip(as_array.items, as_list.items, strict=True):
+    for one, other in zip(as_array, as_list, strict=True):
         assert (one.label, one.rejected) == (other.label, other.rejected)
         assert np.array_equal(one.probabilities, other.probabilities)
         assert one.normalized.digit.base is not images  # kept without the others
@@ -407,7 +406,7 @@ def tree(outcome: Predictions | Exception) -> object:
             found.normalized._replace(apart=(), with_lines=None)[1:],
             [(part.digit.tolist(), part.box) for part in found.normalized.apart],
         )
-        for found in outcome.items
+        for found in outcome
     ]
 
 

@@ -9,14 +9,14 @@ from structlog.testing import capture_logs
 
 from app.inference.classifier import Rejection
 from app.serving.feedback import UNLABELLED, FeedbackFolder
-from app.serving.predictor import Prediction
+from app.serving.predictions import Prediction
 from app.serving.sample import UncertainSample
 from app.vision.normalize import Normalized
 
 
 def answer(level: int, rejected: Rejection | None = Rejection.UNCERTAIN) -> Prediction:
     normalized = Normalized(np.full((28, 28), level, np.uint8), False, (0, 0, 28, 28), ())
-    return Prediction(7, 0.6, np.full(10, 0.1, np.float32), rejected, normalized)
+    return Prediction(7, np.float32(0.6), np.full(10, 0.1, np.float32), rejected, normalized)
 
 
 class Clock:

@@ -16,7 +16,7 @@ from app.inference.classifier import Classifier, Compute, Rejection, Thresholds
 from app.inference.grammar import Grammar
 from app.inference.judge import RowRejection
 from app.main import create_app
-from app.serving.predictor import Prediction
+from app.serving.predictions import Prediction
 from app.serving.shadow import MAX_WAITING_IMAGES, MAX_WAITING_ROWS, Shadow
 from app.settings import Settings
 from app.vision.normalize import Normalized
@@ -36,7 +36,7 @@ def sevens(images: Image) -> NDArray[np.float32]:
 def answer(label: int | None, rejected: Rejection | None = None, level: int = 255) -> Prediction:
     digit = np.full((28, 28), level, np.uint8)
     normalized = Normalized(digit, False, (0, 0, 28, 28), ())
-    return Prediction(label, 0.9, np.full(10, 0.1, np.float32), rejected, normalized)
+    return Prediction(label, np.float32(0.9), np.full(10, 0.1, np.float32), rejected, normalized)
 
 
 @contextmanager

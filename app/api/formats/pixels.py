@@ -99,6 +99,16 @@ def load(body: bytes) -> tuple[Any, int]:
         raise MalformedBody("The body is not JSON.") from None
 
 
+def fields_of(value: Any) -> dict[str, Any]:
+    """The fields of an object of a document, their values as they are; none of what is no object.
+
+    To ask simdjson for a field that is not there takes 15 µs, an exception of C++.
+    """
+    if isinstance(value, Object):
+        return {name: value[name] for name in value}
+    return value if isinstance(value, dict) else {}
+
+
 def _has_no_number(body: bytes) -> bool:
     ends = range(SEARCHED_BYTES, len(body) + SEARCHED_BYTES, SEARCHED_BYTES)
     starts = (max(0, end - SEARCHED_BYTES - OVERLAP_BYTES) for end in ends)
@@ -250,7 +260,7 @@ def to_levels(numbers: NDArray[Any], index: int) -> Gray:
         numbers = np.where(are_shares[..., None, None], numbers * 255, numbers)
     if kind == "f":
         numbers = np.rint(numbers)
-    return numbers.astype(np.uint8)
+    return numbers.astype(np.uint8, copy=False)
 
 
 def _height_and_width(shape: list[int], index: int) -> tuple[int, int]:

@@ -1,0 +1,24 @@
+"""Predictions of a request as the figures take them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Columns(list[Any]):
+    """Rows with a label, a confidence and a rejection each, and their columns."""
+
+    @property
+    def labels(self) -> list[int | None]:
+        return [row.label for row in self]
+
+    @property
+    def confidences(self) -> NDArray[np.float32]:
+        return np.array([row.confidence for row in self], np.float32)
+
+    @property
+    def rejected(self) -> list[str | None]:
+        return [row.rejected for row in self]
