@@ -34,6 +34,7 @@ from app.vision.decode import decode
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import Normalized, normalize
 from app.vision.stroke import measure
+from benchmarks.columns import Columns
 from training import numbers
 from training.corpora import data, folder, outliers, rows, scenes
 from training.evaluate import Folder, scan
@@ -163,7 +164,7 @@ def reports(
         step_seconds = PHASE_SECONDS * STEP / len(answers)
         for part in parts_of(answers, STEP):
             clock.seconds += step_seconds
-            metrics.observe_predictions(classifier.version, part)
+            metrics.observe_predictions(classifier.version, Columns(part))
             metrics.flush()
             yield clock.seconds, phase.name, metrics.drift()
 
@@ -174,7 +175,7 @@ def expectation(classifier: Classifier, some: Traffic) -> tuple[Report, float, f
     answers = predictions(classifier, some)
     # A collection of fewer images than a report wants is shown as often as it takes.
     for part in parts_of(answers * -(-MIN_IMAGES // len(answers)), STEP):
-        metrics.observe_predictions(classifier.version, part)
+        metrics.observe_predictions(classifier.version, Columns(part))
         metrics.flush()
     shown = [each for each in answers if each.label is not None]
     accepted = [each.right for each in shown if each.rejected is None]

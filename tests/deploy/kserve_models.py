@@ -15,7 +15,12 @@ from typing import Any
 from kserve import models
 from kubernetes import client
 
-PLAIN = {"str": str, "int": int, "bool": bool, "float": (int, float)}
+PLAIN: dict[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "bool": (bool,),
+    "float": (int, float),
+}
 
 
 def problems(value: Any, kind: str, place: str) -> Iterator[str]:

@@ -15,8 +15,8 @@ from app.inference.registry import version_to_serve
 from app.observe.drift import ANSWERS, FEATURES, MIN_IMAGES, NUMBERS, SLOTS, Reference, distance
 from app.observe.metrics import Metrics
 from app.vision.stroke import measure
+from benchmarks.columns import Columns
 from tests.conftest import ROOT
-from tests.observe.columns import Columns
 
 SECONDS = 1200.0
 EVEN = [0.25, 0.25, 0.25, 0.25]

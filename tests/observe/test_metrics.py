@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.observe.families import DERIVED, FAMILIES, LEVELS, SECONDS, Family
 from app.observe.metrics import Metrics, shared_folder
+from benchmarks.columns import Columns
 from tests.conftest import ROOT
-from tests.observe.columns import Columns
 
 
 class Predicted(NamedTuple):
@@ -278,7 +278,6 @@ WORKER = """
 import sys
 from pathlib import Path
 from app.observe.metrics import Metrics
-from tests.observe.columns import Columns
 metrics = Metrics(Path(sys.argv[1]))
 metrics.set_model("digits", "4")
 metrics.set_levels(waiting_images=2, waiting_images_limit=512)

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 
 from app.api.formats.pixels import working_bytes
 from app.errors import BadPixels, PayloadError
-from app.protocols.oip import read_inputs
+from app.protocols.oip import MAX_SMALL_BYTES, read_inputs
 from app.protocols.tensors import NUMBER_TYPES, OUTPUTS
 from app.serving.predictor import places_of
 from tests.api.calls import SEVEN, services_in
@@ -107,6 +107,18 @@ def test_images_as_binary_tensors(client: TestClient, datatype: str, shape: list
     body, headers = binary_request(section, datatype, shape)
     answer = client.post(AS_IS, content=body, headers=headers)
     assert answer.json()["outputs"][0]["data"] == [3, 1]
+
+
+def test_long_json_before_a_tensor_says_the_same_as_short(client: TestClient) -> None:
+    answers = []
+    for unknown in ("x", "x" * MAX_SMALL_BYTES):
+        body, headers = binary_request(
+            PAIR.tobytes(), "UINT8", [2, 28, 28], id="a", parameters={"unknown": unknown}
+        )
+        answers.append(client.post(AS_IS, content=body, headers=headers))
+    short, long = answers
+    assert short.status_code == 200
+    assert short.content == long.content
 
 
 def test_files_as_a_binary_tensor(client: TestClient) -> None:

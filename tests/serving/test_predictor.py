@@ -203,6 +203,20 @@ def test_as_it_is_an_array_costs_nothing_but_its_part_of_the_batch() -> None:
     assert request.cost == 3 * IMAGE_COST
 
 
+def test_predictions_are_rows_and_columns() -> None:
+    images = np.stack([spoken(3), BLANK, spoken(9, share=0.3)])
+    predictor = serving(classifier())
+    [outcome] = predictor.predict([predictor.prepare(images, open_lease(), normalize=False)])
+    predictions = one(outcome)
+    rows = [*predictions]
+    assert [row.label for row in rows[1:]] == [row.label for row in predictions[1:]]
+    assert predictions.labels == [row.label for row in rows] == [3, None, 9]
+    assert predictions.rejected == [row.rejected for row in rows]
+    assert predictions.confidences.tolist() == [float(row.confidence) for row in rows]
+    assert [float(row.probabilities.max()) for row in rows] == predictions.confidences.tolist()
+    assert [row.normalized.box is None for row in rows] == [False, True, False]
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_an_array_of_images_is_read_as_a_list_of_them(normalize: bool) -> None:
     images = np.stack([BLANK, spoken(3), spoken(9), np.full((28, 28), 7, np.uint8)])
