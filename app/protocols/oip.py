@@ -56,8 +56,8 @@ INFER_PATHS = tuple(f"{path}/infer" for path in MODEL_PATHS)
 JSON_LENGTH = "inference-header-content-length"
 """Header: bytes of the JSON where binary tensors follow it."""
 MAX_SMALL_BYTES = 1024
-"""JSON before binary tensors up to which all of it becomes Python's objects at once, in 5 µs; what
-is longer has data in it, which is not looked at."""
+"""JSON before binary tensors up to which all of it becomes Python's objects at once; what is longer
+has data in it, which is not looked at."""
 LISTS_AROUND = 3
 """Lists in a document beside those of the images: its inputs, a shape, and the data itself."""
 
