@@ -37,6 +37,16 @@ LONGER_THAN_A_1 = 1.25
 """Length of a loose upright line, in lengths of the writing, from which on it is no 1."""
 MAX_JUDGED = 6
 """Lines with a loose end that are looked at, at most."""
+FITTED = 100
+"""Pixels of a line from which on a degree's rounding moves its ends by a pixel."""
+THICKER = 1.5
+"""Thickness of a line, in thicknesses of those that it ends on, from which on it is a stroke."""
+CONTACT = 2
+"""Pixels between a line's end and the edge of a field that it divides, at most."""
+HAIRLINE = 0.5
+"""Thickness of a line beside a row, at most, in widths of its strokes, that is no stroke of it."""
+ALONG = 0.8
+"""Length of a loose line beside a row, at least, as a share of the row's."""
 TEXTURE = 0.25
 """Share of edges among the pixels from which on a picture is taken for texture, without lines."""
 
@@ -68,6 +78,11 @@ class Line:
         """Columns from start to stop."""
         return self.stop - self.start
 
+    @property
+    def thickness(self) -> float:
+        """Its usual thickness, in pixels, where nothing crosses it."""
+        return float(np.median((self.above + self.below + 1)[self.thin]))
+
     def point(self, column: int) -> tuple[int, int]:
         """Return row and column in the picture as it stands."""
         row = int(self.rows[column - self.start])
@@ -96,21 +111,29 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
             field of boxes; one with a loose end may be a 1 or the bar of a 7, unless it is longer
             than the picture is high; and a rule may be many times as long as what is left.
     """
-    across = straight(found, upright=False)
+    across = straight(found, upright=False, fitted=row)
     if single and not across and not reaches_border(found):
         return found, False  # an upright line's ends would have nothing to be tied to
-    down = straight(found, upright=True)
+    down = straight(found, upright=True, fitted=row)
     if not across and not down:
         return found, False
-    ties = [(line, tied(line, down, found.shape, anywhere=row)) for line in across]
-    ties += [(line, tied(line, across, found.shape, anywhere=row)) for line in down]
+    ties = [(line, tied(line, down, found.shape, row=row)) for line in across]
+    ties += [(line, tied(line, across, found.shape, row=row)) for line in down]
     lines = [line for line, ends in ties if ends == 2]
-    if single and not lines:
+    if single and not row and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
     rest = erased(found, lines)
     untied = [(line, ends) for line, ends in ties if ends < 2]
     if row:
-        untied = [one for one in untied if not one[0].upright and one[0].length > min(found.shape)]
+        fine = hairlines([line for line, ends in untied if ends], rest)
+        lines += fine
+        rest = erased(rest, fine)
+        least = max(min(found.shape), ALONG * cv2.boundingRect(rest)[2])
+        untied = [
+            (line, ends)
+            for line, ends in untied
+            if not line.upright and line.length > least and line not in fine
+        ]
     if loose := list(lines_apart(rest, untied)):
         lines += loose
         rest = erased(found, lines)
@@ -120,6 +143,17 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     if max(largest_part(rest)) < LEFT_OVER * (min(longest, *found.shape) if row else longest):
         return found, False
     return rest, True
+
+
+def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
+    """Those of `lines` that are much thinner than the strokes of `rest` [h,w]: no pen is both."""
+    if not lines:
+        return []
+    ink = cv2.distanceTransform(rest, cv2.DIST_L2, 3)
+    inside = ink[ink > 0]
+    # From a stroke's edge to its middle the distance grows evenly.
+    stroke = 4 * float(inside.mean()) if inside.size else 0.0
+    return [line for line in lines if line.thickness <= HAIRLINE * stroke]
 
 
 def reaches_border(found: Mask) -> bool:
@@ -254,8 +288,15 @@ def column_of(line: Line) -> int:
     return line.point((line.start + line.stop) // 2)[1]
 
 
-def straight(found: Mask, *, upright: bool) -> list[Line]:
-    """Return the straight thin lines of `found` within 16 degrees of the rows, or the columns."""
+def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
+    """Return the straight thin lines of `found` within 16 degrees of the rows, or the columns.
+
+    Args:
+        found: The mask, [h,w].
+        upright: Of the columns.
+        fitted: Trace each again along the straight that fits it best: the votes' whole degrees
+            lose a long one before its end.
+    """
     height, width = found.shape[::-1] if upright else found.shape
     shorter = min(height, width)
     if shorter < SMALLEST_LINED:
@@ -278,7 +319,7 @@ def straight(found: Mask, *, upright: bool) -> list[Line]:
         return []
     rows = candidates(votes.reshape(-1, 3)[:MAX_CANDIDATES], width)
     columns = np.arange(width)
-    untaken = cv2.dilate(edge, UP_AND_DOWN)
+    untaken: Mask = np.asarray(cv2.dilate(edge, UP_AND_DOWN), np.uint8)
     least = 0.7 * shortest
     inside_rows = rows.clip(0, height - 1)
     hopeful = untaken[inside_rows, columns].sum(axis=1) >= least
@@ -289,13 +330,22 @@ def straight(found: Mask, *, upright: bool) -> list[Line]:
             continue
         line = tracer.trace(rows[candidate], inside_rows[candidate])
         if line is not None:
+            if fitted and line.length >= FITTED:
+                _take(untaken, line)
+                line = tracer.fitted(line)
             lines.append(line)
-            edges = np.stack((line.rows - line.above, line.rows + line.below))
-            beside = edges[:, None] + np.arange(-3, 4)[:, None]
-            untaken[beside.clip(0, height - 1), columns[line.start : line.stop]] = 0
+            _take(untaken, line)
         if tracer.traced == MAX_TRACED:
             break
     return lines
+
+
+def _take(untaken: Mask, line: Line) -> None:
+    """Take the edges of a line away, so that they vote for no other."""
+    columns = np.arange(line.start, line.stop)
+    edges = np.stack((line.rows - line.above, line.rows + line.below))
+    beside = edges[:, None] + np.arange(-3, 4)[:, None]
+    untaken[beside.clip(0, len(untaken) - 1), columns] = 0
 
 
 def candidates(votes: NDArray[np.float32], width: int) -> Rows:
@@ -326,6 +376,19 @@ class Tracer:
         `inside_rows` are the nearest rows within the picture.
         """
         self.traced += 1
+        return self._run(rows, inside_rows)
+
+    def fitted(self, line: Line) -> Line:
+        """Return the run along the straight that fits `line` best, if it is longer."""
+        columns = np.arange(line.start, line.stop)[line.thin]
+        middles = (line.rows + (line.below - line.above) / 2)[line.thin]
+        middle, apart = middles.mean(), columns - columns.mean()
+        slope = float(apart @ middles) / max(float(apart @ apart), 1.0)
+        rows = np.rint(middle + slope * (self._columns - columns.mean())).astype(np.intp)
+        longer = self._run(rows, rows.clip(0, self.height - 1))
+        return line if longer is None or longer.length < line.length else longer
+
+    def _run(self, rows: Rows, inside_rows: Rows) -> Line | None:
         padded, columns = self._padded, self._columns
         inside = rows == inside_rows
         safe = inside_rows + self._rim
@@ -378,24 +441,27 @@ def longest_run(hit: NDArray[np.bool_], gap: int) -> tuple[int, int] | None:
     return int(starts[longest]), int(stops[longest])
 
 
-def tied(line: Line, others: list[Line], shape: tuple[int, ...], *, anywhere: bool = False) -> int:
+def tied(line: Line, others: list[Line], shape: tuple[int, ...], *, row: bool = False) -> int:
     """Return how many ends of `line` are at the border or at the end of a line across.
 
     A rule or a frame's side has 2; the stem of a 4 ends in the middle of the side that it touches.
-    `anywhere` counts the middle, too, of lines that may be a field's edge.
+    In a row, the middle counts, too, of lines that may be a field's edge and that it touches, but
+    nothing does of lines much thinner: a 1 may stand between them.
     """
     reach = max(3, int(0.06 * min(shape)))
+    if row:
+        thickness = line.thickness
+        others = [one for one in others if thickness <= THICKER * one.thickness + 1]
     ends = 0
     for end, at_border in zip((line.start, line.stop - 1), line.ends, strict=True):
-        row, column = line.point(end)
+        place, column = line.point(end)
         ends += at_border or any(
-            abs(row - y) <= reach and abs(column - x) <= reach
-            for other in others
-            for y, x in (
-                other.point(other.start),
-                other.point(other.stop - 1),
-                *(nearest(other, row, column) if anywhere and is_edge(other, line) else ()),
+            any(
+                abs(place - y) <= reach and abs(column - x) <= reach
+                for y, x in (other.point(other.start), other.point(other.stop - 1))
             )
+            or (row and is_edge(other, line) and touches(other, place, column))
+            for other in others
         )
     return ends
 
@@ -405,8 +471,12 @@ def is_edge(other: Line, line: Line) -> bool:
     return other.length >= MUCH_LONGER * line.length and not all(other.ends)
 
 
-def nearest(line: Line, row: int, column: int) -> Iterator[tuple[int, int]]:
-    """Yield the point of `line` beside a place in the picture, if it passes there."""
-    along = row if line.upright else column
-    if line.start <= along < line.stop:
-        yield line.point(along)
+def touches(line: Line, row: int, column: int) -> bool:
+    """Whether `line` passes a place in the picture, so near that no ground is between."""
+    along, across = (row, column) if line.upright else (column, row)
+    if not line.start <= along < line.stop:
+        return False
+    at = along - line.start
+    middle = int(line.rows[at])
+    nearest = middle - line.above[at] - CONTACT, middle + line.below[at] + CONTACT
+    return bool(nearest[0] <= across <= nearest[1])

@@ -100,3 +100,45 @@ def test_thumbnails_have_no_lines() -> None:
 )
 def test_the_longest_run_bridges_small_gaps(hit: str, run: tuple[int, int] | None) -> None:
     assert longest_run(np.array([c == "1" for c in hit], bool), gap=1) == run
+
+
+def cells(drop: int) -> tuple[Mask, Mask]:
+    """A 3 and two 1s, and the field of four cells around them, which falls by `drop`."""
+    written, lined = np.zeros((150, 440), np.uint8), np.zeros((150, 440), np.uint8)
+    written[10:130, 10:130] = three()
+    for x in (176, 265):
+        at = 30 + drop * (x - 25) // 390
+        cv2.line(written, (x + 4, at + 8), (x, at + 72), 1, 6)
+    corners = [(25, 30), (415, 30 + drop), (415, 110 + drop), (25, 110)]
+    cv2.polylines(lined, [np.array(corners, np.int32)], True, 1, 2)
+    for x in (130, 220, 310):
+        at = 30 + drop * (x - 25) // 390
+        cv2.line(lined, (x, at), (x, at + 80), 1, 2)
+    return written, lined
+
+
+@pytest.mark.parametrize("drop", [0, 5, 11, 17])
+def test_a_field_goes_whole_and_the_ones_in_it_stay(drop: int) -> None:
+    written, lined = cells(drop)
+    rest, found = without_lines(written | lined, row=True)
+    assert found
+    assert (rest & written).sum() > 0.9 * written.sum()
+    assert (rest & (1 - written)).sum() < 0.05 * lined.sum()
+
+
+def test_the_tops_of_a_rows_digits_are_no_rule() -> None:
+    written = np.zeros((90, 400), np.uint8)
+    for x in (40, 100):
+        cv2.polylines(written, [np.array([(x, 20), (x + 52, 20), (x + 30, 75)], np.int32)], 0, 1, 7)
+    for x in (220, 300):
+        cv2.ellipse(written, (x, 48), (24, 30), 0, 0, 360, 1, 9)
+    assert (without_lines(written, row=True)[0] == written).all()
+
+
+def test_a_margin_that_ends_at_a_digit_goes() -> None:
+    written = np.zeros((140, 300), np.uint8)
+    for x in (90, 160, 230):
+        cv2.ellipse(written, (x, 60), (22, 34), 0, 0, 360, 1, 8)
+    rest, _ = without_lines(with_line(written, (90, 94), (90, 139), 1), row=True)
+    assert not rest[110:].any()
+    assert (rest & written).sum() > 0.97 * written.sum()
