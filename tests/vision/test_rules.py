@@ -129,7 +129,8 @@ def test_a_field_goes_whole_and_the_ones_in_it_stay(drop: int) -> None:
 def test_the_tops_of_a_rows_digits_are_no_rule() -> None:
     written = np.zeros((90, 400), np.uint8)
     for x in (40, 100):
-        cv2.polylines(written, [np.array([(x, 20), (x + 52, 20), (x + 30, 75)], np.int32)], 0, 1, 7)
+        corners = np.array([(x, 20), (x + 52, 20), (x + 30, 75)], np.int32)
+        cv2.polylines(written, [corners], False, 1, 7)
     for x in (220, 300):
         cv2.ellipse(written, (x, 48), (24, 30), 0, 0, 360, 1, 9)
     assert (without_lines(written, row=True)[0] == written).all()
