@@ -83,7 +83,7 @@ def config_of(settings: Settings, factory: str = f"{__package__}.main:create_app
         loop=f"{__package__}.server.listener:Loop" if sys.platform != "win32" else "asyncio",
         lifespan="on",
         server_header=False,
-        forwarded_allow_ips=settings.trusted_proxies,
+        proxy_headers=False,  # nothing depends on who the client is, or how it came
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.drain_seconds,
         timeout_worker_healthcheck=SILENT_SECONDS,

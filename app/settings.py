@@ -268,9 +268,6 @@ class Settings(BaseSettings):
         description="File of SHA-256 hashes (hex, one a line, `#` comments) of the API keys that "
         "may use `/predict` and the other protocols. Unset: no key is asked for.",
     )
-    trusted_proxies: str = Field(
-        "127.0.0.1", description="Addresses whose `X-Forwarded-*` is believed, comma-separated."
-    )
     feedback_dir: Path | None = Field(
         None,
         description="Folder in which `POST /feedback` keeps pictures with their labels; it must "

@@ -6,10 +6,11 @@ are absolute paths, and begin with `DIGITS_ROOT_PATH`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse
-from starlette.routing import Match, Router
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 OWN_SEGMENTS = frozenset(
@@ -67,8 +68,8 @@ class SlashRedirect:
     `Host` header, and leads out of the mount, or from HTTPS to HTTP.
     """
 
-    def __init__(self, router: Router, otherwise: ASGIApp) -> None:
-        self.router = router
+    def __init__(self, routes: Sequence[BaseRoute], otherwise: ASGIApp) -> None:
+        self.routes = routes
         self.otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,7 +82,7 @@ class SlashRedirect:
         await app(scope, receive, send)
 
     def _has_route(self, scope: Scope) -> bool:
-        return any(route.matches(scope)[0] is not Match.NONE for route in self.router.routes)
+        return any(route.matches(scope)[0] is not Match.NONE for route in self.routes)
 
 
 def _last_segment(path: str) -> str:

@@ -213,10 +213,11 @@ def _small(text: bytes) -> tuple[Any, int]:
 
 def _tensor(inputs: Any) -> dict[str, Any]:
     """The fields of the one input; its shape is a list of Python's."""
-    first = fields_of(inputs[0]) if isinstance(inputs, Array | list) and len(inputs) == 1 else {}
-    match first | {"shape": _plain(first.get("shape"))}:
-        case {"name": str(), "shape": list(), "datatype": str()} as tensor:
-            return tensor
+    tensor = fields_of(inputs[0]) if isinstance(inputs, Array | list) and len(inputs) == 1 else {}
+    name, shape, datatype = (tensor.get(field) for field in ("name", "shape", "datatype"))
+    shape = _plain(shape)
+    if isinstance(name, str) and isinstance(shape, list) and isinstance(datatype, str):
+        return tensor | {"shape": shape}
     raise MalformedBody(
         "Expected `inputs`: a list of one tensor, with name, shape and datatype; it is "
         f"`{IMAGES}` or `{IMAGE_BYTES}`."

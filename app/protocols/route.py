@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from starlette.requests import Request
-from starlette.routing import Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 Answer = Callable[[Request], Awaitable[ASGIApp]]
@@ -25,13 +25,6 @@ class ProtocolRoute(Route):
 
     def __init__(self, path: str, answer: Answer, methods: Sequence[str] = ("GET",)) -> None:
         super().__init__(path, _Endpoint(answer), methods=[*methods], include_in_schema=False)
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Say in the scope which route it is."""
-        match, child_scope = super().matches(scope)
-        if match is not Match.NONE:
-            child_scope["route"] = self
-        return match, child_scope
 
 
 @dataclass(frozen=True)

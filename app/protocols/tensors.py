@@ -242,9 +242,11 @@ def parameters_of(parameters: Any) -> dict[str, Any]:
     Raises:
         MalformedBody: they are no object.
     """
-    if not isinstance(parameters, dict | None):
-        raise MalformedBody("`parameters` is an object.")
-    return parameters or {}
+    if parameters is None:
+        return {}
+    if isinstance(parameters, dict):
+        return parameters
+    raise MalformedBody("`parameters` is an object.")
 
 
 def flag(parameters: dict[str, Any], name: str) -> bool | None:
@@ -254,9 +256,9 @@ def flag(parameters: dict[str, Any], name: str) -> bool | None:
         BadParameter: it is neither true nor false.
     """
     value = parameters.get(name)
-    if not isinstance(value, bool | None):
-        raise BadParameter(f"`{name}` is true or false.")
-    return value
+    if value is None or isinstance(value, bool):
+        return value
+    raise BadParameter(f"`{name}` is true or false.")
 
 
 def outputs_of(requested: Sequence[RequestedOutput], predictions: Predictions) -> Iterator[Output]:

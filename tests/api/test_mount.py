@@ -106,7 +106,7 @@ def test_a_path_that_begins_alike_is_another(mounted: TestClient) -> None:
 
 def test_the_paths_of_the_service_are_known(mounted: TestClient) -> None:
     app: Any = mounted.app
-    paths = [route.path for route in app.routes if hasattr(route, "path")]
+    paths = [route.path for route in [*app.plain_routes, *app.routes] if hasattr(route, "path")]
     paths += app.openapi()["paths"]
     assert {path.split("/")[1] for path in paths} - {""} <= OWN_SEGMENTS
 

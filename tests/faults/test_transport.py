@@ -29,7 +29,6 @@ SETTINGS = {
     "header_seconds": 2,
     "body_seconds": 3,
     "keep_alive_seconds": 2,
-    "trusted_proxies": "192.0.2.1",
 }
 SLOW_CLIENTS = 500
 
