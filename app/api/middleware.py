@@ -11,6 +11,7 @@ import hmac
 import logging
 import re
 import time
+from operator import attrgetter
 from pathlib import Path
 
 import structlog
@@ -42,6 +43,11 @@ its client sends the next request, which would be lost (RFC 9112, section 9.6)."
 
 LOGGED_IMAGES = 16
 """Images of a request whose answers its log line has."""
+LOGGED_ANSWERS = {
+    "predictions": ("labels", attrgetter("label")),
+    "numbers": ("lengths", attrgetter("length")),
+}
+"""What a log line says of each kind of answers; of a number its length alone, for it tells more."""
 
 SHA256_HEX = re.compile(r"[0-9a-f]{64}")
 
@@ -100,6 +106,8 @@ class TelemetryMiddleware:
             await error_response(problem, scope)(scope, receive, send_with_id)
         finally:
             self._record(scope, status, time.perf_counter() - began, sent_bytes)
+            for kind in LOGGED_ANSWERS:  # a connection keeps the scope until its next request
+                scope["state"].pop(kind, None)
 
     def _record(self, scope: Scope, status: int, seconds: float, sent_bytes: int) -> None:
         # An unknown path is one label, or a scanner would make thousands.
@@ -133,18 +141,13 @@ def _details(scope: Scope) -> dict[str, object]:
         details["queue_seconds"] = round(work.waited, 6)
         for step in ("decode", "normalize", "inference"):
             details[f"{step}_seconds"] = round(getattr(work.seconds, step), 6)
-    if answers := state.pop("predictions", None):
-        details["images"] = len(answers)
-        shown = answers[:LOGGED_IMAGES]
-        details["labels"] = [each.label for each in shown]
-        details["confidences"] = [round(float(each.confidence), 4) for each in shown]
-        details["rejected"] = [each.rejected and str(each.rejected) for each in shown]
-    if numbers := state.get("numbers"):
-        details["images"] = len(numbers)
-        read = numbers[:LOGGED_IMAGES]
-        details["lengths"] = [each.length for each in read]
-        details["confidences"] = [round(each.confidence, 4) for each in read]
-        details["rejected"] = [each.rejected and str(each.rejected) for each in read]
+    for kind, (name, said_of) in LOGGED_ANSWERS.items():
+        if answers := state.get(kind):
+            shown = answers[:LOGGED_IMAGES]
+            details["images"] = len(answers)
+            details[name] = [said_of(each) for each in shown]
+            details["confidences"] = [round(float(each.confidence), 4) for each in shown]
+            details["rejected"] = [each.rejected and str(each.rejected) for each in shown]
     return details
 
 

@@ -29,6 +29,7 @@ from app.api.formats.pixels import MAX_LISTS, MAX_NUMBERS, MAX_STRINGS
 from app.errors import PROBLEMS, NotReady
 from app.inference.registry import ModelRegistry
 from app.serving import predictor
+from app.serving.predictions import Predictions
 from app.vision.decode import FORMATS, HEIC, decode
 from tests.api.calls import (
     AS_IS,
@@ -283,6 +284,22 @@ def test_a_body_may_come_in_any_chunks(
     whole = client.post(AS_IS, content=body, headers=headers)
     cut = start_post(client, app, body_messages(chunks), headers | length).result()
     assert cut == (whole.status_code, whole.content)
+
+
+def test_an_idle_connection_holds_no_pictures(client: TestClient, app: FastAPI) -> None:
+    scopes: list[Scope] = []
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)  # as the server does, until the connection's next request
+        await app(scope, receive, send)
+
+    assert start_post(client, watched, body_messages([SEVEN]), PNG).result()[0] == 200
+    reachable: list[object] = [scopes[0]["state"]]
+    for one in reachable:  # it grows
+        assert not isinstance(one, np.ndarray | bytes | Predictions)
+        reachable += (
+            one.values() if isinstance(one, dict) else one if isinstance(one, tuple) else ()
+        )
 
 
 # Problems
