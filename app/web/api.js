@@ -28,12 +28,14 @@ export async function predict(input, signal) {
 
 let readsNumbers = true; // until the server says that it does not
 
-/** The number, `{text, confidence, digits}`, that a picture of several digits shows; null if it shows none. */
+/** Whether a number was read: of one that was rejected only the correction is of use. */
+export const isNumber = (number) => isText(number?.text) && number.digits?.length > 1 && !number.rejected;
+
+/** What the server reads as a number, `{text, confidence, digits, rejected}`; null where it does not. */
 export async function readNumber(input) {
   if (!readsNumbers) return null;
   try {
-    const number = (await post("read", input))?.numbers?.[0];
-    return isText(number?.text) && number.digits?.length > 1 && !number.rejected ? number : null;
+    return (await post("read", input))?.numbers?.[0] ?? null;
   } catch (problem) {
     if (ABSENT.includes(problem.status)) readsNumbers = false;
     return null;

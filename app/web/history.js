@@ -1,5 +1,6 @@
 // The last dozen pictures with their answers, kept in the tab.
 
+import { isNumber } from "./api.js";
 import { load, save } from "./storage.js";
 import { wordsOf, wordsOfNumber } from "./words.js";
 
@@ -64,7 +65,7 @@ function kindOf(name) {
 
 function summary({ prediction, problem, number }) {
   if (problem) return { glyph: "!", says: problem.title, kind: "failed" };
-  if (number) {
+  if (isNumber(number)) {
     const { headline, sure } = wordsOfNumber(number);
     const { text } = number;
     return { glyph: text.length > 4 ? `${text.slice(0, 3)}…` : text, says: `${headline}, ${sure}`, kind: "accepted" };

@@ -1,7 +1,7 @@
 // The page: what is drawn or opened is read, shown, listed, and written as a request.
 
 import { AnswerView } from "./answer.js";
-import { Problem, correct, readNumber } from "./api.js";
+import { Problem, correct, isNumber, readNumber } from "./api.js";
 import { drawnExamples } from "./examples.js";
 import { History } from "./history.js";
 import { Pad } from "./pad.js";
@@ -71,7 +71,13 @@ async function readSeveral(input, picture, entry) {
   const number = await readNumber(input);
   if (!number || shown?.input !== input) return; // something newer is on the pad
   history.add({ ...entry, number });
-  showNumber(input, number, picture);
+  showReading(input, number, picture);
+}
+
+/** Show a number; of one that was rejected, offer the correction beside what is on the screen. */
+function showReading(input, number, picture) {
+  if (isNumber(number)) showNumber(input, number, picture);
+  else offerWhole(number);
 }
 
 function showNumber(input, number, picture) {
@@ -96,7 +102,8 @@ function correctable(digit) {
 }
 
 /** Take a number's digits from the keyboard, too: cut into too many or too few, none of them is right. */
-function offerWhole({ id, text }) {
+function offerWhole({ id, text = "" }) {
+  if (!id && toCorrect.id) return; // corrections are taken, but none of a picture without ink
   wholeId = id;
   at("whole").hidden = false;
   at("number").placeholder = text;
@@ -319,7 +326,7 @@ async function openEntry(entry) {
     write(input);
   }
   refresh();
-  if (entry.number) showNumber(inputOnPad(), entry.number, pad.picture ?? DRAWING);
+  if (entry.number) showReading(inputOnPad(), entry.number, pad.picture ?? DRAWING);
   reveal();
 }
 

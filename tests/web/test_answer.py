@@ -157,6 +157,34 @@ def test_a_number_that_is_rejected_is_not_shown(page: Page) -> None:
     expect(page.locator("#headline")).to_have_text("More than one digit")
 
 
+def test_a_number_that_is_rejected_is_corrected_as_a_whole(
+    browser: Browser, tmp_path: Path
+) -> None:
+    with served(feedback_dir=tmp_path) as address, opened(browser, address) as page:
+        draw(page, STAR)
+        settle(page, "rejected")
+        whole = page.get_by_label("or the number was")
+        expect(whole).to_be_visible()
+        page.keyboard.press("Escape")
+        expect(whole).to_be_hidden()
+        page.locator("#history button").first.click()
+        expect(page.locator("#headline")).to_have_text("Not a digit")
+        whole.fill("48")
+        whole.press("Enter")
+        expect(page.locator("#thanks")).to_have_text("Thank you, noted: 48.")
+    (file,) = tmp_path.rglob("*.png")
+    assert (file.parent.name, file.stem.rpartition("-")[2]) == ("rows", "48")
+
+
+def test_a_picture_without_a_row_is_not_corrected_as_a_number(page: Page) -> None:
+    page.route("**/read", lambda route: route.fulfill(json={"numbers": [{"rejected": "blank"}]}))
+    answered(page, rejected="not_a_digit", id="a1")
+    with page.expect_response("**/read"):
+        draw(page, SEVEN)
+    expect(page.locator("#history li")).to_have_count(1)
+    expect(page.get_by_label("or the number was")).to_be_hidden()
+
+
 def test_warnings_are_said_as_what_to_do(page: Page) -> None:
     answered(page, rejected="uncertain", seen={"warnings": ["low-contrast", "frame-removed"]})
     draw(page, SEVEN)
