@@ -1,4 +1,4 @@
-"""Many images -> Parquet: `python -m digits.bulk scans/ answers/`, or a Parquet file of images.
+"""Many images -> Parquet: the command `digits bulk`.
 
 The input is cut into chunks by what is known before a row is read. A process a core loads the model
 once and writes a file for each chunk, whole or not at all; the job, called again, does the chunks
@@ -30,6 +30,15 @@ from .sources import UsageError, expand
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+DESCRIPTION = """\
+Read many images, without a service, into Parquet.
+
+    digits bulk scans/ answers/                            a folder and those in it
+    digits bulk scans.parquet answers/ --column image      a column of images' bytes
+
+answers/ gets a Parquet file for each 2,048 images or fewer, whole or not at all. Stopped, the same
+command goes on where it was."""
 
 CHUNK_ROWS = 2048
 """Images of a chunk: a second or two of work, all that is lost when a process is killed."""
@@ -276,13 +285,25 @@ def _part(text: str) -> tuple[int, int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; return the exit status: 2 for wrong usage, 3 where it is not finished."""
-    parser = argparse.ArgumentParser("digits bulk", description=__doc__)
+    parser = argparse.ArgumentParser("digits bulk", description=DESCRIPTION)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("input", type=Path, help="a folder of images, or a Parquet file")
     parser.add_argument("output", type=Path, help="a folder for Parquet files")
-    parser.add_argument("--column", default="image", help="the file's column (image)")
-    parser.add_argument("--processes", type=_processes, default=os.cpu_count(), help="one a core")
-    parser.add_argument("--part", type=_part, default=(1, 1), help="1/4: the first of four shares")
+    parser.add_argument("--column", default="image", help="the Parquet file's column (image)")
+    parser.add_argument(
+        "--processes",
+        type=_processes,
+        default=os.cpu_count(),
+        metavar="N",
+        help="processes, each with a model (one a core, %(default)s)",
+    )
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=(1, 1),
+        metavar="K/N",
+        help="this machine's share of the images: 1/4 is the first of four",
+    )
     options = parser.parse_args(arguments)
     try:
         if not options.input.exists():

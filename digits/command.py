@@ -32,9 +32,9 @@ from .client import (
     Client,
     Lengths,
 )
-from .errors import DigitsError, SourceError
+from .errors import ConnectionFailed, DigitsError, SourceError, TimedOut
 from .flows import OF_AN_IMAGE
-from .local import LocalReader, LocalUnavailable
+from .local import LocalReader, LocalUnavailable, without_native_info
 from .numbers import NumberOutcome, write_csv, write_json, write_table
 from .progress import is_read, with_bar
 from .results import Outcome
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return USAGE_ERROR
     except DigitsError as error:
-        _complain(str(error))
+        _complain(f"{error}{_way_out(error)}")
         return UNFINISHED
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -96,6 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("Interrupted.")
         return INTERRUPTED
+
+
+def _way_out(error: DigitsError) -> str:
+    """Return what to do where nothing answers, as for who has just installed the command."""
+    if isinstance(error, ConnectionFailed) and not isinstance(error, TimedOut):
+        return " Is the service started? --url names another; `digits predict --local` needs none."
+    return ""
 
 
 def _open_closed_streams() -> None:
@@ -333,7 +340,7 @@ def _outcomes(
 ) -> Iterator[Outcome]:
     normalize = not options.as_it_is
     if options.local:
-        return LocalReader().predict_many(sources, normalize=normalize, include_seen=include_seen)
+        return _local_reader().predict_many(sources, normalize=normalize, include_seen=include_seen)
     client = stack.enter_context(_client(options))
     return client.predict_many(
         sources,
@@ -342,6 +349,11 @@ def _outcomes(
         batch_size=options.batch_size,
         in_flight=options.in_flight,
     )
+
+
+def _local_reader() -> LocalReader:
+    with without_native_info():
+        return LocalReader()
 
 
 def _is_csv(options: argparse.Namespace) -> bool:
@@ -399,7 +411,7 @@ def _count(options: argparse.Namespace, done: set[str]) -> int | None:
 
 
 def _versions(options: argparse.Namespace) -> int:
-    with LocalReader() if options.local else _client(options) as reader:
+    with _local_reader() if options.local else _client(options) as reader:
         card = reader.card()
     if options.json:
         text = json.dumps(card)

@@ -60,7 +60,8 @@ def train(command: str, arguments: Sequence[str]) -> NoReturn:
             f"`digits {command}` needs {', '.join(missing)}: pip install --require-hashes -r "
             "requirements/train.txt"
         )
-    become([f"training.{module}", *words, *arguments], os.environ)
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "1"}  # TensorFlow's words on how it computes: 6 lines before --help
+    become([f"training.{module}", *words, *arguments], quiet | {**os.environ})
 
 
 def become(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

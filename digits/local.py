@@ -10,10 +10,12 @@ import importlib
 import importlib.util
 import json
 import logging
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, Self
@@ -29,6 +31,7 @@ SERVICE = "digits.app" if IS_INSTALLED else "app"
 MODELS = (PACKAGE if IS_INSTALLED else PACKAGE.parent) / "models" / "digits"
 """Folder of the versions that ship."""
 LITERT = "ai_edge_litert"
+NATIVE_INFO = b"INFO: "
 BATCH_SIZE = 32
 """Images that share a model call."""
 
@@ -170,6 +173,28 @@ class LocalReader:
             with suppress(StopIteration):  # nobody else has a lease, so it never waits
                 lease.charge_working(request.working_bytes).send(None)
             return request
+
+
+@contextmanager
+def without_native_info() -> Iterator[None]:
+    """Leave out what LiteRT says of how it computes, which it writes to descriptor 2 itself.
+
+    For a process of our own: what its other threads write is held back, too, until the end.
+    """
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            for line in written:
+                if not line.startswith(NATIVE_INFO):
+                    os.write(2, line)
 
 
 def _import(module: str) -> ModuleType:

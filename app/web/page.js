@@ -102,11 +102,11 @@ function correctable(digit) {
 }
 
 /** Take a number's digits from the keyboard, too: cut into too many or too few, none of them is right. */
-function offerWhole({ id, text = "" }) {
+function offerWhole({ id, text, digits }) {
   if (!id && toCorrect.id) return; // corrections are taken, but none of a picture without ink
   wholeId = id;
   at("whole").hidden = false;
-  at("number").placeholder = text;
+  at("number").placeholder = digits?.length > 1 ? text : "";
 }
 
 function partOf(box, picture) {

@@ -183,6 +183,7 @@ def test_no_service_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> Non
         assert ended.status == UNFINISHED
         assert ended.err.startswith(f"digits: {NOWHERE} can't be reached (")
         assert len(ended.err.splitlines()) == 1
+        assert "--local" in ended.err
 
 
 def test_an_interruption_has_its_status(
@@ -317,15 +318,19 @@ def test_programs_that_are_there_get_their_arguments(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     became: list[list[str]] = []
+    levels: list[str | None] = []
 
     def become(program: str, arguments: list[str], environment: dict[str, str]) -> None:
         became.append([program, *arguments, environment.get("DIGITS_PORT", "")])
+        levels.append(environment.get("TF_CPP_MIN_LOG_LEVEL"))
         raise KeyboardInterrupt  # instead of the end of this process
 
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(os, "execve", become)
     monkeypatch.delenv("DIGITS_PORT", raising=False)
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)
     run(capsys, "train", "--seed", "1")
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
     run(capsys, "evaluate", "--help")
     run(capsys, "compare", "4", "5", "--images", "mine")
     run(capsys, "promote", "6", "--force", "why")
@@ -340,6 +345,7 @@ def test_programs_that_are_there_get_their_arguments(
         [*python, "training.promote", "--rollback", "--models", "mine", ""],
         [*python, "app", "8171"],
     ]
+    assert levels == ["1", *["0"] * 5]
 
 
 def test_a_terminal_has_pictures(url: str) -> None:

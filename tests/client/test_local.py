@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from digits import Client, DigitsError, LocalReader, LocalUnavailable, ServiceError
+from digits.local import without_native_info
 from tests.conftest import EXAMPLES, ROOT
 from tests.faults.server import Server
 
@@ -49,6 +51,14 @@ def test_the_model_is_that_of_the_service(reader: LocalReader, client: Client) -
     card = client.card()
     del card["drift"]  # of what this service was asked lately
     assert reader.card() == card
+
+
+def test_what_libraries_say_for_information_is_left_out(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), without_native_info():
+        os.write(2, b"INFO: how it computes\nERROR: what went wrong\n")
+        raise KeyError
+    os.write(2, b"INFO: afterwards\n")
+    assert capfd.readouterr().err == "ERROR: what went wrong\nINFO: afterwards\n"
 
 
 @pytest.mark.parametrize("normalize", [False, True])

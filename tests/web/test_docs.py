@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from .conftest import opened
@@ -28,6 +31,22 @@ def test_a_documentation_page_needs_nothing_from_elsewhere(
     assert f"{address}/openapi.json" in asked
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
     assert f"{address}/favicon.ico" not in asked
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("docs", "#swagger-ui .opblock-summary-path"), ("redoc", "#redoc h1")]
+)
+def test_documentation_does_not_glare_at_night(
+    browser: Browser, address: str, name: str, text: str
+) -> None:
+    grounds = {}
+    for scheme in ("light", "dark"):
+        with opened(browser, f"{address}/{name}", color_scheme=scheme) as page:
+            expect(page.locator(text).first).to_be_visible()
+            shot = np.asarray(Image.open(BytesIO(page.screenshot())).convert("L"))
+            grounds[scheme] = float(np.median(shot))
+    assert grounds["light"] > 200
+    assert grounds["dark"] < 60
 
 
 @pytest.mark.parametrize("name", ["index.html", "docs.html", "redoc.html", "problem.html"])

@@ -8,7 +8,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import BadPixels
+from ...errors import BadPixels, BrokenImage
 from ...serving.predictor import RawImage
 
 DATA_URI = re.compile(rb"data:[^,]{0,200},", re.IGNORECASE)
@@ -24,6 +24,7 @@ millisecond."""
 ESCAPE_CALL_BYTES = 2**16
 """The same for text with percent escapes, each of which takes as long as some thirty characters."""
 PERCENT = ord("%")
+PNG_WITHOUT_LINE_ENDS, JPEG_START = b"\x89PNG\x1a", b"\xff\xd8\xff"
 NO_DIGIT = 16
 HEX_VALUES = np.full(256, NO_DIGIT, np.uint8)
 """Value of each character as a hexadecimal digit, or NO_DIGIT."""
@@ -32,15 +33,32 @@ for _digits in (b"0123456789abcdef", b"0123456789ABCDEF"):
 
 
 def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[RawImage]:
-    """The body as one image; none where it is empty."""
+    """The body as one image; none where it is empty.
+
+    Raises:
+        BadPixels: it is text, and no image.
+        BrokenImage: it was sent as text by a client that leaves out bytes.
+    """
     if not body:
         return []
+    if _lacks_bytes(body):
+        raise BrokenImage(
+            "Its zero bytes and line ends are missing, which `curl -d` leaves out. With curl, write "
+            "--data-binary @name or -F file=@name."
+        )
     return [decode_text(body) if is_text(body) else body]
 
 
 def is_text(data: bytes) -> bool:
     """Whether `data` looks like base64 or a data URI, which no image file does."""
     return bool(DATA_URI.match(data) or BASE64_START.fullmatch(data[:64]))
+
+
+def _lacks_bytes(body: bytes) -> bool:
+    """Whether an image has lost what `curl -d` leaves out: no PNG or JPEG is without."""
+    return body.startswith(PNG_WITHOUT_LINE_ENDS) or (
+        body.startswith(JPEG_START) and len(body) > HEAD_LENGTH and b"\0" not in body
+    )
 
 
 def decode_text(text: bytes | str, index: int = 0) -> bytes:

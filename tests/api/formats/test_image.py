@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from app.api.formats import image
 from app.api.formats.image import CALL_LENGTH, decode_text, is_text, parse, unquote
-from app.errors import BadPixels
+from app.errors import BadPixels, BrokenImage
 from app.vision.decode import FORMATS
 from tests.conftest import EXAMPLES, png, spoken
 
@@ -19,6 +19,14 @@ BASE64 = base64.b64encode(FILE)
 
 def test_a_file_is_an_image_as_it_is() -> None:
     assert parse(FILE, {}, 1) == [FILE]
+
+
+@pytest.mark.parametrize("name", ["three.png", "seven.jpg"])
+def test_what_curl_leaves_out_is_said(name: str) -> None:
+    file = (EXAMPLES / name).read_bytes()
+    assert parse(file, {}, 1) == [file]
+    with pytest.raises(BrokenImage, match="--data-binary"):
+        parse(file.translate(None, b"\0\r\n"), {}, 1)
 
 
 def test_no_bytes_are_no_image() -> None:
