@@ -68,7 +68,7 @@ Image = (
     | Sequence[Any]
 )
 """A path, a file's bytes, a file object, an image of Pillow, a NumPy array or nested lists. Numbers
-are 0–255, or 0–1 where none exceeds 1."""
+are 0–255, or 0–1 where none exceeds 1; of 8×8, as scikit-learn's digits, also 0–16."""
 
 
 class Content(NamedTuple):

@@ -16,7 +16,10 @@ Gray = Rows | Annotated[list[Level], Field(min_length=784, max_length=784)] | Te
 
 
 class OneImage(BaseModel, extra="forbid"):
-    """One image: rows of numbers, 784 numbers, or text. 0–255, or 0–1 where no value exceeds 1."""
+    """One image: rows of numbers, 784 numbers, or text.
+
+    0–255, or 0–1 where no value exceeds 1; 8×8 may be 0–16, as scikit-learn's digits are.
+    """
 
     image: Gray
 

@@ -42,6 +42,10 @@ SEARCHED_BYTES, OVERLAP_BYTES = 2**16, 64
 """Bytes that are searched for it in one call, which holds the interpreter for less than a
 millisecond, and those of them that the next call looks at again."""
 
+SIXTEENTHS_SHAPE = (8, 8)
+"""Of images whose levels are 0–16 where no value exceeds that: scikit-learn's and UCI's digits. As
+levels to 255 they would be nearly black."""
+
 _parsing = threading.Lock()
 """Held while a document is parsed: the loop waits for the interpreter after one, not after many."""
 
@@ -235,7 +239,9 @@ def _uneven(index: int) -> BadPixels:
 
 
 def to_levels(numbers: NDArray[Any], index: int) -> Gray:
-    """Numbers [h,w] or [n,h,w] as gray levels: 0–255, or 0–1 where none of an image exceeds 1.
+    """Numbers [h,w] or [n,h,w] as gray levels.
+
+    They are 0–255; 0–1 where none of an image exceeds 1; 0–16 where none of 8×8 exceeds 16.
 
     Args:
         numbers: Of an image, or of several.
@@ -258,7 +264,10 @@ def to_levels(numbers: NDArray[Any], index: int) -> Gray:
     are_shares = highest <= 1
     if are_shares.any():
         numbers = np.where(are_shares[..., None, None], numbers * 255, numbers)
-    if kind == "f":
+    if numbers.shape[-2:] == SIXTEENTHS_SHAPE:
+        are_sixteenths = ~are_shares & (highest <= 16)
+        numbers = np.where(are_sixteenths[..., None, None], numbers * (255 / 16), numbers)
+    if numbers.dtype.kind == "f":
         numbers = np.rint(numbers)
     return numbers.astype(np.uint8, copy=False)
 

@@ -80,6 +80,19 @@ def test_each_image_has_a_range_of_its_own() -> None:
     assert images_in({"images": [[[0, 1]], [[0, 2]]]}) == [[[0, 255]], [[0, 2]]]
 
 
+def test_images_of_8_by_8_may_have_levels_to_16() -> None:
+    sixteenths = [[0, 1, 8, 16, 4, 2, 15, 0]] * 8
+    levels = [[0, 16, 128, 255, 64, 32, 239, 0]] * 8
+    in_full = [[0, 1, 8, 17, 4, 2, 15, 0]] * 8
+    shares = [[level / 255 for level in row] for row in levels]
+    points = [[float(level) for level in row] for row in sixteenths]
+    images = [sixteenths, points, [sixteenths], levels, shares]
+    assert images_in({"images": images}, len(images)) == [levels] * len(images)
+    assert images_in({"image": in_full}) == [in_full]
+    assert images_in({"image": sixteenths[1:]}) == [sixteenths[1:]]
+    assert images_in({"image": [[0] * 8] * 8}) == [[[0] * 8] * 8]
+
+
 def test_each_image_has_a_size_of_its_own() -> None:
     assert images_in({"images": [[[3]], [[4, 5], [6, 7]]]}) == [[[3]], [[4, 5], [6, 7]]]
 
