@@ -14,7 +14,7 @@ from typing import Any, Self
 import httpx
 
 from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch, read_numbers
-from .images import Content, Image, async_batches, batches, encode, read
+from .images import Content, Image, Item, async_batches, batches, encode, read
 from .results import Model, Number, Outcome, Prediction
 from .retries import Retries
 
@@ -26,10 +26,14 @@ CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 """How much longer than the service's deadline an answer is awaited: its own word for what took so
 long says more than a connection that was cut."""
-BATCH_SIZE = 64
-"""Images in a request: with four at once, half of what the service lets wait."""
+BATCH_SIZE = 96
+"""Images in a request. Each takes this side 1 ms, whatever is in it: 11 µs an image. With four at
+once, a quarter of what a worker of the service lets wait is left to others."""
 IN_FLIGHT = 4
 """Requests at once: enough that a worker of the service never waits for the next."""
+AHEAD = 2
+"""Batches that are read and not yet yielded, for each request at once. Outcomes come in order: what
+waits for an older request holds up no newer one."""
 Lengths = tuple[int | None, int | None]
 """Digits of a number, at least and at most; None leaves it open."""
 
@@ -189,7 +193,7 @@ class Client(Connection):
     ) -> Iterator[Outcome]:
         """Ask for predictions of any number of images; yield an outcome for each, in order.
 
-        At most `batch_size` × (`in_flight` + 1) images are held at any time. An image that can't
+        At most `batch_size` × (2 `in_flight` + 1) images are held at any time. An image that can't
         be read has an outcome with an error, and costs no other image anything.
 
         Args:
@@ -207,10 +211,10 @@ class Client(Connection):
         with ThreadPoolExecutor(in_flight, thread_name_prefix="digits") as threads:
             try:
                 for batch in batches(images, batch_size):
-                    done = pending.popleft().result() if len(pending) == in_flight else []
                     flow = predict_batch(make, batch, self.retries)
                     pending.append(threads.submit(self._run, flow))
-                    yield from done
+                    while pending and (pending[0].done() or len(pending) == AHEAD * in_flight):
+                        yield from pending.popleft().result()
                 while pending:
                     yield from pending.popleft().result()
             finally:
@@ -314,13 +318,18 @@ class AsyncClient(Connection):
         """Ask for predictions of any number of images; see `Client.predict_many`."""
         make = _maker(self._http, "predict", _predict_parameters(normalize, include_seen))
         pending: deque[asyncio.Task[list[Outcome]]] = deque()
+        turns = asyncio.Semaphore(in_flight)
+
+        async def ask(batch: Sequence[Item]) -> list[Outcome]:
+            async with turns:
+                return await self._run(predict_batch(make, batch, self.retries))
+
         try:
             async for batch in async_batches(images, batch_size):
-                done = await pending.popleft() if len(pending) == in_flight else []
-                flow = predict_batch(make, batch, self.retries)
-                pending.append(asyncio.create_task(self._run(flow)))
-                for outcome in done:
-                    yield outcome
+                pending.append(asyncio.create_task(ask(batch)))
+                while pending and (pending[0].done() or len(pending) == AHEAD * in_flight):
+                    for outcome in await pending.popleft():
+                        yield outcome
             while pending:
                 for outcome in await pending.popleft():
                     yield outcome

@@ -96,8 +96,13 @@ def predict_batch(
     Raises:
         ConnectionFailed, UnexpectedAnswer, Problem: It is not about an image.
     """
-    outcomes = {index: Outcome(each.source, error=each.error) for index, each in enumerate(items)}
-    left = [[(index, each.content) for index, each in enumerate(items) if each.content is not None]]
+    outcomes: dict[int, Outcome] = {}
+    left: list[list[tuple[int, Content]]] = [[]]
+    for index, (source, content, error) in enumerate(items):
+        if content is None:
+            outcomes[index] = Outcome(source, error=error)
+        else:
+            left[0].append((index, content))
     while left:
         part = left.pop()
         if not part:

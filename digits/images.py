@@ -10,8 +10,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -22,6 +23,7 @@ MAX_IMAGE_BYTES = 64 * 2**20
 a video in a folder of photos must not fill the memory."""
 BATCH_BYTES = 2**20
 """Bytes of images in a request, unless a single image has more: some seconds of a slow uplink."""
+READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 READ_BYTES = 2**18
 """Bytes that are read at a time: most files whole. Room for the largest that may come would take
 longer to be had than a small file to be read (30 µs)."""
@@ -190,7 +192,7 @@ def read(image: Image) -> Content:
         case bytes() | bytearray() | memoryview():
             return Content(_checked(bytes(image)))
         case Readable():
-            return Content(_read_bounded(image))
+            return Content(_read_bounded(image.read))
     if _is_pillow(image):
         return Content(_png(image))
     try:
@@ -210,18 +212,21 @@ def _nested_lists(array: Array) -> Any:
 
 def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 -- half the time of Path.open
-            return _read_bounded(file)
+        descriptor = os.open(path, READ_FLAGS)  # without a file object: two thirds of the time
+        try:
+            return _read_bounded(partial(os.read, descriptor))
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise SourceError(f"The file can't be read: {reason}.") from error
 
 
-def _read_bounded(file: Readable) -> bytes:
+def _read_bounded(read: Callable[[int], bytes]) -> bytes:
     """Read to the end, or to where it is too long; a pipe gives what it has, piece by piece."""
     pieces: list[bytes] = []
     size = 0
-    while size <= MAX_IMAGE_BYTES and (piece := file.read(READ_BYTES)):
+    while size <= MAX_IMAGE_BYTES and (piece := read(READ_BYTES)):
         if not isinstance(piece, bytes):
             raise SourceError("The file object gives no bytes; open it in binary mode.")
         pieces.append(piece)

@@ -13,6 +13,8 @@ from .local import MODELS, SERVICE
 from .sources import UsageError
 
 SERVICE_PACKAGES = ("fastapi", "uvicorn", "tensorflow")
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "1"}
+"""Without what TensorFlow says of how it computes, several lines before --help."""
 TRAINING_PACKAGES = ("keras", "matplotlib", "tensorflow")
 
 
@@ -60,8 +62,7 @@ def train(command: str, arguments: Sequence[str]) -> NoReturn:
             f"`digits {command}` needs {', '.join(missing)}: pip install --require-hashes -r "
             "requirements/train.txt"
         )
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "1"}  # TensorFlow's words on how it computes: 6 lines before --help
-    become([f"training.{module}", *words, *arguments], quiet | {**os.environ})
+    become([f"training.{module}", *words, *arguments], QUIET | {**os.environ})
 
 
 def become(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

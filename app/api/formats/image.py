@@ -43,8 +43,8 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
         return []
     if _lacks_bytes(body):
         raise BrokenImage(
-            "Its zero bytes and line ends are missing, which `curl -d` leaves out. With curl, write "
-            "--data-binary @name or -F file=@name."
+            "Its zero bytes and line ends are missing, which `curl -d` leaves out. With curl, "
+            "write --data-binary @name or -F file=@name."
         )
     return [decode_text(body) if is_text(body) else body]
 
