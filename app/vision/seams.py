@@ -6,6 +6,9 @@ the thinnest place.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,50 +42,69 @@ def seams(ink: Plane) -> Columns:
         The first column to the right of each, in each row of pixels, [n,h], from left to right.
     """
     height = ink.shape[0]
-    cost = ink + np.float32(WHITE_COST)
-    total, steps = _cheapest(np.stack((cost, cost[::-1]), axis=1))
+    cost = np.asarray(ink + np.float32(WHITE_COST), np.float32)
+    total = _cheapest(np.stack((cost, cost[::-1]), axis=1))
+    came = _came_from(total)
+    upwards, downwards = came[:, 0], came[::-1, 1]
     found: list[Columns] = []
     for share in ANCHORS:
         anchor = int(share * height)
         through = total[anchor, 0] + total[height - 1 - anchor, 1] - cost[anchor]
         chosen = _minima(through - np.float32(WHITE_COST * height), height)
-        columns = np.empty((len(chosen), height), np.intp)
-        columns[:, anchor] = chosen
-        for y in range(anchor, 0, -1):
-            columns[:, y - 1] = columns[:, y] + steps[y, 0, columns[:, y]]
-        for y in range(anchor, height - 1):
-            columns[:, y + 1] = columns[:, y] + steps[height - 1 - y, 1, columns[:, y]]
-        found.append(columns)
+        above = _traced(chosen, upwards[anchor:0:-1])
+        below = _traced(chosen, downwards[anchor : height - 1])
+        found.append(np.stack((*above[::-1], chosen, *below), axis=1))
     return np.sort(_distinct(np.concatenate(found), ink), axis=0)
+
+
+def _cheapest(cost: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The cost of the cheapest way from the first row to each pixel, of planes [h,k,w]."""
+    # The planes are one line, with what can't be passed around each: a call for a line of so few
+    # pixels takes longer than its arithmetic.
+    costs = np.pad(cost, ((0, 0), (0, 0), (1, 1)), constant_values=np.inf)
+    lines = costs.reshape(len(cost), -1)
+    total = lines.copy()
+    side, least = np.float32(SIDE_COST), np.empty_like(lines[0, 1:-1])
+    inner = total[:, 1:-1]
+    before = zip(total[:, :-2], inner, total[:, 2:], strict=True)
+    for (left, straight, right), line, reached in zip(before, lines[1:, 1:-1], inner[1:]):
+        np.minimum(left, right, out=least)
+        np.add(least, side, out=least)
+        np.minimum(least, straight, out=least)
+        np.add(least, line, out=reached)
+    return np.asarray(total.reshape(costs.shape)[:, :, 1:-1])
+
+
+def _came_from(total: NDArray[np.float32]) -> Columns:
+    """The column that the cheapest way to each pixel has in the row before, of planes [h,k,w].
+
+    Args:
+        total: The cost of that way, as `_cheapest` gives it.
+    """
+    closed = np.pad(total[:-1], ((1, 0), (0, 0), (1, 1)), constant_values=np.inf)
+    left, straight, right = closed[:, :, :-2], closed[:, :, 1:-1], closed[:, :, 2:]
+    aside = np.minimum(left, right) + np.float32(SIDE_COST) < straight
+    return np.arange(total.shape[2]) + aside * np.where(left <= right, -1, 1)
+
+
+def _traced(columns: NDArray[np.intp], came: Columns) -> list[NDArray[np.intp]]:
+    """The columns [n] of ways in the rows behind them, by where they came from, [rows,w]."""
+    return list(accumulate(came, lambda at, before: before[at], initial=columns))[1:]
 
 
 def _distinct(columns: Columns, ink: Plane) -> Columns:
     """Of seams [n,h] that are `ALIKE`, the one that crosses least ink."""
     height = ink.shape[0]
     crossed = ink[np.arange(height), columns].sum(axis=1)
+    alike = ALIKE * height * height
+    lines, sums = columns.astype(np.int32), columns.sum(axis=1).tolist()
     kept: list[int] = []
-    for index in np.argsort(crossed, kind="stable"):
-        apart = np.abs(columns[kept] - columns[index]).mean(axis=1)
-        if not kept or apart.min() > ALIKE * height:
-            kept.append(int(index))
+    for index in np.argsort(crossed, kind="stable").tolist():
+        # As far apart as their middles two seams are at least.
+        near = [other for other in kept if abs(sums[other] - sums[index]) <= alike]
+        if all(cv2.norm(lines[index], lines[other], cv2.NORM_L1) > alike for other in near):
+            kept.append(index)
     return columns[kept]
-
-
-def _cheapest(cost: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int8]]:
-    """The cost of the cheapest way from the first row to each pixel, and its last step, [h,2,w]."""
-    total = np.empty_like(cost)
-    steps = np.zeros(cost.shape, np.int8)
-    total[0] = cost[0]
-    side = np.float32(SIDE_COST)
-    padded = np.full((2, cost.shape[2] + 2), np.inf, np.float32)
-    straight, left, right = padded[:, 1:-1], padded[:, :-2], padded[:, 2:]
-    for y in range(1, len(cost)):
-        straight[:] = total[y - 1]
-        sideways = np.minimum(left, right) + side
-        aside = sideways < straight
-        steps[y] = np.where(aside, np.where(left <= right, -1, 1), 0)
-        np.add(np.where(aside, sideways, straight), cost[y], out=total[y])
-    return total, steps
 
 
 def _minima(crossed: NDArray[np.float32], height: int) -> NDArray[np.intp]:
@@ -92,27 +114,36 @@ def _minima(crossed: NDArray[np.float32], height: int) -> NDArray[np.intp]:
     are `SPACING` apart.
     """
     width = len(crossed)
-    free = (crossed < FREE * height).view(np.int8)
-    edges = [int(edge) for edge in np.flatnonzero(np.diff(free, prepend=0, append=0))]
-    gaps = list(zip(edges[::2], edges[1::2], strict=True))
-    kept = [(start + stop) // 2 for start, stop in gaps if start > 0 and stop < width]
-    starts, stops = [0, *(stop for _, stop in gaps)], [*(start for start, _ in gaps), width]
+    free = np.zeros(width + 2, np.bool_)
+    free[1:-1] = crossed < FREE * height
+    edges = np.flatnonzero(free[1:] != free[:-1]).tolist()
+    starts, stops = edges[::2], edges[1::2]
+    kept = [
+        (start + stop) // 2
+        for start, stop in zip(starts, stops, strict=True)
+        if start > 0 and stop < width
+    ]
     spacing = max(3, round(SPACING * height))
-    for start, stop in zip(starts, stops, strict=True):
+    valleys = _valleys(crossed, DEEPEST * height)
+    for start, stop in zip([0, *stops], [*starts, width], strict=True):
         if stop - start > NARROW * height:
-            valleys = _valleys(crossed[start:stop], spacing, DEEPEST * height)
-            kept += [start + at for at in valleys]
+            inside = [at for at in valleys if start + spacing <= at < stop - spacing]
+            kept += _apart(inside, spacing)
     return np.array(sorted(kept), np.intp)
 
 
-def _valleys(crossed: NDArray[np.float32], spacing: int, deepest: float) -> list[int]:
-    """The lowest local minima, at least `spacing` apart and from the ends."""
+def _valleys(crossed: NDArray[np.float32], deepest: float) -> list[int]:
+    """The local minima up to `deepest`, lowest first."""
     inner = crossed[1:-1]
     low = (inner <= crossed[:-2]) & (inner <= crossed[2:]) & (inner <= deepest)
     places = np.flatnonzero(low) + 1
-    places = places[(places >= spacing) & (places < len(crossed) - spacing)]
+    return list(places[np.argsort(crossed[places], kind="stable")].tolist())
+
+
+def _apart(places: list[int], spacing: int) -> list[int]:
+    """The first of `places` that are at least `spacing` from each other."""
     taken: list[int] = []
-    for at in places[np.argsort(crossed[places], kind="stable")]:
-        if all(abs(int(at) - other) >= spacing for other in taken):
-            taken.append(int(at))
+    for at in places:
+        if all(abs(at - other) >= spacing for other in taken):
+            taken.append(at)
     return taken
