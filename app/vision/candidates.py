@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -97,19 +98,18 @@ def candidates_of(plane: Plane, place: Matrix, shape: tuple[int, ...]) -> tuple[
     spans = spans_of(parts, height)[:MAX_CANDIDATES]
     boxes = _unions(parts.boxes, spans)
     digits = np.stack(
-        [_digit(plane, parts, span, box) for span, box in zip(spans, boxes, strict=True)]
+        [_digit(plane, parts, *one) for one in zip(spans.tolist(), boxes.tolist(), strict=True)]
     )
     shapes = _shapes(plane, parts, spans, boxes, height)
     return len(parts.crossed), Candidates(spans, digits, _placed(boxes, place, shape), shapes)
 
 
-def _digit(plane: Plane, parts: Parts, span: NDArray[np.intp], box: NDArray[np.intp]) -> GrayImage:
+def _digit(plane: Plane, parts: Parts, span: list[int], box: list[int]) -> GrayImage:
     """The ink between two seams, which has this box in the row, in MNIST's form."""
     left, top, right, bottom = box
     within = np.s_[top:bottom, left:right]
-    labels = parts.labels[within]
-    ink = plane[within] * ((labels >= span[0]) & (labels < span[1]))
-    digit = boxed(np.asarray(ink, np.float32))
+    between = cv2.inRange(parts.labels[within], span[0], span[1] - 1)  # type: ignore[call-overload]
+    digit = boxed(np.asarray(cv2.copyTo(plane[within], between), np.float32))
     return np.zeros((SIDE, SIDE), np.uint8) if digit is None else digit
 
 
@@ -153,12 +153,13 @@ def _shapes(
     usual = median(masses[large]) if large.any() else float(masses.max())
     gaps = (parts.boxes[1:, 0] - parts.boxes[:-1, 2]) / height
     crossed = parts.crossed / height
+    inside, between = crossed.tolist(), gaps.tolist()
     shapes[:, :2] = size
     shapes[:, 2] = (middle - (boxes[:, 1] + boxes[:, 3]) / 2) / height
     shapes[:, 3:5] = crossed[spans]
     shapes[:, 7] = masses / max(usual, 1.0)
-    for index, (start, stop) in enumerate(spans):
+    for index, (start, stop) in enumerate(spans.tolist()):
         alone = stop - start == 1
-        shapes[index, 5] = 1.0 if alone else crossed[start + 1 : stop].min()
-        shapes[index, 6] = -1.0 if alone else gaps[start : stop - 1].max()
+        shapes[index, 5] = 1.0 if alone else min(inside[start + 1 : stop])
+        shapes[index, 6] = -1.0 if alone else max(between[start : stop - 1])
     return shapes

@@ -6,7 +6,7 @@ The ink's connected parts are joined to rows, and the weightiest is cut from the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -87,12 +87,22 @@ class Blobs:
         )
 
 
-def row_of(strokes: Mask, ink: Plane) -> tuple[Mask, bool]:
-    """Keep the parts of `strokes` [h,w] that form the weightiest row.
+class RowParts(NamedTuple):
+    """The parts of the weightiest row.
 
-    Returns:
-        The row's mask, and whether another row is nearly as weighty.
+    Attributes:
+        mask: Where they are, 0 or 1 [h,w].
+        boxes: Left, top, width and height of each, [n,4].
+        several: Another row is nearly as weighty.
     """
+
+    mask: Mask
+    boxes: NDArray[np.int32]
+    several: bool
+
+
+def row_of(strokes: Mask, ink: Plane) -> RowParts:
+    """Keep the parts of `strokes` [h,w] that form the weightiest row."""
     numbered: Any
     stats: Any
     count, numbered, stats, _ = cv2.connectedComponentsWithStats(strokes)
@@ -101,7 +111,8 @@ def row_of(strokes: Mask, ink: Plane) -> tuple[Mask, bool]:
     members, several = _members(blobs)
     keep = np.zeros(count, bool)
     keep[blobs.labels[members]] = True
-    return np.asarray(keep[numbered], np.uint8), several
+    mask = strokes if keep[1:].all() else np.asarray(keep[numbered], np.uint8)
+    return RowParts(mask, stats[keep, :4], several)
 
 
 def blobs_of(
@@ -134,7 +145,7 @@ def _members(blobs: Blobs) -> tuple[NDArray[np.bool_], bool]:
 def _in_band(blobs: Blobs, row: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Whether each part may be of a row [n]: at the border only what stands as its other parts."""
     inner = row & ~blobs.outer
-    if not inner.any():
+    if not blobs.outer.any() or not inner.any():
         return np.ones(len(row), np.bool_)
     _, top, _, bottom = blobs.edges
     highest, lowest = top[inner].min(), bottom[inner].max()
@@ -172,29 +183,30 @@ def _closure(linked: NDArray[np.bool_]) -> NDArray[np.bool_]:
         reached = further
 
 
-def leveled_row(gray: GrayImage, factor: int, found: InkMap, kept: Mask) -> tuple[Plane, Matrix]:
+def leveled_row(
+    gray: GrayImage, factor: int, found: InkMap, parts: RowParts
+) -> tuple[Plane, Matrix]:
     """The ink of the row alone, level, its strokes as wide as MNIST's, and where it lies.
 
     Args:
         gray: The picture, [h,w].
         factor: How many of its pixels a pixel of `found` spans.
         found: The picture's ink.
-        kept: Where the row's is, of the size of `found`.
+        parts: The row's, in `found`.
     """
-    height, slope = course(kept)
-    plane, place = row_plane(gray, factor, found, kept, height)
+    height, slope = course(parts.boxes)
+    plane, place = row_plane(gray, factor, found, parts.mask, height)
     if abs(slope) > LEVEL_SLOPE:
         plane, place = straightened(plane, place, slope)
     return with_full_strokes(plane, place)
 
 
-def course(kept: Mask) -> tuple[float, float]:
+def course(boxes: NDArray[np.int32]) -> tuple[float, float]:
     """The usual height of a row's larger parts, and the slope of their middles, downwards.
 
-    Of fewer than three, the slope is 0: a 9 may stand lower than a 4.
+    The boxes [n,4] are left, top, width and height. Of fewer than three, the slope is 0: a 9 may stand lower than a 4.
     """
-    stats = cv2.connectedComponentsWithStats(kept)[2][1:]
-    tall = stats[stats[:, 3] > 0.6 * stats[:, 3].max()]
+    tall = boxes[boxes[:, 3] > 0.6 * boxes[:, 3].max()]
     height = median(tall[:, 3])
     if len(tall) < 3:
         return height, 0.0

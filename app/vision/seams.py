@@ -6,6 +6,7 @@ the thinnest place.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import accumulate
 
 import cv2
@@ -46,22 +47,23 @@ def seams(ink: Plane) -> Columns:
     total = _cheapest(np.stack((cost, cost[::-1]), axis=1))
     came = _came_from(total)
     upwards, downwards = came[:, 0], came[::-1, 1]
+    anchors = [int(share * height) for share in ANCHORS]
+    through = total[anchors, 0] + total[::-1, 1][anchors] - cost[anchors]
+    minima = _minima(through - np.float32(WHITE_COST * height), height)
     found: list[Columns] = []
-    for share in ANCHORS:
-        anchor = int(share * height)
-        through = total[anchor, 0] + total[height - 1 - anchor, 1] - cost[anchor]
-        chosen = _minima(through - np.float32(WHITE_COST * height), height)
+    for anchor, chosen in zip(anchors, minima, strict=True):
         above = _traced(chosen, upwards[anchor:0:-1])
         below = _traced(chosen, downwards[anchor : height - 1])
-        found.append(np.stack((*above[::-1], chosen, *below), axis=1))
-    return np.sort(_distinct(np.concatenate(found), ink), axis=0)
+        found.append(np.array((*above[::-1], chosen, *below)))
+    columns = np.ascontiguousarray(np.concatenate(found, axis=1).T)
+    return np.sort(_distinct(columns, ink), axis=0)
 
 
 def _cheapest(cost: NDArray[np.float32]) -> NDArray[np.float32]:
     """The cost of the cheapest way from the first row to each pixel, of planes [h,k,w]."""
     # The planes are one line, with what can't be passed around each: a call for a line of so few
     # pixels takes longer than its arithmetic.
-    costs = np.pad(cost, ((0, 0), (0, 0), (1, 1)), constant_values=np.inf)
+    costs = _closed(cost)
     lines = costs.reshape(len(cost), -1)
     total = lines.copy()
     side, least = np.float32(SIDE_COST), np.empty_like(lines[0, 1:-1])
@@ -79,12 +81,24 @@ def _came_from(total: NDArray[np.float32]) -> Columns:
     """The column that the cheapest way to each pixel has in the row before, of planes [h,k,w].
 
     Args:
-        total: The cost of that way, as `_cheapest` gives it.
+        total: The cost of that way, as `_cheapest` gives it. Nothing came to the first row.
     """
-    closed = np.pad(total[:-1], ((1, 0), (0, 0), (1, 1)), constant_values=np.inf)
-    left, straight, right = closed[:, :, :-2], closed[:, :, 1:-1], closed[:, :, 2:]
+    before = _closed(total[:-1])
+    left, straight, right = before[:, :, :-2], before[:, :, 1:-1], before[:, :, 2:]
     aside = np.minimum(left, right) + np.float32(SIDE_COST) < straight
-    return np.arange(total.shape[2]) + aside * np.where(left <= right, -1, 1)
+    from_left = left <= right
+    steps = (aside & ~from_left).view(np.int8) - (aside & from_left).view(np.int8)
+    came = np.zeros(total.shape, np.intp)
+    np.add(np.arange(total.shape[2]), steps, out=came[1:])
+    return came
+
+
+def _closed(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Planes [h,k,w] with what can't be passed on both sides, [h,k,w+2]."""
+    height, count, width = planes.shape
+    closed = np.full((height, count, width + 2), np.inf, np.float32)
+    closed[:, :, 1:-1] = planes
+    return closed
 
 
 def _traced(columns: NDArray[np.intp], came: Columns) -> list[NDArray[np.intp]]:
@@ -107,40 +121,38 @@ def _distinct(columns: Columns, ink: Plane) -> Columns:
     return columns[kept]
 
 
-def _minima(crossed: NDArray[np.float32], height: int) -> NDArray[np.intp]:
-    """The columns whose seams are kept, by the ink that the best seam through each crosses.
+def _minima(crossed: NDArray[np.float32], height: int) -> list[NDArray[np.intp]]:
+    """The columns whose seams are kept, by the ink that the best seam through each crosses, [k,w].
 
     These are the middle of each gap, and in what lies between two gaps the cheapest columns that
     are `SPACING` apart.
     """
-    width = len(crossed)
-    free = np.zeros(width + 2, np.bool_)
-    free[1:-1] = crossed < FREE * height
-    edges = np.flatnonzero(free[1:] != free[:-1]).tolist()
-    starts, stops = edges[::2], edges[1::2]
-    kept = [
-        (start + stop) // 2
-        for start, stop in zip(starts, stops, strict=True)
-        if start > 0 and stop < width
-    ]
+    width = crossed.shape[1]
+    free = np.zeros((len(crossed), width + 2), np.bool_)
+    free[:, 1:-1] = crossed < FREE * height
+    edges = free[:, 1:] != free[:, :-1]
+    inner = crossed[:, 1:-1]
+    low = (inner <= crossed[:, :-2]) & (inner <= crossed[:, 2:]) & (inner <= DEEPEST * height)
     spacing = max(3, round(SPACING * height))
-    valleys = _valleys(crossed, DEEPEST * height)
-    for start, stop in zip([0, *stops], [*starts, width], strict=True):
-        if stop - start > NARROW * height:
-            inside = [at for at in valleys if start + spacing <= at < stop - spacing]
-            kept += _apart(inside, spacing)
-    return np.array(sorted(kept), np.intp)
+    found = []
+    for line, ends, valleys in zip(crossed, edges, low, strict=True):
+        bounds = [0, *np.flatnonzero(ends).tolist(), width]
+        kept = [
+            (start + stop) // 2
+            for start, stop in zip(bounds[1:-1:2], bounds[2:-1:2], strict=True)
+            if start > 0 and stop < width
+        ]
+        places = np.flatnonzero(valleys) + 1
+        lowest = places[np.argsort(line[places], kind="stable")].tolist()
+        for start, stop in zip(bounds[::2], bounds[1::2], strict=True):
+            if stop - start > NARROW * height:
+                inside = (at for at in lowest if start + spacing <= at < stop - spacing)
+                kept += _apart(inside, spacing)
+        found.append(np.array(sorted(kept), np.intp))
+    return found
 
 
-def _valleys(crossed: NDArray[np.float32], deepest: float) -> list[int]:
-    """The local minima up to `deepest`, lowest first."""
-    inner = crossed[1:-1]
-    low = (inner <= crossed[:-2]) & (inner <= crossed[2:]) & (inner <= deepest)
-    places = np.flatnonzero(low) + 1
-    return list(places[np.argsort(crossed[places], kind="stable")].tolist())
-
-
-def _apart(places: list[int], spacing: int) -> list[int]:
+def _apart(places: Iterable[int], spacing: int) -> list[int]:
     """The first of `places` that are at least `spacing` from each other."""
     taken: list[int] = []
     for at in places:

@@ -86,22 +86,22 @@ def find_row(gray: GrayImage) -> FoundRow:
     """Find the row that stands out in `gray` [h,w] of any size."""
     scale = 1
     factor, found = _ink_of(gray)
-    while count_parts(found.mask) > GRAINY_PARTS and factor > 2:
+    while (parts := count_parts(found.mask)) > GRAINY_PARTS and factor > 2:
         gray, scale = reduced(gray, factor), scale * factor
         factor, found = _ink_of(gray)
-    if count_parts(found.mask) > GRAINY_PARTS:
+    if parts > GRAINY_PARTS:
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
         found = find_ink(reduced(gray, factor))
+        parts = count_parts(found.mask)
     row = FoundRow(gray, scale, found.dark)
-    parts = count_parts(found.mask)
     if not parts:
         return row
     strokes, _ = without_lines(found.mask, single=parts == 1, row=True)
-    kept, several_lines = row_of(strokes, found.ink)
-    if not kept.any() or is_shade(kept, found.ink):
+    kept = row_of(strokes, found.ink)
+    if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row
     plane = leveled_row(gray, factor, found, kept)
-    return row._replace(plane=plane, several_lines=several_lines)
+    return row._replace(plane=plane, several_lines=kept.several)
 
 
 def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
