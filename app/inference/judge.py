@@ -12,7 +12,7 @@ from .classifier import Scores
 from .combination import Rivals
 from .figures import LEAST, Floats, log_odds
 from .lattice import Lattice
-from .search import Readings
+from .search import Reading, Readings
 from .weights import Judging
 
 LEAST_ALLOWED = 0.005
@@ -116,7 +116,9 @@ def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:
     right = logistic(float(facts @ judging.right))
     share = (1 - right) / max(1 - first.probability, LEAST)
     calibrated = [first._replace(probability=right)]
-    calibrated += [one._replace(probability=min(right, one.probability * share)) for one in others]
+    calibrated += [
+        Reading(one.text, min(right, one.probability * share), one.digits) for one in others
+    ]
     number_score = logistic(float(facts @ judging.number))
     return Judged(readings._replace(best=calibrated), number_score, judging, facts)
 

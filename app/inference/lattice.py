@@ -44,7 +44,7 @@ class Lattice(NamedTuple):
         spans: The cuts before and after each candidate, [n,2].
         labels: Of each digit, [n,10].
         noise: Of leaving it out, [n]; minus infinity where it may not be.
-        marks: Of each mark that it may be, for grammars that have marks.
+        marks: Of each mark that it may be; none where no mark was asked for.
     """
 
     cuts: int
@@ -54,13 +54,16 @@ class Lattice(NamedTuple):
     marks: dict[Mark, Floats]
 
 
-def lattice_of(cuts: int, evidence: Evidence, weights: Weights) -> Lattice:
-    """Weigh the candidates of a row with this number of cuts."""
+def lattice_of(
+    cuts: int, evidence: Evidence, weights: Weights, *, marks: bool = False
+) -> Lattice:
+    """Weigh the candidates of a row with this number of cuts as digits, dust, and `marks` if so."""
     spans, _, shapes, scores = evidence
     labels = label_weights(evidence, weights)
     left_out = noise_figures(shapes, scores) @ weights.noise
     noise = np.where(may_be_noise(spans, shapes), left_out, -np.inf)
-    return Lattice(cuts, spans, labels, noise, mark_weights(spans, shapes, labels, left_out))
+    weighed = mark_weights(spans, shapes, labels, left_out) if marks else {}
+    return Lattice(cuts, spans, labels, noise, weighed)
 
 
 def label_weights(evidence: Evidence, weights: Weights) -> Floats:

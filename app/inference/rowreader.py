@@ -46,7 +46,8 @@ class RowReader:
 
     def read(self, row: Row, grammar: Grammar) -> Judged | None:
         """The readings that the grammar allows, judged; None where it allows none."""
-        lattice = lattice_of(row.cuts, row.evidence, self.weights)
+        marks = bool(grammar.marks)
+        lattice = lattice_of(row.cuts, row.evidence, self.weights, marks=marks)
         readings = search(lattice, grammar)
         if not readings.best:
             return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache, partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -79,15 +81,10 @@ class Hypothesis(NamedTuple):
     """The same of the likeliest way."""
     digits: tuple[ReadDigit, ...]
 
-    def longer(self, written: str, state: State, weight: float, *digits: ReadDigit) -> Hypothesis:
-        """The text with what a candidate adds to it."""
-        return Hypothesis(
-            self.text + written,
-            state,
-            self.weight + weight,
-            self.best + weight,
-            self.digits + digits,
-        )
+
+WEIGHT = attrgetter("weight")
+Hypotheses = dict[tuple[str, State], Hypothesis]
+"""Those at a cut, by their texts and states."""
 
 
 def total_weight(lattice: Lattice) -> float:
@@ -109,16 +106,17 @@ def _log_sum(a: float, b: float) -> float:
 
 def search(lattice: Lattice, grammar: Grammar) -> Readings:
     """The likeliest readings of a row; `spans` are in the order of their first cuts."""
-    at: list[dict[tuple[str, State], Hypothesis]] = [{} for _ in range(lattice.cuts)]
+    at: list[Hypotheses] = [{} for _ in range(lattice.cuts)]
     at[0]["", grammar.start] = Hypothesis("", grammar.start, 0.0, 0.0, ())
     leaving = _leaving(lattice, grammar)
+    after = cache(partial(_after, grammar))
     room = max_steps(grammar) // lattice.cuts
     for cut in range(lattice.cuts - 1):
         ways = sum(steps.ways for steps in leaving[cut])
         followed = _followed(at[cut], most=max(LEAST_BEAM, room // max(1, ways)))
         for steps in leaving[cut]:
             for one in followed:
-                _follow(at[steps.stop], one, steps, grammar)
+                _follow(at[steps.stop], one, steps, after(one.state))
         at[cut] = {}
     return _finished(at[-1].values(), grammar, total_weight(lattice))
 
@@ -128,37 +126,48 @@ def max_steps(grammar: Grammar) -> int:
     return MAX_STEPS if grammar.is_free else MAX_STEPS_ASKED_FOR
 
 
+class After(NamedTuple):
+    """How a grammar lets a text go on from a state: what is written, and the state behind it."""
+
+    digits: list[tuple[tuple[str, State], ...]]
+    marks: dict[Mark, tuple[tuple[str, State], ...]]
+
+
+def _after(grammar: Grammar, state: State) -> After:
+    return After(
+        [tuple(grammar.after(state, label)) for label in range(10)],
+        {mark: tuple(grammar.after_mark(state, mark)) for mark in grammar.marks},
+    )
+
+
 class Steps(NamedTuple):
     """What a candidate may be: the cut behind it, digits, dust and marks with their weights."""
 
-    candidate: int
     stop: int
-    labels: list[tuple[int, float]]
+    digits: list[tuple[ReadDigit, float]]
     noise: float
     marks: list[tuple[Mark, float]]
 
     @property
     def ways(self) -> int:
         """How many these are."""
-        return len(self.labels) + len(self.marks) + (self.noise > -math.inf)
+        return len(self.digits) + len(self.marks) + (self.noise > -math.inf)
 
 
 def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
     """What the candidates that begin at each cut may be, as far as that has a chance."""
     leaving: list[list[Steps]] = [[] for _ in range(lattice.cuts)]
     least = _least_weights(lattice, UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
-    likely = lattice.labels >= least[:, None]
     noise = np.where(lattice.noise >= least, lattice.noise, -np.inf).tolist()
-    marks = grammar.marks
+    digits: list[list[tuple[ReadDigit, float]]] = [[] for _ in noise]
+    likely = np.nonzero(lattice.labels >= least[:, None])
+    for index, label, weight in zip(*(place.tolist() for place in likely), lattice.labels[likely].tolist(), strict=True):
+        digits[index].append((ReadDigit(index, label), weight))
     for index, (start, stop) in enumerate(lattice.spans.tolist()):
-        labels = [
-            (int(label), float(lattice.labels[index, label]))
-            for label in np.flatnonzero(likely[index])
-        ]
-        weighed = [(mark, float(lattice.marks[mark][index])) for mark in marks]
+        weighed = [(mark, float(lattice.marks[mark][index])) for mark in grammar.marks]
         some = [(mark, weight) for mark, weight in weighed if weight > -math.inf]
-        if labels or some or noise[index] > -math.inf:
-            leaving[start].append(Steps(index, stop, labels, noise[index], some))
+        if digits[index] or some or noise[index] > -math.inf:
+            leaving[start].append(Steps(stop, digits[index], noise[index], some))
     return leaving
 
 
@@ -178,9 +187,9 @@ def _least_weights(lattice: Lattice, margin: float) -> Floats:
     return np.asarray(ahead[0] - margin - others)
 
 
-def _followed(reached: dict[tuple[str, State], Hypothesis], *, most: int) -> list[Hypothesis]:
+def _followed(reached: Hypotheses, *, most: int) -> list[Hypothesis]:
     """The weightiest texts at a cut, and the weightiest of each state, so that none is lost."""
-    ordered = sorted(reached.values(), key=lambda one: -one.weight)
+    ordered = sorted(reached.values(), key=WEIGHT, reverse=True)
     followed = ordered[: min(BEAM, most)]
     states = {one.state for one in followed}
     for one in ordered[len(followed) :]:
@@ -190,38 +199,52 @@ def _followed(reached: dict[tuple[str, State], Hypothesis], *, most: int) -> lis
     return followed
 
 
-def _follow(
-    ahead: dict[tuple[str, State], Hypothesis], one: Hypothesis, steps: Steps, grammar: Grammar
-) -> None:
+def _follow(ahead: Hypotheses, one: Hypothesis, steps: Steps, after: After) -> None:
     """Add to the texts at the cut behind a candidate what it makes of a text before it."""
+    text, state, _, _, digits = one
     if steps.noise > -math.inf:
-        _reach(ahead, one.longer("", one.state, steps.noise))
-    for label, weight in steps.labels:
-        digit = ReadDigit(steps.candidate, label)
-        for written, state in grammar.after(one.state, label):
-            _reach(ahead, one.longer(written, state, weight, digit))
+        _reach(ahead, (text, state), one, steps.noise, digits)
+    for digit, weight in steps.digits:
+        for written, further in after.digits[digit.label]:
+            _reach(ahead, (text + written, further), one, weight, (*digits, digit))
     for mark, weight in steps.marks:
-        for written, state in grammar.after_mark(one.state, mark):
-            _reach(ahead, one.longer(written, state, weight))
+        for written, further in after.marks[mark]:
+            _reach(ahead, (text + written, further), one, weight, digits)
 
 
-def _reach(ahead: dict[tuple[str, State], Hypothesis], one: Hypothesis) -> None:
-    """Add a text to those at its cut, or its weight to that of the same text."""
-    key = one.text, one.state
+def _reach(
+    ahead: Hypotheses,
+    key: tuple[str, State],
+    one: Hypothesis,
+    step: float,
+    digits: tuple[ReadDigit, ...],
+) -> None:
+    """Add a text to those at its cut, or its weight to that of the same text.
+
+    Args:
+        ahead: The texts at the cut.
+        key: The text and its state.
+        one: The text that it continues.
+        step: The weight of the step between them.
+        digits: Those of this way.
+    """
+    weight, best = one.weight + step, one.best + step
     known = ahead.get(key)
     if known is not None:
-        likeliest = known if known.best >= one.best else one
-        one = likeliest._replace(weight=_log_sum(known.weight, one.weight))
-    ahead[key] = one
+        weight = _log_sum(known.weight, weight)
+        if known.best >= best:
+            best, digits = known.best, known.digits
+    ahead[key] = Hypothesis(*key, weight, best, digits)
 
 
 def _finished(ends: Iterable[Hypothesis], grammar: Grammar, total: float) -> Readings:
     by_text: dict[str, Hypothesis] = {}
+    accepts = cache(grammar.accepts)
     for one in ends:
         known = by_text.get(one.text)
-        if grammar.accepts(one.state) and (known is None or known.weight < one.weight):
+        if accepts(one.state) and (known is None or known.weight < one.weight):
             by_text[one.text] = one
-    found = sorted(by_text.values(), key=lambda one: -one.weight)
+    found = sorted(by_text.values(), key=WEIGHT, reverse=True)
     if not found:
         return Readings([], 0.0)
     allowed = -math.inf
