@@ -54,9 +54,7 @@ class Lattice(NamedTuple):
     marks: dict[Mark, Floats]
 
 
-def lattice_of(
-    cuts: int, evidence: Evidence, weights: Weights, *, marks: bool = False
-) -> Lattice:
+def lattice_of(cuts: int, evidence: Evidence, weights: Weights, *, marks: bool = False) -> Lattice:
     """Weigh the candidates of a row with this number of cuts as digits, dust, and `marks` if so."""
     spans, _, shapes, scores = evidence
     labels = label_weights(evidence, weights)

@@ -16,7 +16,8 @@ from .lattice import Lattice
 
 UNLIKELY, UNLIKELY_BUT_ASKED_FOR = 9.0, 25.0
 """What a candidate may be is not tried where the best reading with it is less likely than the best
-of all by more than exp(this); the second where a grammar may rule the best out."""
+of all by more than exp(this); the second where a grammar may rule the best out. Where none may, a
+text is not followed either whose best reading is as unlikely."""
 BEAM, MAX_BEAM = 24, 160
 """Texts that are followed from a cut; and at most, with the weightiest of each of the grammar's
 states."""
@@ -141,9 +142,18 @@ def _after(grammar: Grammar, state: State) -> After:
 
 
 class Steps(NamedTuple):
-    """What a candidate may be: the cut behind it, digits, dust and marks with their weights."""
+    """What a candidate may be, with weights.
+
+    Attributes:
+        stop: The cut behind it.
+        least: The weight that a text needs behind it, to be followed.
+        digits: Likeliest first.
+        noise: Of dust; minus infinity where it can't be.
+        marks: Of those that the grammar has.
+    """
 
     stop: int
+    least: float
     digits: list[tuple[ReadDigit, float]]
     noise: float
     marks: list[tuple[Mark, float]]
@@ -157,34 +167,38 @@ class Steps(NamedTuple):
 def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
     """What the candidates that begin at each cut may be, as far as that has a chance."""
     leaving: list[list[Steps]] = [[] for _ in range(lattice.cuts)]
-    least = _least_weights(lattice, UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
-    noise = np.where(lattice.noise >= least, lattice.noise, -np.inf).tolist()
-    digits: list[list[tuple[ReadDigit, float]]] = [[] for _ in noise]
-    likely = np.nonzero(lattice.labels >= least[:, None])
-    for index, label, weight in zip(*(place.tolist() for place in likely), lattice.labels[likely].tolist(), strict=True):
-        digits[index].append((ReadDigit(index, label), weight))
+    before, behind = _likeliest(lattice)
+    if not math.isfinite(behind[0]):  # no reading at all
+        return leaving
+    worst = behind[0] - (UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
+    order = np.argsort(-lattice.labels, axis=1, kind="stable")
+    weights = np.take_along_axis(lattice.labels, order, axis=1).tolist()
+    noise = lattice.noise.tolist()
+    marks = [(mark, lattice.marks[mark].tolist()) for mark in grammar.marks]
+    labels = order.tolist()
     for index, (start, stop) in enumerate(lattice.spans.tolist()):
-        weighed = [(mark, float(lattice.marks[mark][index])) for mark in grammar.marks]
-        some = [(mark, weight) for mark, weight in weighed if weight > -math.inf]
-        if digits[index] or some or noise[index] > -math.inf:
-            leaving[start].append(Steps(stop, digits[index], noise[index], some))
+        needed = worst - before[start] - behind[stop]
+        likely = zip(labels[index], weights[index], strict=True)
+        digits = [(ReadDigit(index, label), weight) for label, weight in likely if weight >= needed]
+        dust = noise[index] if noise[index] >= needed else -math.inf
+        some = [(mark, weighed[index]) for mark, weighed in marks if weighed[index] > -math.inf]
+        if digits or some or dust > -math.inf:
+            least = worst - behind[stop] if grammar.is_free else -math.inf
+            leaving[start].append(Steps(stop, least, digits, dust, some))
     return leaving
 
 
-def _least_weights(lattice: Lattice, margin: float) -> Floats:
-    """The weight that a candidate needs, [n], for a reading within `margin` of the likeliest."""
+def _likeliest(lattice: Lattice) -> tuple[list[float], list[float]]:
+    """The weight of the likeliest way to each cut, and from each to the end."""
     best = np.maximum(lattice.labels.max(axis=1), lattice.noise).tolist()
     spans = lattice.spans.tolist()
-    ahead, behind = [-math.inf] * lattice.cuts, [-math.inf] * lattice.cuts
-    ahead[-1] = behind[0] = 0.0
+    before, behind = [-math.inf] * lattice.cuts, [-math.inf] * lattice.cuts
+    before[0] = behind[-1] = 0.0
     for (start, stop), weight in zip(spans, best, strict=True):
-        behind[stop] = max(behind[stop], behind[start] + weight)
+        before[stop] = max(before[stop], before[start] + weight)
     for (start, stop), weight in zip(reversed(spans), reversed(best), strict=True):
-        ahead[start] = max(ahead[start], weight + ahead[stop])
-    others = np.array(behind)[lattice.spans[:, 0]] + np.array(ahead)[lattice.spans[:, 1]]
-    if not math.isfinite(ahead[0]):  # no reading at all
-        return np.full(len(spans), np.inf)
-    return np.asarray(ahead[0] - margin - others)
+        behind[start] = max(behind[start], weight + behind[stop])
+    return before, behind
 
 
 def _followed(reached: Hypotheses, *, most: int) -> list[Hypothesis]:
@@ -201,10 +215,13 @@ def _followed(reached: Hypotheses, *, most: int) -> list[Hypothesis]:
 
 def _follow(ahead: Hypotheses, one: Hypothesis, steps: Steps, after: After) -> None:
     """Add to the texts at the cut behind a candidate what it makes of a text before it."""
-    text, state, _, _, digits = one
-    if steps.noise > -math.inf:
+    text, state, so_far, _, digits = one
+    needed = steps.least - so_far
+    if steps.noise > -math.inf and steps.noise >= needed:
         _reach(ahead, (text, state), one, steps.noise, digits)
     for digit, weight in steps.digits:
+        if weight < needed:
+            break  # those that follow are less likely still
         for written, further in after.digits[digit.label]:
             _reach(ahead, (text + written, further), one, weight, (*digits, digit))
     for mark, weight in steps.marks:

@@ -70,7 +70,11 @@ def parts_of(plane: Plane) -> Parts | None:
     if dividing is None:
         return None
     if len(dividing) < len(crossed):
-        labels, boxes, crossed = _joined(labels, dividing), _unions(boxes, dividing), crossed[dividing]
+        labels, boxes, crossed = (
+            _joined(labels, dividing),
+            _unions(boxes, dividing),
+            crossed[dividing],
+        )
     return Parts(labels, boxes, np.concatenate(([0.0], crossed, [0.0])))
 
 
