@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,7 +45,7 @@ def figures(spans: Spans, shapes: NDArray[np.float32], scores: Scores) -> Floats
     is_part = np.asarray((whole >= 0) & (apart == 0), np.float64)
     weight = np.log(np.maximum(mass, 0.02))
     crossed = left + right
-    return np.stack(
+    return _columns(
         (
             np.ones(len(width)),
             digit_score,
@@ -69,8 +72,7 @@ def figures(spans: Spans, shapes: NDArray[np.float32], scores: Scores) -> Floats
             apart * digit_score,
             is_part * np.maximum(digit_score[whole], 0.0),
             is_part * np.maximum(best[whole], 0.0),
-        ),
-        axis=1,
+        )
     )
 
 
@@ -79,26 +81,26 @@ def whole_piece(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.intp]:
 
     It is −1 where the piece is too wide for a candidate, or the candidate is of several pieces.
     """
-    free = {0, int(spans[:, 1].max())} | set(spans[shapes[:, 3] <= FREE, 0].tolist())
-    bounds = np.array(sorted(free))
-    pieces = {span: index for index, span in enumerate(map(tuple, spans.tolist()))}
-    before = bounds[np.searchsorted(bounds, spans[:, 0], side="right") - 1]
-    after = bounds[np.searchsorted(bounds, spans[:, 0], side="right").clip(max=len(bounds) - 1)]
-    return np.array(
-        [
-            pieces.get((start, stop), -1) if end <= stop else -1
-            for start, stop, end in zip(
-                before.tolist(), after.tolist(), spans[:, 1].tolist(), strict=True
-            )
-        ],
-        np.intp,
+    # Lists: of so few, NumPy takes three times as long.
+    edges = spans.tolist()
+    is_free = (shapes[:, 3] <= FREE).tolist()
+    last = max(stop for _, stop in edges)
+    bounds = sorted(
+        {0, last, *(edge[0] for edge, free in zip(edges, is_free, strict=True) if free)}
     )
+    pieces = {(start, stop): index for index, (start, stop) in enumerate(edges)}
+    whole = []
+    for start, stop in edges:
+        place = bisect_right(bounds, start)
+        piece = bounds[place - 1], bounds[min(place, len(bounds) - 1)]
+        whole.append(pieces.get(piece, -1) if stop <= piece[1] else -1)
+    return np.array(whole, np.intp)
 
 
 def noise_figures(shapes: NDArray[np.float32], scores: Scores) -> Floats:
     """What speaks for a part being no digit and to be left out, [n,6]."""
     width, height, middle, left, right, _, _, mass = np.asarray(shapes, np.float64).T
-    return np.stack(
+    return _columns(
         (
             np.ones(len(width)),
             np.maximum(width, height),
@@ -106,8 +108,7 @@ def noise_figures(shapes: NDArray[np.float32], scores: Scores) -> Floats:
             left + right,
             np.abs(middle),
             log_odds(scores[:, 10]),
-        ),
-        axis=1,
+        )
     )
 
 
@@ -122,4 +123,9 @@ def may_be_noise(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.bool_]
 def one_figures(shapes: NDArray[np.float32]) -> Floats:
     """What speaks for a 1 in particular, [n,3]."""
     width, height = np.asarray(shapes[:, :2], np.float64).T
-    return np.stack((np.ones(len(width)), width, height), axis=1)
+    return _columns((np.ones(len(width)), width, height))
+
+
+def _columns(arrays: Sequence[Floats]) -> Floats:
+    """Arrays [n] side by side, [n,k], for a third of np.stack's time."""
+    return np.ascontiguousarray(np.array(arrays).T)

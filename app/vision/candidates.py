@@ -108,7 +108,7 @@ def _digit(plane: Plane, parts: Parts, span: list[int], box: list[int]) -> GrayI
     """The ink between two seams, which has this box in the row, in MNIST's form."""
     left, top, right, bottom = box
     within = np.s_[top:bottom, left:right]
-    between = cv2.inRange(parts.labels[within], span[0], span[1] - 1)  # type: ignore[call-overload]
+    between = cv2.inRange(parts.labels[within], span[0], span[1] - 1)
     digit = boxed(np.asarray(cv2.copyTo(plane[within], between), np.float32))
     return np.zeros((SIDE, SIDE), np.uint8) if digit is None else digit
 

@@ -204,7 +204,8 @@ def leveled_row(
 def course(boxes: NDArray[np.int32]) -> tuple[float, float]:
     """The usual height of a row's larger parts, and the slope of their middles, downwards.
 
-    The boxes [n,4] are left, top, width and height. Of fewer than three, the slope is 0: a 9 may stand lower than a 4.
+    The boxes [n,4] are left, top, width and height. Of fewer than three, the slope is 0: a 9 may
+    stand lower than a 4.
     """
     tall = boxes[boxes[:, 3] > 0.6 * boxes[:, 3].max()]
     height = median(tall[:, 3])

@@ -67,9 +67,10 @@ def _cheapest(cost: NDArray[np.float32]) -> NDArray[np.float32]:
     lines = costs.reshape(len(cost), -1)
     total = lines.copy()
     side, least = np.float32(SIDE_COST), np.empty_like(lines[0, 1:-1])
-    inner = total[:, 1:-1]
-    before = zip(total[:, :-2], inner, total[:, 2:], strict=True)
-    for (left, straight, right), line, reached in zip(before, lines[1:, 1:-1], inner[1:]):
+    before = total[:-1, :-2], total[:-1, 1:-1], total[:-1, 2:]
+    for left, straight, right, line, reached in zip(
+        *before, lines[1:, 1:-1], total[1:, 1:-1], strict=True
+    ):
         np.minimum(left, right, out=least)
         np.add(least, side, out=least)
         np.minimum(least, straight, out=least)
