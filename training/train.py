@@ -242,6 +242,16 @@ def epochs_of(
     )
 
 
+def examples_of(batches: Any) -> Images:
+    """Return about `pretrained.EXAMPLES` images uint8 [n,28,28] of an epoch's batches."""
+    taken: list[Images] = []
+    for images, _ in batches:
+        taken.append(np.rint(images.numpy()[..., 0] * 255).astype(np.uint8))
+        if sum(map(len, taken)) >= pretrained.EXAMPLES:
+            break
+    return np.concatenate(taken)
+
+
 def pools_of(arguments: Arguments) -> mixture.Pools | None:
     """Read the pools that the command line names, if any."""
     if not arguments.scenes:
@@ -644,9 +654,10 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
         teacher = (arguments.teacher or str(folder)) if name == FAST else ""
         choice = replace(arguments, arch=networks[name], teacher=teacher)
         keras.utils.set_random_seed(arguments.seed)
-        network = pretrained.restore(source, name, networks[name], learned.train.images)
-        if pools is None and has_digit_score(network):
+        if pools is None and has_digit_score(model.build(networks[name])):
             pools = pretrained.pools(split.train, arguments.seed)
+        examples = examples_of(epochs_of(learned.train, pools, choice)(choice.epochs))
+        network = pretrained.restore(source, name, networks[name], examples)
         run = new_run(options.runs, choice)
         network = fit(network, learned, choice, run, pools)
         if options.run_only:

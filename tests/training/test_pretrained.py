@@ -39,7 +39,7 @@ def test_its_batch_norms_are_as_after_training(tmp_path: Path) -> None:
     images = np.random.default_rng(1).integers(0, 256, (400, 28, 28), np.uint8)
     restored = pretrained.restore(folder, SINGLE, "slim", images)
     norm = model.batch_norms(restored)[0]
-    # Of noise, altered noise and digits the scales differ; as started, they would be 0 and 1.
+    # As started, they would be 0 and 1.
     assert norm.moving_mean.numpy().std() > 0.01
     np.testing.assert_allclose(
         norm.gamma.numpy() ** 2, norm.moving_variance.numpy() + norm.epsilon, rtol=1e-4

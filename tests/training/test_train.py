@@ -170,6 +170,22 @@ def test_a_share_of_the_weights_is_kept() -> None:
         np.testing.assert_allclose(weight.numpy(), 0.75 * was, rtol=1e-6)
 
 
+def test_a_version_of_which_all_is_kept_computes_what_it_did(
+    small_data: Path, tmp_path: Path
+) -> None:
+    with np.load(small_data) as digits:
+        images, labels = digits["x_train"][:200], digits["y_train"][:200]
+    dark = np.asarray(images // 4, np.uint8)  # far from what altered digits are
+    np.savez(tmp_path / "scenes.npz", digits=dark, labels=labels)
+    np.savez(tmp_path / "outliers.npz", digits=np.zeros((100, 28, 28), np.uint8))
+    pools = [f"--{name}={tmp_path / name}.npz" for name in ("scenes", "outliers")]
+    assert train.main(arguments(small_data, tmp_path, "--arch", "slim", *pools)) == 0
+    more = ["--from", str(tmp_path / "models" / "1"), "--keep", "1", "--epochs", "1", *pools]
+    assert train.main(arguments(small_data, tmp_path, *more)) == 0
+    before, after = (export.reader(tmp_path / "models" / name)(images) for name in ("1", "2"))
+    np.testing.assert_allclose(after, before, atol=0.03)
+
+
 def test_both_networks_of_a_cascade_go_on(
     small_data: Path, own_images: Path, tmp_path: Path
 ) -> None:
