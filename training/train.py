@@ -20,14 +20,17 @@ TensorBoard logs, figures and plots; the exported version is the next under mode
 import argparse
 import json
 import platform
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import keras
 import numpy as np
@@ -668,6 +671,50 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
     return folder
 
 
+def exported(arguments: Arguments, options: argparse.Namespace) -> Path:
+    """Do what the command line asks for; return the folder of what was written.
+
+    Raises:
+        DataError: The data, or the version that is gone on from, is not as it has to be.
+    """
+    split = data.load(options.data, any_data=options.any_data)
+    if options.finish:
+        trained = {run: resumed(run) for run in options.finish}
+        own = own_of(next(iter(trained.values()))[0])
+        return finish(trained, split, options.models, own)
+    if arguments.source:
+        return continued(arguments, split, options)
+    return from_scratch(arguments, split, options)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Have Control-C end what runs by a KeyboardInterrupt, whatever becomes of it in TensorFlow.
+
+    A call of TensorFlow's that it comes in the midst of may raise an error of its own instead.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler:  # ignored, as of a shell's background jobs
+        yield
+        return
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> NoReturn:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, press)
+    try:
+        yield
+    except Exception as error:
+        if pressed:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
@@ -675,15 +722,8 @@ def main(argv: list[str] | None = None) -> int:
         **{field.name: getattr(options, field.name) for field in fields(Arguments)}
     )
     try:
-        split = data.load(options.data, any_data=options.any_data)
-        if options.finish:
-            trained = {run: resumed(run) for run in options.finish}
-            own = own_of(next(iter(trained.values()))[0])
-            folder = finish(trained, split, options.models, own)
-        elif arguments.source:
-            folder = continued(arguments, split, options)
-        else:
-            folder = from_scratch(arguments, split, options)
+        with interruptible():
+            folder = exported(arguments, options)
     except data.DataError as error:
         print(f"{error}", file=sys.stderr)
         return 2

@@ -283,9 +283,33 @@ def test_control_c_leaves_no_half_written_version(small_data: Path, tmp_path: Pa
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, errors
     assert errors.endswith("Stopped; no version was written.\n")
     assert not (tmp_path / "models").exists()
+
+
+def test_control_c_is_known_by_whatever_a_library_makes_of_it() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def call_of_a_library() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt as interrupt:
+            raise SystemError("returned a result with an exception set") from interrupt
+
+    with pytest.raises(KeyboardInterrupt), train.interruptible():
+        call_of_a_library()
+    with pytest.raises(SystemError), train.interruptible():
+        raise SystemError
+
+
+def test_control_c_that_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with train.interruptible():
+            signal.raise_signal(signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("outputs", [10, 11])
