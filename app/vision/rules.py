@@ -31,6 +31,13 @@ long; else they were the writing."""
 MAX_CANDIDATES, MAX_TRACED = 200, 12
 """Votes looked at and lines traced, at most, in each direction; noise is full of both. A sheet of
 squared paper has some 10."""
+BESIDE = 0.4
+"""Longer side of writing beside a line, at least, in lengths of the line."""
+COMPARABLE = 0.5
+"""Ink of other writing, at least, in that of the part that a line belongs to."""
+FRAME = 0.8
+"""Length of a frame's side, at least, in lengths of the writing along it. A frame that the writing
+touches is as long as it is; the straight strokes of a digit beside another are shorter."""
 MUCH_LONGER = 1.8
 """Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
 LONGER_THAN_A_1 = 1.25
@@ -117,12 +124,16 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     down = straight(found, upright=True, fitted=row)
     if not across and not down:
         return found, False
-    ties = [(line, tied(line, down, found.shape, row=row)) for line in across]
-    ties += [(line, tied(line, across, found.shape, row=row)) for line in down]
+    ties = ties_of(across, down, found.shape, row=row)
     lines = [line for line, ends in ties if ends == 2]
+    rest = erased(found, lines)
+    while not row and (strokes := strokes_beside(ties, rest)):
+        across, down = without(across, strokes), without(down, strokes)
+        ties = ties_of(across, down, found.shape)
+        lines = [line for line, ends in ties if ends == 2]
+        rest = erased(found, lines)
     if single and not row and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
-    rest = erased(found, lines)
     untied = [(line, ends) for line, ends in ties if ends < 2]
     if row:
         fine = hairlines([line for line, ends in untied if ends], rest)
@@ -143,6 +154,71 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     if max(largest_part(rest)) < LEFT_OVER * (min(longest, *found.shape) if row else longest):
         return found, False
     return rest, True
+
+
+def ties_of(
+    across: list[Line], down: list[Line], shape: tuple[int, ...], *, row: bool = False
+) -> list[tuple[Line, int]]:
+    """Each of the lines across and down the picture, and how many of its ends are `tied`."""
+    ties = [(line, tied(line, down, shape, row=row)) for line in across]
+    return ties + [(line, tied(line, across, shape, row=row)) for line in down]
+
+
+def strokes_beside(ties: list[tuple[Line, int]], rest: Mask) -> list[Line]:
+    """Of lines and how many of their ends are tied, those that are no sides of a frame.
+
+    A side is as long as the writing in `rest` [h,w], and if one of its ends is loose, it runs along
+    it; where an end is at the border, the frame may be cut.
+    """
+    if all(any(line.ends) for line, _ in ties):
+        return []
+    labels: Any
+    stats: Any
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(rest)
+    return [
+        line
+        for line, ends in ties
+        if not any(line.ends) and not is_side(line, ends, stats, own_part(line, labels))
+    ]
+
+
+def is_side(line: Line, ends: int, stats: NDArray[np.int32], own: int) -> bool:
+    """Whether `line`, so many of whose ends are tied, may be a side of a frame around the writing.
+
+    Args:
+        line: The line.
+        ends: How many of its ends are tied.
+        stats: Box and size of each part of the writing, as OpenCV gives them, [n,5].
+        own: The part that the line belongs to, or 0.
+    """
+    sizes = stats[:, 4].copy()
+    sizes[0] = 0
+    if ends == 2:
+        return not sizes.any() or line.length >= FRAME * along(line, stats[sizes.argmax()])[1]
+    least = COMPARABLE * sizes[own]
+    sizes[own] = 0
+    parts = {own, int(sizes.argmax()) if sizes.max() > least else own} - {0}
+    return all(
+        min(line.stop, start + extent) - max(line.start, start) >= FRAME * extent
+        for start, extent in (along(line, stats[part]) for part in parts)
+    )
+
+
+def along(line: Line, box: NDArray[np.int32]) -> tuple[int, int]:
+    """Where `box`, left, top, width and height, begins along the line, and how long it is."""
+    left, top, width, height = box[:4].tolist()
+    return (top, height) if line.upright else (left, width)
+
+
+def own_part(line: Line, labels: NDArray[np.int32]) -> int:
+    """The connected part, of `labels` [h,w], that the line belongs to; 0 if it is not there."""
+    row, column = line.point((line.start + line.stop) // 2)
+    return int(labels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
+
+
+def without(lines: list[Line], some: list[Line]) -> list[Line]:
+    """All of `lines` but `some`."""
+    return [line for line in lines if line not in some]
 
 
 def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
@@ -235,12 +311,11 @@ def lines_apart(rest: Mask, loose: list[tuple[Line, int]]) -> Iterator[Line]:
     longer[0] = 0
     judged = 0
     for line, ends in loose:
-        row, column = line.point((line.start + line.stop) // 2)
-        part = int(parts[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
+        part = own_part(line, parts)
         others = (
             max(int(longer[:part].max()), int(longer[part + 1 :].max(initial=0))) if part else 0
         )
-        if others <= 0.4 * line.length:
+        if others <= BESIDE * line.length:
             continue
         if is_apart(line, ends, rest, parts, part):
             yield line
@@ -253,8 +328,8 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     """Tell whether `line` is a rule beside the writing, or a corner's side.
 
     It is straight, longer than the largest part without it, and not connected to that part. If
-    none of its ends is tied, it must keep a distance too, and if it stands upright, be farther out
-    than the writing: it may be a 1.
+    none of its ends is tied, it must be alone and keep a distance too, and if it stands upright, be
+    farther out than the writing: it may be a 1.
 
     Args:
         line: The line.
@@ -266,14 +341,17 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     without = left_over(rest, [line])
     sizes = np.where(without.crumb, 0, without.stats[:, 4])
     main = int(sizes.argmax())
-    longer = int(without.stats[main, 2:4].max()) if sizes[main] else 0
-    if not 0.4 * line.length < longer < 1.1 * line.length:
+    longest_sides = np.where(without.crumb, 0, without.stats[:, 2:4].max(axis=1))
+    longer = int(longest_sides[main])
+    if not BESIDE * line.length < longer < 1.1 * line.length:
         return False
     writing = without.labels == main
     if (parts[writing] == part).any():
         return False
     if ends:
         return True
+    if (longest_sides[np.unique(without.labels[parts == part])] > BESIDE * line.length).any():
+        return False
     close = cv2.dilate(writing.view(np.uint8), square(0.1 * line.length))
     if np.logical_and(close, rest > without.mask).any():
         return False

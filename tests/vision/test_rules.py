@@ -72,6 +72,37 @@ def test_straight_strokes_stay(written: Mask) -> None:
     assert np.array_equal(rest, written)
 
 
+def drawn(width: int, *strokes: list[tuple[int, int]]) -> Mask:
+    mask = np.zeros((120, width), np.uint8)
+    for stroke in strokes:
+        cv2.polylines(mask, [np.array(stroke, np.int32)], False, 1, 7)
+    return mask
+
+
+def eight(mask: Mask, left: int) -> Mask:
+    for middle in (38, 82):
+        cv2.ellipse(mask, (left + 24, middle), (24, 22), 0, 0, 360, 1, 7)
+    return mask
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        eight(drawn(220, [(186, 20), (140, 20), (140, 55), (186, 55)], [(186, 20), (183, 97)])
+              | drawn(220, [(183, 97), (140, 97)]), 30),
+        eight(drawn(220, [(28, 20), (82, 20), (64, 102)]), 130),
+        eight(drawn(220, [(130, 20), (186, 20), (176, 102)]), 30),
+        drawn(120, [(80, 15), (45, 25), (42, 60), (42, 100), (85, 100), (85, 62), (42, 62)]),
+        eight(drawn(220, [(180, 20), (140, 20), (140, 56), (180, 62), (180, 98), (136, 98)]), 30),
+    ],
+    ids=["8 and 9", "7 and 8", "8 and 7", "six", "8 and 5"],
+)  # fmt: skip
+def test_a_digits_straight_strokes_are_no_frame_of_what_is_beside_them(written: Mask) -> None:
+    rest, found = without_lines(written)
+    assert not found
+    assert np.array_equal(rest, written)
+
+
 @pytest.mark.parametrize("upright", [False, True], ids=["across", "down"])
 def test_a_line_has_its_ends_and_thickness(upright: bool) -> None:
     mask = with_line(np.zeros((100, 140), np.uint8), (30, 50), (139, 56), 5)
