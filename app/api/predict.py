@@ -15,7 +15,7 @@ from ..observe.traces import WORK, Work
 from ..serving.limits import Lease
 from ..serving.microbatch import MicroBatcher
 from ..serving.predictions import Predictions
-from ..serving.predictor import PredictRequest, RawImage, RawImages, places_of
+from ..serving.predictor import PredictRequest, RawImages, places_of
 from ..serving.workers import Item
 from ..settings import Settings
 from .formats import Parseable, ParseCost, ParseRequest, cost_of, start_of
@@ -167,14 +167,14 @@ async def _parse(
     options: Options[Query],
     lease: Lease,
     receive: Receive,
-) -> tuple[list[RawImage], Reading]:
+) -> tuple[RawImages, Reading]:
     images = await parse_images(services, chunks, options, lease, receive)
     return images, Reading(options.query.normalize)
 
 
 async def parse_images(
     services: Services, chunks: list[bytes], options: Options[Any], lease: Lease, receive: Receive
-) -> list[RawImage]:
+) -> RawImages:
     """The images in a body of `/predict`'s media types.
 
     Raises:

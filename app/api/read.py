@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..inference.grammar import Grammar
 from ..serving.limits import Lease
-from ..serving.predictor import RawImage
+from ..serving.predictor import RawImages
 from .options import Options, ReadQuery, parse_options, parse_read_query
 from .predict import answer, parse_images
 from .response import Content, encode_numbers
@@ -67,6 +67,6 @@ async def _parse(
     options: Options[ReadQuery],
     lease: Lease,
     receive: Receive,
-) -> tuple[list[RawImage], Grammar]:
+) -> tuple[RawImages, Grammar]:
     images = await parse_images(services, chunks, options, lease, receive)
     return images, options.query.grammar

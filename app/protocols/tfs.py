@@ -24,7 +24,7 @@ from ..errors import BadPixels, BadRequest, MalformedBody, NotFound
 from ..inference.classifier import Classifier
 from ..inference.registry import ModelRegistry
 from ..serving.predictions import Predictions
-from ..serving.predictor import RawImage
+from ..serving.predictor import RawImages
 from ..vision.normalize import SIDE
 from .inference import TENSORS, check_count, infer
 from .route import ProtocolRoute
@@ -78,7 +78,7 @@ class Target(NamedTuple):
 class PredictInputs:
     """What a request to predict holds."""
 
-    images: list[RawImage]
+    images: RawImages
     is_columnar: bool
     normalize: bool | None = None
 

@@ -207,7 +207,9 @@ def declare(request: PredictRequest, *, max_pixels: int) -> None:
 
 def places_of(images: RawImages) -> int:
     """The places that a request's images take in the queue."""
-    return -(-len(images) // ARRAYS_A_PLACE) if isinstance(images, np.ndarray) else len(images)
+    if isinstance(images, np.ndarray) and images.shape[1:] == (SIDE, SIDE):
+        return -(-len(images) // ARRAYS_A_PLACE)
+    return len(images)
 
 
 def _charge_levels(request: PredictRequest, pixels: int, count: int) -> None:

@@ -21,6 +21,7 @@ from app.main import create_app
 from app.protocols.inference import InferenceBody
 from app.protocols.tfs import read_inputs
 from app.serving.limits import Admission
+from app.serving.predictor import ARRAYS_A_PLACE
 from app.settings import Settings
 from tests.api.calls import services_in
 from tests.conftest import png, spoken
@@ -335,7 +336,7 @@ def test_what_the_query_and_headers_may_not_say(client: TestClient) -> None:
 
 def test_a_full_queue(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(services_in(client).admission.images, "limit", 1)
-    response = client.post(AS_IS, json={"instances": [ROWS[1]] * 2})
+    response = client.post(AS_IS, json={"instances": [ROWS[1]] * (ARRAYS_A_PLACE + 1)})
     assert response.status_code == 503
     assert response.json() == {"error": "As many images wait as may wait; try again shortly."}
     assert response.headers["retry-after"] == "1"

@@ -13,14 +13,14 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from ...errors import EmptyBatch, MalformedBody, TooManyImages, UnsupportedContentType
 from ...serving.limits import Lease
-from ...serving.predictor import RawImage
+from ...serving.predictor import RawImages
 from . import image, multipart, pixels
 from .header import parse_header
 
 Parsed = TypeVar("Parsed")
 Parsed_co = TypeVar("Parsed_co", covariant=True)
 
-Parser = Callable[[bytes, dict[bytes, bytes], int], list[RawImage]]
+Parser = Callable[[bytes, dict[bytes, bytes], int], RawImages]
 """Parse a body: (body, parameters of its content type, most images) -> raw images."""
 
 PARSERS: dict[bytes, Parser] = {
@@ -94,7 +94,7 @@ class ParseRequest:
     max_images: int
     lease: Lease
 
-    def parse(self) -> list[RawImage]:
+    def parse(self) -> RawImages:
         """The images in the body. Raises as `parse` does, or as the lease's `check`."""
         self.lease.check()
         return parse(joined(self.chunks), self.content_type, max_images=self.max_images)
@@ -138,7 +138,7 @@ def json_cost(size: int) -> ParseCost:
     return ParseCost(int(size * JSON_BYTE_COST), pixels.working_bytes(size), is_json=True)
 
 
-def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage]:
+def parse(body: bytes, content_type: bytes, *, max_images: int) -> RawImages:
     """The images in a body, at least one, in order.
 
     Raises:
@@ -150,7 +150,7 @@ def parse(body: bytes, content_type: bytes, *, max_images: int) -> list[RawImage
     if parser is None:
         raise UnsupportedContentType
     images = parser(body, parameters, max_images)
-    if not images:
+    if not len(images):
         raise EmptyBatch
     if len(images) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images; send several requests.")
@@ -174,7 +174,7 @@ def _parser_for(body: bytes, media_type: bytes) -> Parser | None:
 
 def _refuse_form_without_type(
     body: bytes, parameters: dict[bytes, bytes], max_images: int
-) -> list[RawImage]:
+) -> RawImages:
     raise MalformedBody(
         "The body looks like a form, but its Content-Type does not say so. Leave Content-Type to "
         "your client: it adds the boundary."

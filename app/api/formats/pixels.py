@@ -7,7 +7,7 @@ import operator
 import re
 import threading
 from collections.abc import Sequence
-from itertools import accumulate, repeat
+from itertools import accumulate, chain, repeat
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from simdjson import Array, Object
 
 from ...errors import BadPixels, BodyTooLarge, MalformedBody, TooManyImages
-from ...serving.predictor import RawImage
+from ...serving.predictor import RawImage, RawImages
 from ...vision.normalize import SIDE
 from . import image
 
 Gray = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -55,7 +56,7 @@ def working_bytes(length: int) -> int:
     return COPIES * length + min(length, MAX_NUMBERS) * VALUE_BYTES
 
 
-def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[RawImage]:
+def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> RawImages:
     """The images in a document, in order.
 
     Raises:
@@ -119,28 +120,57 @@ def _has_no_number(body: bytes) -> bool:
     return any(map(NO_NUMBER.search, repeat(body), starts, ends))
 
 
-def to_images(values: Array | Sequence[Any], lists: int) -> list[RawImage]:
+def to_images(values: Array | Sequence[Any], lists: int) -> RawImages:
     """The images that values of a document stand for: rows, 784 numbers, or text.
 
     Args:
         values: As `load` gives them.
         lists: How many lists there are in them, if no number stands in one too many.
 
+    Returns:
+        An array [n,h,w] where all are lists of one shape, which are read at once.
+
     Raises:
         BadPixels: one of them stands for no image.
     """
+    images, left = _together(values, lists) or _one_by_one(values, lists)
+    if left:
+        _check_leaves(values)
+    return images
+
+
+def _together(values: Array | Sequence[Any], lists: int) -> tuple[RawImages, int] | None:
+    """The images, and lists left over; None where they are not of one shape, or one is none."""
+    if not len(values) or any(isinstance(value, str) for value in values):
+        return None
+    try:
+        images, shape = _arrays([*values], 0)
+    except BadPixels:  # of which image, is found one by one
+        return None
+    return images, lists + 1 - _lists_in(shape)
+
+
+def _one_by_one(values: Array | Sequence[Any], lists: int) -> tuple[RawImages, int]:
+    """The images, and lists left over."""
     images: list[RawImage] = []
     for index, value in enumerate(values):
         if isinstance(value, str):
             images.append(image.decode_text(value, index))
             continue
-        numbers, shape = _numbers(value, index)
-        lists -= _lists_in(shape)
-        size = _height_and_width(shape, index)
-        images.append(to_levels(numbers.reshape(size), index))
-    if lists:
-        _check_leaves(values)
-    return images
+        array, shape = _arrays([value], index)
+        lists += 1 - _lists_in(shape)
+        images.append(array[0])
+    return images, lists
+
+
+def _arrays(values: list[Any], index: int) -> tuple[Images, list[int]]:
+    """Lists of one shape as images [n,h,w], the first of which is at `index`; and their shape."""
+    shape = _shape(values, index)
+    count = math.prod(shape[1:])
+    each = [flat(value, count, index) for value in values]
+    height, width = _height_and_width(shape[1:], index)
+    numbers = each[0] if len(each) == 1 else np.concatenate(each)
+    return to_levels(numbers.reshape(len(values), height, width), index), shape
 
 
 def _check_counts(octets: Gray) -> int:
@@ -179,24 +209,24 @@ def _values(document: Any) -> Array | list[Any]:
     )
 
 
-def _numbers(value: Any, index: int) -> tuple[Numbers, list[int]]:
-    """Lists of numbers in lists, looked through level by level: the numbers, and their shape."""
-    if not isinstance(value, Array):
+def _shape(values: list[Any], index: int) -> list[int]:
+    """The shape of lists of numbers in lists, looked through level by level."""
+    if not all(isinstance(value, Array) for value in values):
         raise BadPixels(
             f"Image {index} is neither rows of numbers nor text. Give rows, 784 numbers, or an "
             "encoded image in base64."
         )
-    rows: list[Any] = [value]
-    shape: list[int] = []
-    while len(shape) < MAX_AXES:
-        lengths = {len(row) for row in rows}
+    rows = values
+    shape = [len(values)]
+    while len(shape) <= MAX_AXES:
+        lengths = {*map(len, rows)}
         if len(lengths) > 1 or 0 in lengths:
             raise _uneven(index)
         shape += lengths
         if not isinstance(rows[0][0], Array):
-            return flat(value, math.prod(shape), index), shape
-        rows = [inner for row in rows for inner in row]
-        if set(map(type, rows)) != {Array}:
+            return shape
+        rows = [*chain.from_iterable(rows)]
+        if {*map(type, rows)} != {Array}:
             raise _uneven(index)
     raise BadPixels(f"Image {index} has lists in lists, {MAX_AXES} deep; an image is rows.")
 

@@ -97,6 +97,25 @@ def test_each_image_has_a_size_of_its_own() -> None:
     assert images_in({"images": [[[3]], [[4, 5], [6, 7]]]}) == [[[3]], [[4, 5], [6, 7]]]
 
 
+def test_images_of_one_shape_are_one_array_with_the_same_levels() -> None:
+    rng = np.random.default_rng(5)
+    images = [rng.integers(0, 256, (28, 28)).tolist(), rng.random((28, 28)).tolist()]
+    images += [rng.integers(0, 2, (28, 28)).tolist(), (255 * rng.random((28, 28))).tolist()]
+    together = parse(json.dumps({"images": images}).encode(), {}, 4)
+    assert isinstance(together, np.ndarray)
+    alone = [images_in({"image": image})[0] for image in images]
+    assert together.tolist() == alone
+    assert images_in({"images": [*images, [[9]]]}, 5) == [*alone, [[9]]]
+
+
+@pytest.mark.parametrize("fault", [256, "1", None, True, -1, [3], []])
+def test_the_image_at_fault_is_named_among_many_of_one_shape(fault: Any) -> None:
+    images: list[Any] = np.zeros((4, 28, 28), int).tolist()
+    images[2][5][7] = fault
+    with pytest.raises(BadPixels, match=r"^Image 2 has "):
+        images_in({"images": images}, 4)
+
+
 def test_text_is_a_file() -> None:
     text = base64.b64encode(FILE).decode()
     assert images_in({"image": text}) == [FILE]
