@@ -27,12 +27,14 @@ SMALLEST_LINED = 48
 """Pixels of the shorter side below which a line can't be told from a stroke."""
 LEFT_OVER = 0.25
 """The largest part that is left when lines are taken away is at least this share of their length
-long; else they were the writing."""
+long, or of the picture's shorter side; else they were the writing."""
 MAX_CANDIDATES, MAX_TRACED = 200, 12
 """Votes looked at and lines traced, at most, in each direction; noise is full of both. A sheet of
 squared paper has some 10."""
 BESIDE = 0.4
 """Longer side of writing beside a line, at least, in lengths of the line."""
+HALVES = 0.15
+"""Gap in a rule, at most, in lengths of its half."""
 COMPARABLE = 0.5
 """Ink of other writing, at least, in that of the part that a line belongs to."""
 FRAME = 0.8
@@ -49,7 +51,8 @@ FITTED = 100
 THICKER = 1.5
 """Thickness of a line, in thicknesses of those that it ends on, from which on it is a stroke."""
 CONTACT = 2
-"""Pixels between a line's end and the edge of a field that it divides, at most."""
+"""Pixels between a line's end and the edge of a field that it divides, or across from one half of a
+rule to the other, at most."""
 HAIRLINE = 0.5
 """Thickness of a line beside a row, at most, in widths of its strokes, that is no stroke of it."""
 ALONG = 0.8
@@ -115,8 +118,8 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
         found: The mask, [h,w].
         single: All ink is one connected part.
         row: It may be a row of digits. Then a line may end anywhere on a much longer one, as in a
-            field of boxes; one with a loose end may be a 1 or the bar of a 7, unless it is longer
-            than the picture is high; and a rule may be many times as long as what is left.
+            field of boxes; and one with a loose end may be a 1 or the bar of a 7, unless it is
+            longer than the picture is high.
     """
     across = straight(found, upright=False, fitted=row)
     if single and not across and not reaches_border(found):
@@ -124,16 +127,14 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     down = straight(found, upright=True, fitted=row)
     if not across and not down:
         return found, False
-    ties = ties_of(across, down, found.shape, row=row)
-    lines = [line for line, ends in ties if ends == 2]
-    rest = erased(found, lines)
-    while not row and (strokes := strokes_beside(ties, rest)):
-        across, down = without(across, strokes), without(down, strokes)
-        ties = ties_of(across, down, found.shape)
-        lines = [line for line, ends in ties if ends == 2]
-        rest = erased(found, lines)
+    if row:
+        ties = ties_of(across, down, found.shape, row=True)
+    else:
+        ties = ties_of_sides(across, down, found)
+    lines = both_tied(ties)
     if single and not row and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
+    rest = erased(found, lines)
     untied = [(line, ends) for line, ends in ties if ends < 2]
     if row:
         fine = hairlines([line for line, ends in untied if ends], rest)
@@ -151,9 +152,23 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     if not lines:
         return found, False
     longest = max(line.length for line in lines)
-    if max(largest_part(rest)) < LEFT_OVER * (min(longest, *found.shape) if row else longest):
+    if max(largest_part(rest)) < LEFT_OVER * min(longest, *found.shape):
         return found, False
     return rest, True
+
+
+def ties_of_sides(across: list[Line], down: list[Line], found: Mask) -> list[tuple[Line, int]]:
+    """As `ties_of` says, without the lines that are strokes of what is written."""
+    while True:
+        ties = [
+            (line, 2 if is_continued(line, down if line.upright else across) else ends)
+            for line, ends in ties_of(across, down, found.shape)
+        ]
+        strokes = strokes_beside(ties, erased(found, both_tied(ties)))
+        if not strokes:
+            return ties
+        across = [line for line in across if line not in strokes]
+        down = [line for line in down if line not in strokes]
 
 
 def ties_of(
@@ -162,6 +177,28 @@ def ties_of(
     """Each of the lines across and down the picture, and how many of its ends are `tied`."""
     ties = [(line, tied(line, down, shape, row=row)) for line in across]
     return ties + [(line, tied(line, across, shape, row=row)) for line in down]
+
+
+def both_tied(ties: list[tuple[Line, int]]) -> list[Line]:
+    """The lines of which both ends are tied."""
+    return [line for line, ends in ties if ends == 2]
+
+
+def is_continued(line: Line, alike: list[Line]) -> bool:
+    """Whether `line` is half of a rule that something interrupts: the other is among `alike`."""
+    begins, stops = line.ends
+    if begins == stops:
+        return False
+    for other in alike:
+        first, last = (line, other) if begins else (other, line)
+        gap, step = last.start - first.stop, int(last.rows[0]) - int(first.rows[-1])
+        if (
+            other.ends == (stops, begins)
+            and abs(gap) <= HALVES * line.length
+            and abs(step) <= CONTACT
+        ):
+            return True
+    return False
 
 
 def strokes_beside(ties: list[tuple[Line, int]], rest: Mask) -> list[Line]:
@@ -216,11 +253,6 @@ def own_part(line: Line, labels: NDArray[np.int32]) -> int:
     return int(labels[max(0, row - 1) : row + 2, max(0, column - 1) : column + 2].max())
 
 
-def without(lines: list[Line], some: list[Line]) -> list[Line]:
-    """All of `lines` but `some`."""
-    return [line for line in lines if line not in some]
-
-
 def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
     """Those of `lines` that are much thinner than the strokes of `rest` [h,w]: no pen is both."""
     if not lines:
@@ -244,7 +276,7 @@ def reaches_border(found: Mask) -> bool:
 
 def border_slack(extent: int) -> int:
     """Pixels within which a line along `extent` of them ends at the border, or bridges a gap."""
-    return max(2, extent // 40)
+    return max(3, extent // 40)
 
 
 def erased(found: Mask, lines: list[Line]) -> Mask:

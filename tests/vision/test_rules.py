@@ -38,14 +38,45 @@ def with_box(mask: Mask, near: int, far: int, width: int = 2) -> Mask:
         with_box(three(), 29, 92),
         with_line(with_line(three(), (15, 20), (15, 100)), (15, 100), (105, 100)),
         with_line(three(), (30, 110), (90, 110)),
+        with_line(with_line(three(), (0, 20), (70, 24)), (78, 25), (119, 28)),
     ],
-    ids=["rule", "margin", "rule across", "box", "thick box", "touching", "corner", "underline"],
+    ids=[
+        "rule",
+        "margin",
+        "rule across",
+        "box",
+        "thick box",
+        "touching",
+        "corner",
+        "underline",
+        "rule with a gap",
+    ],
 )
 def test_what_is_printed_goes_and_what_is_written_stays(lined: Mask) -> None:
     rest, found = without_lines(lined)
     assert found
     assert (rest & three()).sum() > 0.9 * three().sum()
     assert (rest & (1 - three())).sum() < 0.12 * three().sum()
+
+
+def test_rules_much_longer_than_the_digit_go() -> None:
+    wide = np.zeros((150, 400), np.uint8)
+    wide[15:135, 140:260] = three()
+    rest, found = without_lines(
+        with_line(with_line(wide, (0, 10), (399, 14)), (0, 130), (399, 134))
+    )
+    assert found
+    assert np.array_equal(rest, wide)
+
+
+def test_bars_side_by_side_are_no_rule() -> None:
+    written = np.zeros((120, 240), np.uint8)
+    for left in (20, 88, 156):
+        corners = np.array([(left, 30), (left + 60, 30), (left + 34, 100)], np.int32)
+        cv2.polylines(written, [corners], False, 1, 6)
+    rest, found = without_lines(written)
+    assert not found
+    assert np.array_equal(rest, written)
 
 
 def seven_strokes() -> Mask:
