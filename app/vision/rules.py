@@ -129,12 +129,12 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
         return found, False
     if row:
         ties = ties_of(across, down, found.shape, row=True)
+        rest = erased(found, both_tied(ties))
     else:
-        ties = ties_of_sides(across, down, found)
+        ties, rest = without_strokes(across, down, found)
     lines = both_tied(ties)
     if single and not row and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
-    rest = erased(found, lines)
     untied = [(line, ends) for line, ends in ties if ends < 2]
     if row:
         fine = hairlines([line for line, ends in untied if ends], rest)
@@ -157,16 +157,23 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
     return rest, True
 
 
-def ties_of_sides(across: list[Line], down: list[Line], found: Mask) -> list[tuple[Line, int]]:
-    """As `ties_of` says, without the lines that are strokes of what is written."""
+def without_strokes(
+    across: list[Line], down: list[Line], found: Mask
+) -> tuple[list[tuple[Line, int]], Mask]:
+    """The lines that are no strokes of what is written, as `ties_of` gives them.
+
+    Returns:
+        Each with how many of its ends are tied, and `found` [h,w] without those tied at both.
+    """
     while True:
         ties = [
             (line, 2 if is_continued(line, down if line.upright else across) else ends)
             for line, ends in ties_of(across, down, found.shape)
         ]
-        strokes = strokes_beside(ties, erased(found, both_tied(ties)))
+        rest = erased(found, both_tied(ties))
+        strokes = strokes_beside(ties, rest)
         if not strokes:
-            return ties
+            return ties, rest
         across = [line for line in across if line not in strokes]
         down = [line for line in down if line not in strokes]
 
