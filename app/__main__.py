@@ -9,6 +9,11 @@ import sys
 from functools import partial
 from typing import Any
 
+from .server.allocator import bound_kept_memory
+
+if __name__ == "__main__":
+    bound_kept_memory()  # before the imports, which would be made twice
+
 try:
     import structlog
     from uvicorn.config import STARTUP_FAILURE
