@@ -33,6 +33,9 @@ INK_SHARE = 0.3
 """Share of the peak from which on a level is ink."""
 CORNER_WEIGHT = 0.03
 """What a corner counts against the whole picture when ground is told from ink."""
+DOUBT = 0.1
+"""How far a picture may lean to bright ink, as a share of what is weighed, and be dark on light all
+the same: a shadow's hard edge speaks for either, and shadows fall on paper rather than on boards."""
 WHITE = 255
 DARKEST = 24
 """Ground is taken to be at least this bright where ink is the share of its light taken away."""
@@ -96,13 +99,14 @@ def ink_is_dark(gray: GrayImage) -> bool:
     window = square(WIDE * max(min(calm.shape), calm.shape[0] // 2))
     to_brightest = cv2.subtract(cv2.dilate(calm, window), calm)
     to_darkest = cv2.subtract(calm, cv2.erode(calm, window))
+    for_dark, for_bright = mean(to_darkest), mean(to_brightest)
+    lean = for_dark - for_bright
     corner = calm.shape[0] // 12 + 1, calm.shape[1] // 12 + 1
-    lean = mean(to_darkest) - mean(to_brightest)
     for rows in (np.s_[: corner[0]], np.s_[-corner[0] :]):
         for columns in (np.s_[: corner[1]], np.s_[-corner[1] :]):
             lean += CORNER_WEIGHT * mean(to_darkest[rows, columns])
             lean -= CORNER_WEIGHT * mean(to_brightest[rows, columns])
-    return lean > 0
+    return lean > -DOUBT * (for_dark + for_bright)
 
 
 def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
@@ -136,9 +140,18 @@ def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
 
 
 def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
-    """`gray` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink)."""
+    """`gray` [h,w] without what is narrower than `stroke`: its closing (opening, of bright ink).
+
+    The picture goes on beyond its borders for a quarter of that: what the border cuts is ground
+    where it is a shadow, but not where a stroke runs along it.
+    """
     kind = cv2.MORPH_CLOSE if dark else cv2.MORPH_OPEN
-    return np.asarray(cv2.morphologyEx(gray, kind, square(stroke)), np.uint8)
+    window = square(stroke)
+    rim = len(window) // 4
+    whole = cv2.copyMakeBorder(gray, rim, rim, rim, rim, cv2.BORDER_REPLICATE)
+    height, width = gray.shape
+    inner = np.s_[rim : rim + height, rim : rim + width]
+    return np.ascontiguousarray(cv2.morphologyEx(whole, kind, window)[inner], np.uint8)
 
 
 def ink_above(gray: GrayImage, ground: Ground, *, dark: bool) -> Plane:

@@ -73,3 +73,53 @@ def test_ink_in_a_shadow_is_ink_and_the_shadow_is_not() -> None:
 def test_what_exceeds_a_level(kind: str, level: float) -> None:
     plane = np.asarray(np.arange(256).reshape(16, 16), kind)
     assert exceeds(plane, level).ravel().tolist() == [value > level for value in range(256)]
+
+
+def shaded(image: GrayImage, degrees: float, offset: float, *, taken: float = 0.5) -> GrayImage:
+    """`image` [h,w] with a shadow behind a hard edge, which is `offset` from the middle.
+
+    Args:
+        image: A page.
+        degrees: Where the shadow lies: 0 is to the right.
+        offset: In halves of the side; below 0 more than half of the page lies in the shadow.
+        taken: The share of light that the shadow takes.
+    """
+    x, y = np.meshgrid(*(np.linspace(-1, 1, size) for size in image.shape[::-1]))
+    turn = np.deg2rad(degrees)
+    edge = np.cos(turn) * x + np.sin(turn) * y - offset
+    light = 1 - taken * np.clip(0.5 + edge / 0.05, 0, 1)
+    grain = np.random.default_rng(3).normal(0, 2, image.shape)
+    return np.asarray((image * light + grain).clip(0, 255).round(), np.uint8)
+
+
+ACROSS = [(degrees, offset) for degrees in range(0, 360, 30) for offset in (-0.3, 0.0)]
+ALONG = [(degrees, offset) for degrees in range(0, 360, 90) for offset in (0.5, 0.7, 0.9)]
+
+
+@pytest.mark.parametrize(("degrees", "offset"), ACROSS + ALONG)
+@pytest.mark.parametrize("taken", [0.4, 0.6])
+def test_both_sides_of_a_shadows_edge_are_ground(
+    degrees: float, offset: float, taken: float
+) -> None:
+    page = ring(side=140, width=4, ink=140)
+    found = find_ink(shaded(page, degrees, offset, taken=taken))
+    strokes = (page < 220).astype(np.uint8)
+    assert found.dark
+    assert found.mask[strokes > 0].mean() > 0.9
+    assert found.mask[cv2.dilate(strokes, np.ones((7, 7))) == 0].mean() < 0.01
+
+
+@pytest.mark.parametrize("degrees", range(0, 360, 30))
+@pytest.mark.parametrize("offset", [-0.9, -0.6])
+def test_a_deep_shadow_over_most_of_a_page_does_not_make_faint_pencil_bright(
+    degrees: float, offset: float
+) -> None:
+    page = ring(side=140, width=4, ink=170)
+    assert ink_is_dark(shaded(page, degrees, offset, taken=0.7))
+
+
+@pytest.mark.parametrize("side", [np.s_[:5], np.s_[:, -5:]], ids=["top", "right"])
+def test_a_stroke_along_the_border_is_ink(side: tuple[slice, ...]) -> None:
+    page = ring(side=140)
+    page[side] = 60
+    assert find_ink(page).mask[side].all()
