@@ -35,7 +35,7 @@ CORNER_WEIGHT = 0.03
 """What a corner counts against the whole picture when ground is told from ink."""
 DOUBT = 0.1
 """How far a picture may lean to bright ink, as a share of what is weighed, and be dark on light all
-the same: a shadow's hard edge speaks for either, and shadows fall on paper rather than on boards."""
+the same: a shadow's hard edge speaks for either, and shadows fall on paper rather than boards."""
 WHITE = 255
 DARKEST = 24
 """Ground is taken to be at least this bright where ink is the share of its light taken away."""
@@ -131,12 +131,25 @@ def strokes_of(gray: GrayImage, *, dark: bool) -> InkMap:
 def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
     """Find the ink of a picture [h,w] whose ground is known."""
     ink = ink_above(gray, ground, dark=dark)
-    peak = cv2.minMaxLoc(cv2.blur(ink, (3, 3)))[1]
-    floor = 0.0 if isinstance(ground, int) else noise_floor(ink)
+    peak = peak_of(ink)
+    if peak < CONTRAST:
+        return InkMap(dark, ground, ink, np.zeros(gray.shape, np.uint8))
+    found = exceeds(ink, max(INK_SHARE * peak, CONTRAST / 2))
+    if not isinstance(ground, int):
+        taken = np.asarray(cv2.subtract(ground, gray), np.uint8)
+        found &= exceeds_noise(taken if dark else ink)
+    return InkMap(dark, ground, ink, found.view(np.uint8))
+
+
+def exceeds_noise(levels: Plane) -> NDArray[np.bool_]:
+    """Where `levels` [h,w] beside the ground's are more than noise, as strong in any light."""
     # Ink that covers most of the picture must not pass for its noise.
-    threshold = max(min(floor, 0.6 * peak), INK_SHARE * peak, CONTRAST / 2)
-    found = exceeds(ink, threshold) if peak >= CONTRAST else np.zeros(gray.shape, bool)
-    return InkMap(dark, ground, ink, found.astype(np.uint8))
+    return exceeds(levels, min(noise_floor(levels), 0.6 * peak_of(levels)))
+
+
+def peak_of(plane: Plane) -> float:
+    """The highest level of `plane` [h,w] but for single pixels."""
+    return float(cv2.minMaxLoc(cv2.blur(plane, (3, 3)))[1])
 
 
 def ground_of(gray: GrayImage, stroke: float, *, dark: bool) -> GrayImage:
@@ -177,7 +190,7 @@ def exceeds(plane: Plane, level: float) -> NDArray[np.bool_]:
 
 def noise_floor(ink: Plane) -> float:
     """The highest level of the ground's noise."""
-    histogram = cv2.calcHist([ink.astype(np.uint8)], [0], None, [256], [0, 256]).ravel()
+    histogram = cv2.calcHist([np.asarray(ink, np.uint8)], [0], None, [256], [0, 256]).ravel()
     share = np.cumsum(histogram) / ink.size
     low, middle = (int(np.searchsorted(share, part)) for part in (0.1, 0.4))
     return float(middle + NOISE_SPREADS * (middle - low))

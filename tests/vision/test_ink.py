@@ -75,7 +75,9 @@ def test_what_exceeds_a_level(kind: str, level: float) -> None:
     assert exceeds(plane, level).ravel().tolist() == [value > level for value in range(256)]
 
 
-def shaded(image: GrayImage, degrees: float, offset: float, *, taken: float = 0.5) -> GrayImage:
+def shaded(
+    image: GrayImage, degrees: float, offset: float, *, taken: float = 0.5, noise: float = 2
+) -> GrayImage:
     """`image` [h,w] with a shadow behind a hard edge, which is `offset` from the middle.
 
     Args:
@@ -83,12 +85,13 @@ def shaded(image: GrayImage, degrees: float, offset: float, *, taken: float = 0.
         degrees: Where the shadow lies: 0 is to the right.
         offset: In halves of the side; below 0 more than half of the page lies in the shadow.
         taken: The share of light that the shadow takes.
+        noise: The camera's, in levels.
     """
     x, y = np.meshgrid(*(np.linspace(-1, 1, size) for size in image.shape[::-1]))
     turn = np.deg2rad(degrees)
     edge = np.cos(turn) * x + np.sin(turn) * y - offset
     light = 1 - taken * np.clip(0.5 + edge / 0.05, 0, 1)
-    grain = np.random.default_rng(3).normal(0, 2, image.shape)
+    grain = np.random.default_rng(3).normal(0, noise, image.shape)
     return np.asarray((image * light + grain).clip(0, 255).round(), np.uint8)
 
 
@@ -116,6 +119,13 @@ def test_a_deep_shadow_over_most_of_a_page_does_not_make_faint_pencil_bright(
 ) -> None:
     page = ring(side=140, width=4, ink=170)
     assert ink_is_dark(shaded(page, degrees, offset, taken=0.7))
+
+
+def test_the_cameras_noise_is_no_ink_in_a_deep_shadow() -> None:
+    page = ring(side=140, width=4, ink=140)
+    found = find_ink(shaded(page, 0, 0.5, taken=0.75, noise=6))
+    assert found.mask[:, 125:].mean() < 0.001
+    assert found.mask[page < 220].mean() > 0.8
 
 
 @pytest.mark.parametrize("side", [np.s_[:5], np.s_[:, -5:]], ids=["top", "right"])
