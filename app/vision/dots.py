@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .components import components_of
 from .grayscale import GrayImage
 from .ink import Mask
 
@@ -43,7 +44,7 @@ def joined(gray: GrayImage, factor: int, found: Mask) -> GrayImage | None:
         factor: How many of its pixels a pixel of `found` spans.
         found: Where its ink is.
     """
-    _, _, stats, centers = cv2.connectedComponentsWithStats(found)
+    _, stats, centers = components_of(found)
     boxes, middles = np.asarray(stats[1:], np.int32), centers[1:]
     if not FEWEST <= len(boxes) <= MOST:
         return None

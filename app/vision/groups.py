@@ -7,12 +7,10 @@ classifier, which knows what digits look like, has the last word.
 
 from __future__ import annotations
 
-from typing import Any
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .components import components_of
 from .ink import Mask, Plane
 
 NEAR = 0.22
@@ -38,13 +36,12 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
         The mask of the kept strokes, and where there are several that may each be a digit, their
         masks and whether they are kept.
     """
-    labels: Any
-    stats: Any
-    count, labels, stats, middles = cv2.connectedComponentsWithStats(strokes)
-    if count <= 2:
+    components = components_of(strokes)
+    if components.parts <= 1:
         return strokes, []
+    labels, stats, middles = components
     height, width = strokes.shape
-    weight = np.bincount(labels.ravel(), ink.ravel(), count).astype(np.float64)
+    weight = components.ink(ink)
     left, top, wide, high = stats[:, :4].T
     right, bottom = left + wide, top + high
     outer = (left == 0) | (top == 0) | (right == width) | (bottom == height)
@@ -52,7 +49,7 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
     score = weight * np.where(outer, 0.06, 1.0) * (1 - 0.7 * away)
     score[0] = 0
     main = int(score.argmax())
-    keep = np.zeros(count, bool)
+    keep = np.zeros(len(stats), bool)
     keep[main] = True
     box = [left[main], top[main], right[main], bottom[main]]
     for _ in range(3):

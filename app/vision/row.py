@@ -6,12 +6,13 @@ The ink's connected parts are joined to rows, and the weightiest is cut from the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .components import Components
 from .grayscale import GrayImage, reduced
 from .ink import InkMap, Mask, Plane, ink_above, noise_of
 from .normalize import (
@@ -101,17 +102,14 @@ class RowParts(NamedTuple):
     several: bool
 
 
-def row_of(strokes: Mask, ink: Plane) -> RowParts:
-    """Keep the parts of `strokes` [h,w] that form the weightiest row."""
-    numbered: Any
-    stats: Any
-    count, numbered, stats, _ = cv2.connectedComponentsWithStats(strokes)
-    weight = np.asarray(np.bincount(numbered.ravel(), ink.ravel(), count), np.float64)
-    blobs = blobs_of(stats, weight, strokes.shape)
+def row_of(strokes: Mask, components: Components, ink: Plane) -> RowParts:
+    """Keep the parts of `strokes` [h,w], its `components`, that form the weightiest row."""
+    labels, stats, _ = components
+    blobs = blobs_of(stats, components.ink(ink), strokes.shape)
     members, several = _members(blobs)
-    keep = np.zeros(count, bool)
+    keep = np.zeros(len(stats), bool)
     keep[blobs.labels[members]] = True
-    mask = strokes if keep[1:].all() else np.asarray(keep[numbered], np.uint8)
+    mask = strokes if keep[1:].all() else np.asarray(keep[labels], np.uint8)
     return RowParts(mask, stats[keep, :4], several)
 
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .components import components_of
 from .ink import Mask, percentile, square
 
 Rows = NDArray[np.intp]
@@ -216,9 +217,7 @@ def strokes_beside(ties: list[tuple[Line, int]], rest: Mask) -> list[Line]:
     """
     if all(any(line.ends) for line, _ in ties):
         return []
-    labels: Any
-    stats: Any
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(rest)
+    labels, stats, _ = components_of(rest)
     return [
         line
         for line, ends in ties
@@ -318,12 +317,9 @@ def left_over(found: Mask, lines: list[Line]) -> LeftOver:
     rest = found.copy()
     for line in lines:
         line.erase(rest)
-    labels: Any
-    stats: Any
-    centers: Any
-    count, labels, stats, centers = cv2.connectedComponentsWithStats(rest)
+    labels, stats, centers = components_of(rest)
     gone = found & (1 - rest)
-    beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=count)
+    beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=len(stats))
     crumb = (beside > 0.6 * stats[:, 4]) & (stats[:, 4] < 0.01 * rest.size)
     crumb[0] = True
     return LeftOver(labels, stats, centers, crumb)
@@ -331,7 +327,7 @@ def left_over(found: Mask, lines: list[Line]) -> LeftOver:
 
 def largest_part(mask: Mask) -> tuple[int, int]:
     """Return width and height of the connected part that has most pixels."""
-    stats = cv2.connectedComponentsWithStats(mask)[2][1:]
+    stats = components_of(mask).stats[1:]
     if not len(stats):
         return 0, 0
     main = stats[stats[:, 4].argmax()]
@@ -342,10 +338,10 @@ def lines_apart(rest: Mask, loose: list[tuple[Line, int]]) -> Iterator[Line]:
     """Of lines and how many of their ends are tied, yield those that `is_apart` says are rules."""
     if not loose:
         return
-    parts: Any
-    count, parts, stats, _ = cv2.connectedComponentsWithStats(rest)
-    if count < 3:  # one part, and the ground
+    components = components_of(rest)
+    if components.parts < 2:
         return
+    parts, stats, _ = components
     longer = stats[:, 2:4].max(axis=1)
     longer[0] = 0
     judged = 0

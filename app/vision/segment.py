@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 from .candidates import Candidates, candidates_of, no_candidates
+from .components import components_of
 from .grayscale import GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
-from .normalize import GRAINY_PARTS, Box, count_parts, is_shade
+from .normalize import GRAINY_PARTS, Box, is_shade
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
 from .strip import no_strip, strip_of
@@ -86,18 +87,18 @@ def find_row(gray: GrayImage) -> FoundRow:
     """Find the row that stands out in `gray` [h,w] of any size."""
     scale = 1
     factor, found = _ink_of(gray)
-    while (parts := count_parts(found.mask)) > GRAINY_PARTS and factor > 2:
+    while (components := components_of(found.mask)).parts > GRAINY_PARTS and factor > 2:
         gray, scale = reduced(gray, factor), scale * factor
         factor, found = _ink_of(gray)
-    if parts > GRAINY_PARTS:
+    if components.parts > GRAINY_PARTS:
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
         found = find_ink(reduced(gray, factor))
-        parts = count_parts(found.mask)
+        components = components_of(found.mask)
     row = FoundRow(gray, scale, found.dark)
-    if not parts:
+    if not components.parts:
         return row
-    strokes, _ = without_lines(found.mask, single=parts == 1, row=True)
-    kept = row_of(strokes, found.ink)
+    strokes, lined = without_lines(found.mask, single=components.parts == 1, row=True)
+    kept = row_of(strokes, components_of(strokes) if lined else components, found.ink)
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row
     plane = leveled_row(gray, factor, found, kept)

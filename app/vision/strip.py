@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .components import components_of
 from .grayscale import GrayImage
 from .ink import Plane
 from .normalize import median
@@ -45,7 +46,7 @@ def strip_of(plane: Plane) -> GrayImage:
 
 def _usual_height(plane: Plane) -> float:
     """The usual height of the larger connected parts of a row."""
-    stats = cv2.connectedComponentsWithStats(np.asarray(plane > SOLID, np.uint8))[2][1:]
+    stats = components_of(np.asarray(plane > SOLID, np.uint8)).stats[1:]
     if not len(stats):
         return float(plane.shape[0])
     high = stats[:, cv2.CC_STAT_HEIGHT]
