@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from .figures import Floats
-from .grammar import Grammar, State
+from .grammar import Grammar, State, continuations
 
 NONE = 10
 """Class of a column that has no digit, or still the last one."""
@@ -23,6 +23,8 @@ UNLIKELY = 1e-3
 MAX_LOG = 60.0
 """Largest negative logarithm of a text's probability that is told."""
 
+LEAST_SUM = 1e-300
+"""Least probability whose logarithm is taken."""
 QUIET = 0.999
 """Probability of none from which on columns that follow each other are as good as one."""
 
@@ -54,22 +56,23 @@ def log_probabilities(columns: Floats, texts: Sequence[str]) -> Floats:
     skips[:, 2:] = (classes[:, 2:] != NONE) & (classes[:, 2:] != classes[:, :-2])
     state = np.zeros(classes.shape)
     state[:, 0] = 1.0
-    logs = np.zeros(len(texts))
-    for number, column in enumerate(columns):
+    sums = np.empty((len(columns), len(texts)))
+    for number, likely in enumerate(columns[:, classes]):
         before = state
         state = before.copy()
         state[:, 1:] += before[:, :-1]
         state[:, 2:] += before[:, :-2] * skips[:, 2:]
         if not number:
             state[:, 2:] = 0.0
-        state *= column[classes]
-        sums = state.sum(axis=1).clip(1e-300)
-        logs += np.log(sums)
-        state /= sums[:, None]
+        state *= likely
+        sums[number] = np.maximum(state.sum(axis=1), LEAST_SUM)
+        state /= sums[number, :, None]
     ends = 2 * np.array([len(text) for text in texts], np.intp)
     rows = np.arange(len(texts))
     last = state[rows, ends] + np.where(ends > 0, state[rows, ends - 1], 0.0)
-    return np.asarray(np.maximum(logs + np.log(last.clip(1e-300)), -MAX_LOG))
+    return np.asarray(
+        np.maximum(np.log(sums).sum(axis=0) + np.log(np.maximum(last, LEAST_SUM)), -MAX_LOG)
+    )
 
 
 def search(columns: Floats, grammar: Grammar, count: int) -> list[str]:
@@ -82,11 +85,12 @@ def search(columns: Floats, grammar: Grammar, count: int) -> list[str]:
             text, state = prefix
             either = after_none + after_digit
             last = int(text[-1]) if text else NONE
+            after = continuations(grammar, state).digits
             _add(ahead, prefix, either * column[NONE], after_digit * column[last] if text else 0.0)
             for label, share in likely:
                 weight = share * (after_none if label == last else either)
                 if weight > 0.0:
-                    for written, further in grammar.after(state, label):
+                    for written, further in after[label]:
                         _add(ahead, (text + written, further), 0.0, weight)
         best = sorted(ahead.items(), key=lambda one: -sum(one[1]))[:BEAM]
         total = sum(sum(weights) for _, weights in best) or 1.0

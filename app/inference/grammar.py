@@ -136,6 +136,27 @@ class Grammar(NamedTuple):
         )
 
 
+class Continuations(NamedTuple):
+    """How a text may go on from a state: what is written, and the state behind it.
+
+    Attributes:
+        digits: Of each digit.
+        marks: Of each mark that the grammar has.
+    """
+
+    digits: list[tuple[tuple[str, State], ...]]
+    marks: dict[Mark, tuple[tuple[str, State], ...]]
+
+
+@lru_cache(maxsize=1024)
+def continuations(grammar: Grammar, state: State) -> Continuations:
+    """How a text may go on; 3 KB each are kept, for texts and requests have states in common."""
+    return Continuations(
+        [tuple(grammar.after(state, label)) for label in range(10)],
+        {mark: tuple(grammar.after_mark(state, mark)) for mark in grammar.marks},
+    )
+
+
 @lru_cache(maxsize=4096)
 def _ways(pattern: str, place: int, has_digits: bool) -> tuple[tuple[str, int], ...]:
     """Where the text may go on without ink: the separators written on the way, and the place."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import cache, partial
-from operator import attrgetter
+from functools import cache
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from .figures import Floats
-from .grammar import Grammar, Mark, State
+from .grammar import Continuations, Grammar, Mark, State, continuations
 from .lattice import Lattice
 
 UNLIKELY, UNLIKELY_BUT_ASKED_FOR = 9.0, 25.0
@@ -83,7 +83,7 @@ class Hypothesis(NamedTuple):
     digits: tuple[ReadDigit, ...]
 
 
-WEIGHT = attrgetter("weight")
+WEIGHT, LIKELY = attrgetter("weight"), itemgetter(1)
 Hypotheses = dict[tuple[str, State], Hypothesis]
 """Those at a cut, by their texts and states."""
 
@@ -110,14 +110,16 @@ def search(lattice: Lattice, grammar: Grammar) -> Readings:
     at: list[Hypotheses] = [{} for _ in range(lattice.cuts)]
     at[0]["", grammar.start] = Hypothesis("", grammar.start, 0.0, 0.0, ())
     leaving = _leaving(lattice, grammar)
-    after = cache(partial(_after, grammar))
     room = max_steps(grammar) // lattice.cuts
     for cut in range(lattice.cuts - 1):
         ways = sum(steps.ways for steps in leaving[cut])
-        followed = _followed(at[cut], most=max(LEAST_BEAM, room // max(1, ways)))
+        followed = [
+            (one, continuations(grammar, one.state))
+            for one in _followed(at[cut], most=max(LEAST_BEAM, room // max(1, ways)))
+        ]
         for steps in leaving[cut]:
-            for one in followed:
-                _follow(at[steps.stop], one, steps, after(one.state))
+            for one, after in followed:
+                _follow(at[steps.stop], one, steps, after)
         at[cut] = {}
     return _finished(at[-1].values(), grammar, total_weight(lattice))
 
@@ -125,20 +127,6 @@ def search(lattice: Lattice, grammar: Grammar) -> Readings:
 def max_steps(grammar: Grammar) -> int:
     """Steps of a search under a grammar, at most."""
     return MAX_STEPS if grammar.is_free else MAX_STEPS_ASKED_FOR
-
-
-class After(NamedTuple):
-    """How a grammar lets a text go on from a state: what is written, and the state behind it."""
-
-    digits: list[tuple[tuple[str, State], ...]]
-    marks: dict[Mark, tuple[tuple[str, State], ...]]
-
-
-def _after(grammar: Grammar, state: State) -> After:
-    return After(
-        [tuple(grammar.after(state, label)) for label in range(10)],
-        {mark: tuple(grammar.after_mark(state, mark)) for mark in grammar.marks},
-    )
 
 
 class Steps(NamedTuple):
@@ -170,20 +158,22 @@ def _leaving(lattice: Lattice, grammar: Grammar) -> list[list[Steps]]:
     before, behind = _likeliest(lattice)
     if not math.isfinite(behind[0]):  # no reading at all
         return leaving
-    worst = behind[0] - (UNLIKELY if grammar.is_free else UNLIKELY_BUT_ASKED_FOR)
-    order = np.argsort(-lattice.labels, axis=1, kind="stable")
-    weights = np.take_along_axis(lattice.labels, order, axis=1).tolist()
-    noise = lattice.noise.tolist()
+    is_free = grammar.is_free
+    worst = behind[0] - (UNLIKELY if is_free else UNLIKELY_BUT_ASKED_FOR)
+    labels, noise = lattice.labels.tolist(), lattice.noise.tolist()
     marks = [(mark, lattice.marks[mark].tolist()) for mark in grammar.marks]
-    labels = order.tolist()
     for index, (start, stop) in enumerate(lattice.spans.tolist()):
         needed = worst - before[start] - behind[stop]
-        likely = zip(labels[index], weights[index], strict=True)
-        digits = [(ReadDigit(index, label), weight) for label, weight in likely if weight >= needed]
+        digits = [
+            (ReadDigit(index, label), weight)
+            for label, weight in enumerate(labels[index])
+            if weight >= needed
+        ]
+        digits.sort(key=LIKELY, reverse=True)
         dust = noise[index] if noise[index] >= needed else -math.inf
         some = [(mark, weighed[index]) for mark, weighed in marks if weighed[index] > -math.inf]
         if digits or some or dust > -math.inf:
-            least = worst - behind[stop] if grammar.is_free else -math.inf
+            least = worst - behind[stop] if is_free else -math.inf
             leaving[start].append(Steps(stop, least, digits, dust, some))
     return leaving
 
@@ -213,7 +203,7 @@ def _followed(reached: Hypotheses, *, most: int) -> list[Hypothesis]:
     return followed
 
 
-def _follow(ahead: Hypotheses, one: Hypothesis, steps: Steps, after: After) -> None:
+def _follow(ahead: Hypotheses, one: Hypothesis, steps: Steps, after: Continuations) -> None:
     """Add to the texts at the cut behind a candidate what it makes of a text before it."""
     text, state, so_far, _, digits = one
     needed = steps.least - so_far
