@@ -154,12 +154,11 @@ def _shapes(
     gaps = (parts.boxes[1:, 0] - parts.boxes[:-1, 2]) / height
     crossed = parts.crossed / height
     inside, between = crossed.tolist(), gaps.tolist()
+    ends = spans.tolist()
     shapes[:, :2] = size
     shapes[:, 2] = (middle - (boxes[:, 1] + boxes[:, 3]) / 2) / height
     shapes[:, 3:5] = crossed[spans]
     shapes[:, 7] = masses / max(usual, 1.0)
-    for index, (start, stop) in enumerate(spans.tolist()):
-        alone = stop - start == 1
-        shapes[index, 5] = 1.0 if alone else min(inside[start + 1 : stop])
-        shapes[index, 6] = -1.0 if alone else max(between[start : stop - 1])
+    shapes[:, 5] = [min(inside[start + 1 : stop], default=1.0) for start, stop in ends]
+    shapes[:, 6] = [max(between[start : stop - 1], default=-1.0) for start, stop in ends]
     return shapes
