@@ -34,7 +34,7 @@ from app.inference.figures import LEAST, figures, may_be_noise, noise_figures, o
 from app.inference.grammar import Grammar
 from app.inference.judge import number_figures, rival_figures
 from app.inference.lattice import Lattice, lattice_of
-from app.inference.rownet import RowNet
+from app.inference.rownet import NET_FILE, RowNet
 from app.inference.rowreader import RowReader
 from app.inference.search import Readings, search
 from app.inference.weights import WEIGHTS_FILE, shipped_weights, weights_of
@@ -346,7 +346,14 @@ def _judging(
 ) -> dict[str, Any]:
     some = mixed_rows(digits.calibrated, classifier, count, seed + 1)
     outside = no_numbers(classifier, len(some) // 2, seed + 1, held_back=False)
-    return fit_judging(content, some, outside, loading.shipped_row_net())
+    return fit_judging(content, some, outside, taught_row_net())
+
+
+def taught_row_net() -> RowNet:
+    """The row net as it was taught last, whatever net `lattice.json` was fitted for."""
+    import tensorflow as tf  # noqa: PLC0415  takes seconds
+
+    return RowNet(tf.lite, NET_FILE.read_bytes())
 
 
 class Examined(NamedTuple):

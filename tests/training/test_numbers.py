@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from app.errors import ModelError
 from app.inference import loading
 from app.inference.candidatenet import shipped_net
 from app.inference.card import wilson
@@ -12,7 +14,7 @@ from app.inference.grammar import Grammar
 from app.inference.lattice import lattice_of
 from app.inference.rowreader import RowReader
 from app.inference.search import search
-from app.inference.weights import WEIGHTS_FILE, weights_of
+from app.inference.weights import WEIGHTS_FILE, shipped_weights, weights_of
 from app.serving.reader import shipped_reader
 from app.vision.normalize import normalize
 from tests.conftest import ROOT
@@ -69,6 +71,17 @@ def test_what_judges_is_fitted_to_the_weights(some: list[numbers.Row]) -> None:
     assert len(fitted["rivals"]) == RIVAL_FIGURES
     assert all(fitted[name] == content[name] for name in numbers.READING_WEIGHTS)
     assert numbers.tally(some, reader).right == 4
+
+
+def test_judging_is_fitted_for_a_row_net_that_was_taught_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted_for = shipped_weights().row_net
+    other = replace(shipped_weights(), row_net="another")
+    monkeypatch.setattr(loading, "shipped_weights", lambda: other)
+    with pytest.raises(ModelError):
+        loading.load_row_net()
+    assert numbers.taught_row_net().sha256 == fitted_for
 
 
 def test_the_candidate_net_is_taught_on_rows(monkeypatch: pytest.MonkeyPatch) -> None:
