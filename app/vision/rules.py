@@ -123,7 +123,7 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
             longer than the picture is high.
     """
     across = straight(found, upright=False, fitted=row)
-    if single and not across and not reaches_border(found):
+    if not across and not reaches_border(found):
         return found, False  # an upright line's ends would have nothing to be tied to
     down = straight(found, upright=True, fitted=row)
     if not across and not down:
@@ -271,10 +271,10 @@ def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
 
 
 def reaches_border(found: Mask) -> bool:
-    """Whether ink is as near to the border as the ends of a line that runs into it may be."""
+    """Whether ink is as near to the border as the ends of an upright line that runs into it."""
     height, width = found.shape
     left, top, wide, high = cv2.boundingRect(found)
-    margin = 2 + border_slack(max(height, width))
+    margin = 2 + border_slack(height)
     return (
         min(left, top) <= margin or left + wide >= width - margin or top + high >= height - margin
     )
