@@ -36,6 +36,8 @@ CORNER_WEIGHT = 0.03
 DOUBT = 0.1
 """How far a picture may lean to bright ink, as a share of what is weighed, and be dark on light all
 the same: a shadow's hard edge speaks for either, and shadows fall on paper rather than boards."""
+RIPPLES = 3
+"""Levels by which an even page may differ at its rim: enlarging by cubic curves leaves so much."""
 WHITE = 255
 DARKEST = 24
 """Ground is taken to be at least this bright where ink is the share of its light taken away."""
@@ -80,12 +82,13 @@ def find_ink_on(gray: GrayImage, level: int | None) -> InkMap:
 
 
 def plain_ground(gray: GrayImage) -> int | None:
-    """The level of a page that is even to the last bit, as canvases and scans are; else None."""
+    """The level of an even page, as canvases and scans have; None where most has not just one."""
     level = int(gray[0, 0])
     if level not in cv2.minMaxLoc(gray)[:2]:
         return None
     rim = np.concatenate((gray[0], gray[-1], gray[:, 0], gray[:, -1]))
-    if (rim != level).any() or 2 * np.count_nonzero(gray == level) <= gray.size:
+    rippled = rim.max() - rim.min() > RIPPLES
+    if rippled or 2 * np.count_nonzero(gray == level) <= gray.size:
         return None
     return level
 

@@ -29,12 +29,22 @@ def test_ink_is_told_from_ground(width: int, inverted: bool) -> None:
     assert find_ink(image).dark is not inverted
 
 
-def test_a_page_is_plain_to_the_last_bit_or_not_at_all() -> None:
+def test_a_page_is_plain_to_the_last_bit_but_for_ripples_at_its_rim() -> None:
     page = ring()
     assert plain_ground(page) == 220
-    page[0, 5] = 219
+    page[0, 5] = 217
+    assert plain_ground(page) == 220
+    page[0, 5] = 216
     assert plain_ground(page) is None
     assert plain_ground(ring(ground=100, ink=60) // 2 + np.eye(90, dtype=np.uint8)) is None
+
+
+def test_a_page_enlarged_by_cubic_curves_is_plain() -> None:
+    page = np.full((28, 28), 255, np.uint8)
+    page[3:-1, 10:14] = 0
+    large = np.asarray(cv2.resize(page, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), np.uint8)
+    assert large[-1].min() < 255
+    assert plain_ground(large) == 255
 
 
 def test_the_ground_is_the_page_without_narrow_strokes() -> None:
