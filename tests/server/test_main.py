@@ -140,7 +140,8 @@ def test_a_version_that_is_rejected(tmp_path: Path, workers: str) -> None:
     assert reason.startswith(f"{models}/1: ")
     assert "saved_model.pb" in reason
     more = [(event, reason)] if len(others) == 2 else []  # the other worker may have come so far
-    assert others == [*more, *[("no worker comes to be ready", "")] * (workers == "2")]
+    expected = [*more, *[("no worker comes to be ready", "")] * (workers == "2")]
+    assert sorted(others) == sorted(expected)  # its line may come after the supervisor's
 
 
 @pytest.mark.parametrize(
