@@ -139,8 +139,8 @@ def ink_over(gray: GrayImage, ground: Ground, *, dark: bool) -> InkMap:
         return InkMap(dark, ground, ink, np.zeros(gray.shape, np.uint8))
     found = exceeds(ink, max(INK_SHARE * peak, CONTRAST / 2))
     if not isinstance(ground, int):
-        taken = np.asarray(cv2.subtract(ground, gray), np.uint8)
-        found &= exceeds_noise(taken if dark else ink)
+        levels = np.asarray(cv2.subtract(ground, gray), np.uint8) if dark else ink
+        found &= exceeds_noise(levels)
     return InkMap(dark, ground, ink, found.view(np.uint8))
 
 

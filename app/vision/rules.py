@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import components_of
+from .components import Components, components_of
 from .ink import Mask, percentile, square
 
 Rows = NDArray[np.intp]
@@ -295,21 +295,17 @@ class LeftOver:
     """The connected parts of a mask that lines were taken from.
 
     Attributes:
-        labels: The part of each pixel, [h,w].
-        stats: Box and size of each part, as OpenCV gives them, [n,5].
-        centers: Centre of each part, [n,2].
+        parts: Those, crumbs included.
         crumb: Whether a part is a crumb of a line, or ground, [n].
     """
 
-    labels: NDArray[np.int32]
-    stats: NDArray[np.int32]
-    centers: NDArray[np.float64]
+    parts: Components
     crumb: NDArray[np.bool_]
 
     @property
     def mask(self) -> Mask:
         """All but the crumbs."""
-        return np.asarray(~self.crumb[self.labels], np.uint8)
+        return np.asarray(~self.crumb[self.parts.labels], np.uint8)
 
 
 def left_over(found: Mask, lines: list[Line]) -> LeftOver:
@@ -317,12 +313,13 @@ def left_over(found: Mask, lines: list[Line]) -> LeftOver:
     rest = found.copy()
     for line in lines:
         line.erase(rest)
-    labels, stats, centers = components_of(rest)
+    parts = components_of(rest)
+    labels, stats, _ = parts
     gone = found & (1 - rest)
     beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=len(stats))
     crumb = (beside > 0.6 * stats[:, 4]) & (stats[:, 4] < 0.01 * rest.size)
     crumb[0] = True
-    return LeftOver(labels, stats, centers, crumb)
+    return LeftOver(parts, crumb)
 
 
 def largest_part(mask: Mask) -> tuple[int, int]:
@@ -374,24 +371,24 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
         part: The part that the line belongs to.
     """
     without = left_over(rest, [line])
-    sizes = np.where(without.crumb, 0, without.stats[:, 4])
+    sizes = np.where(without.crumb, 0, without.parts.stats[:, 4])
     main = int(sizes.argmax())
-    longest_sides = np.where(without.crumb, 0, without.stats[:, 2:4].max(axis=1))
+    longest_sides = np.where(without.crumb, 0, without.parts.stats[:, 2:4].max(axis=1))
     longer = int(longest_sides[main])
     if not BESIDE * line.length < longer < 1.1 * line.length:
         return False
-    writing = without.labels == main
+    writing = without.parts.labels == main
     if (parts[writing] == part).any():
         return False
     if ends:
         return True
-    if (longest_sides[np.unique(without.labels[parts == part])] > BESIDE * line.length).any():
+    if (longest_sides[np.unique(without.parts.labels[parts == part])] > BESIDE * line.length).any():
         return False
     close = cv2.dilate(writing.view(np.uint8), square(0.1 * line.length))
     if np.logical_and(close, rest > without.mask).any():
         return False
     width = rest.shape[1]
-    off_center = abs(float(without.centers[main, 0]) / width - 0.5)
+    off_center = abs(float(without.parts.centers[main, 0]) / width - 0.5)
     farther = abs(column_of(line) / width - 0.5) > 1.5 * off_center + 0.1
     return not line.upright or (farther and line.length > LONGER_THAN_A_1 * longer)
 
