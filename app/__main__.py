@@ -9,10 +9,10 @@ import sys
 from functools import partial
 from typing import Any
 
-from .server.allocator import bound_kept_memory
+from .server.environment import restart_with_variables
 
 if __name__ == "__main__":
-    bound_kept_memory()  # before the imports, which would be made twice
+    restart_with_variables()  # before the imports, which would be made twice
 
 try:
     import structlog

@@ -17,7 +17,7 @@ import pytest
 from uvicorn.config import STARTUP_FAILURE
 
 from app.__main__ import USAGE_ERROR
-from app.server.allocator import MALLOC_VARIABLES
+from app.server.environment import VARIABLES
 from app.settings import PREFIX
 from app.startup import StartupError, metrics_folder, require_avx
 from tests.conftest import EXAMPLES, ROOT
@@ -281,10 +281,10 @@ def test_it_serves_what_ships(shipped: Server) -> None:
     assert "Traceback" not in shipped.log
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
-def test_its_memory_is_bounded_by_malloc_settings(shipped: Server) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="only there is it started again")
+def test_its_c_libraries_find_their_variables(shipped: Server) -> None:
     pairs = Path(f"/proc/{shipped.process.pid}/environ").read_text().split("\0")
-    assert {f"{name}={value}" for name, value in MALLOC_VARIABLES.items()} <= set(pairs)
+    assert {f"{name}={value}" for name, value in VARIABLES.items()} <= set(pairs)
 
 
 def test_a_line_of_a_library_is_a_line_of_the_log(shipped: Server) -> None:
