@@ -6,6 +6,7 @@ thrown at it), and returns its result. `Client` and `AsyncClient` differ in how 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +27,8 @@ from .images import Content, Item
 from .results import Number, Outcome, Prediction, parse_numbers, parse_predictions
 from .retries import Retries, retry_after_seconds
 
+log = logging.getLogger(__name__)
+
 Result = TypeVar("Result")
 
 
@@ -42,6 +45,8 @@ MakeRequest = Callable[[Sequence[Content]], httpx.Request]
 
 OF_AN_IMAGE = (ImageError, PayloadTooLarge, DeadlineExceeded)
 """Problems that other images, or fewer of them, may not have."""
+TOLD_ATTEMPT = 2
+"""The attempt after which a warning says what is waited for: a kept connection may be cut once."""
 
 
 def fetch(request: httpx.Request, retries: Retries) -> Flow[Any]:
@@ -65,6 +70,9 @@ def fetch(request: httpx.Request, retries: Retries) -> Flow[Any]:
         delay = retries.delay(error, attempt, waited)
         if delay is None:
             raise error
+        if attempt == TOLD_ATTEMPT and isinstance(error, ConnectionFailed):
+            more = retries.attempts - attempt
+            log.warning("%s Trying again, at most %d more times.", error, more)
         pause = delay
         waited += delay
 

@@ -55,6 +55,18 @@ def test_a_connection_that_is_refused_is_tried_again_after_ever_longer() -> None
         assert longest / 2 <= pause <= longest
 
 
+@pytest.mark.parametrize(("failures", "lines"), [(1, 0), (2, 1), (4, 1)])
+def test_a_warning_says_once_what_is_waited_for(
+    failures: int, lines: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    refusals: list[httpx.Response | Exception] = [REFUSED] * failures
+    slept(Service(refusals=refusals))
+    assert len(caplog.messages) == lines
+    for line in caplog.messages:
+        assert line.startswith("http://digits.test can't be reached")
+        assert line.endswith("Trying again, at most 4 more times.")
+
+
 @pytest.mark.parametrize("status", [500, 502])
 def test_what_a_gateway_has_lost_is_tried_again(status: int) -> None:
     assert len(slept(Service(refusals=[httpx.Response(status, text="The replica died.")]))) == 1
