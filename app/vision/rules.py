@@ -8,7 +8,7 @@ corner. Strokes that cross it stay.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -45,12 +45,19 @@ MUCH_LONGER = 1.8
 """Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
 LONGER_THAN_A_1 = 1.25
 """Length of a loose upright line, in lengths of the writing, from which on it is no 1."""
+LONGER_THAN_A_BAR = 1.8
+"""Length of a loose line above the writing, in lengths of that, from which on it is no bar of a 7
+or a 5 that does not touch the rest."""
 MAX_JUDGED = 6
 """Lines with a loose end that are looked at, at most."""
 FITTED = 100
 """Pixels of a line from which on a degree's rounding moves its ends by a pixel."""
 THICKER = 1.5
 """Thickness of a line, in thicknesses of those that it ends on, from which on it is a stroke."""
+UNEVEN = 1.25
+"""Thickness of a frame's side, in thicknesses of its thinnest, from which on strokes lie on it."""
+BARE = 0.04
+"""Share of such a side, at least, that no stroke lies on: without, it is a thicker line."""
 CONTACT = 2
 """Pixels between a line's end and the edge of a field that it divides, or across from one half of a
 rule to the other, at most."""
@@ -93,6 +100,11 @@ class Line:
     def thickness(self) -> float:
         """Its usual thickness, in pixels, where nothing crosses it."""
         return float(np.median((self.above + self.below + 1)[self.thin]))
+
+    def within(self, thickness: float) -> Line:
+        """The line where it is at most so thick, if it is somewhere: a stroke lies on the rest."""
+        bare = self.thin & (self.above + self.below < thickness)
+        return replace(self, thin=bare) if bare.sum() >= BARE * self.length else self
 
     def point(self, column: int) -> tuple[int, int]:
         """Return row and column in the picture as it stands."""
@@ -188,8 +200,12 @@ def ties_of(
 
 
 def both_tied(ties: list[tuple[Line, int]]) -> list[Line]:
-    """The lines of which both ends are tied."""
-    return [line for line, ends in ties if ends == 2]
+    """The lines of which both ends are tied, without the strokes that lie along them."""
+    lines = [line for line, ends in ties if ends == 2]
+    if len(lines) < 2:
+        return lines
+    thickest = UNEVEN * min(line.thickness for line in lines) + 1
+    return [line.within(thickest) if line.thickness > thickest else line for line in lines]
 
 
 def is_continued(line: Line, alike: list[Line]) -> bool:
@@ -360,8 +376,7 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     """Tell whether `line` is a rule beside the writing, or a corner's side.
 
     It is straight, longer than the largest part without it, and not connected to that part. If
-    none of its ends is tied, it must be alone and keep a distance too, and if it stands upright, be
-    farther out than the writing: it may be a 1.
+    none of its ends is tied, it must be alone, keep a distance, and be no stroke of the writing.
 
     Args:
         line: The line.
@@ -387,15 +402,26 @@ def is_apart(line: Line, ends: int, rest: Mask, parts: NDArray[np.int32], part: 
     close = cv2.dilate(writing.view(np.uint8), square(0.1 * line.length))
     if np.logical_and(close, rest > without.mask).any():
         return False
-    width = rest.shape[1]
-    off_center = abs(float(without.parts.centers[main, 0]) / width - 0.5)
-    farther = abs(column_of(line) / width - 0.5) > 1.5 * off_center + 0.1
-    return not line.upright or (farther and line.length > LONGER_THAN_A_1 * longer)
+    return is_no_stroke(line, longer, without.parts.centers[main], rest.shape[1])
 
 
-def column_of(line: Line) -> int:
-    """Return the column of its middle."""
-    return line.point((line.start + line.stop) // 2)[1]
+def is_no_stroke(line: Line, longer: int, middle: NDArray[np.float64], width: int) -> bool:
+    """Whether `line`, which nothing ties or touches, is no stroke of the writing beside it.
+
+    An upright one may be a 1; one above the writing, the bar of a 7.
+
+    Args:
+        line: The line.
+        longer: The longer side of the writing, in pixels.
+        middle: Its middle, column and row.
+        width: Of the picture.
+    """
+    row, column = line.point((line.start + line.stop) // 2)
+    if not line.upright:
+        return row > middle[1] or line.length > LONGER_THAN_A_BAR * longer
+    off_center = abs(float(middle[0]) / width - 0.5)
+    farther = abs(column / width - 0.5) > 1.5 * off_center + 0.1
+    return farther and line.length > LONGER_THAN_A_1 * longer
 
 
 def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:

@@ -103,6 +103,38 @@ def test_straight_strokes_stay(written: Mask) -> None:
     assert np.array_equal(rest, written)
 
 
+def apart_seven(bar: int, gap: int) -> Mask:
+    mask = with_line(np.zeros((160, 160), np.uint8), (120 - bar, 50), (120, 50), 4)
+    return with_line(mask, (117, 58 + gap), (97, 125), 4)
+
+
+@pytest.mark.parametrize("bar", [66, 76, 90])
+@pytest.mark.parametrize("gap", [4, 12])
+def test_a_bar_above_its_stem_is_no_rule(bar: int, gap: int) -> None:
+    written = apart_seven(bar, gap)
+    rest, found = without_lines(written)
+    assert not found
+    assert np.array_equal(rest, written)
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [((29, 26), (87, 26)), ((40, 94), (90, 94)), ((94, 36), (94, 88))],
+    ids=["top", "foot", "side"],
+)
+@pytest.mark.parametrize("width", [3, 4, 5])
+def test_a_stroke_along_a_frames_side_stays(
+    start: tuple[int, int], end: tuple[int, int], width: int
+) -> None:
+    middle = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2
+    written = with_line(np.zeros((120, 120), np.uint8), start, end, 7)
+    written = with_line(written, middle, (60, 60), 7)
+    rest, found = without_lines(with_box(written, 22, 98, width))
+    assert found
+    assert (rest & written).sum() > 0.8 * written.sum()
+    assert (rest & (1 - written)).sum() < 0.5 * written.sum()
+
+
 def drawn(width: int, *strokes: list[tuple[int, int]]) -> Mask:
     mask = np.zeros((120, width), np.uint8)
     for stroke in strokes:
