@@ -120,7 +120,8 @@ def read_operation() -> dict[str, Any]:
                     {"type": "string", "maxLength": MAX_PATTERN, "pattern": PATTERN},
                     "How it is written: `9` a digit, `#` one that may be missing, the separators "
                     "`,` `.` `'` `:` `/` `-` and space; first of all `-` for a minus and a "
-                    "currency sign, which may be missing. `#,##9.99` is an amount.",
+                    "currency sign, which may be missing. `#,##9.99` is an amount, `#9/#9/9999` a "
+                    "date.",
                 ),
                 query_parameter(
                     "check",

@@ -141,7 +141,10 @@ def parse_read_query(query: bytes) -> ReadQuery:
                 )
     if shortest > longest:
         raise BadParameter("`min_length` is at most `max_length`.")
-    return ReadQuery(Grammar(shortest, longest, pattern, check), include_seen)
+    grammar = Grammar(shortest, longest, pattern, check)
+    if not grammar.is_possible:
+        raise BadParameter("No number has these lengths, this `pattern` and `check` at once.")
+    return ReadQuery(grammar, include_seen)
 
 
 def _digits(name: str, value: str) -> int:

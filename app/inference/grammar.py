@@ -1,14 +1,15 @@
 """The grammar of a number: how long it may be, how it is written, and its check digits.
 
     9           a digit
-    #           a digit that may be missing: before a 9, leading digits; after the last 9, trailing
+    #           a digit that may be missing: before a 9, leading digits; after the last 9, trailing.
+                Behind / : and - begins a part of its own, with at least one digit
     , . ' : /   a separator; the picture may show it or not, the text has it
     -           first of all: a minus that may be missing; else a separator
     (space)     a gap
     $ € £ ¥     first of all, or after the minus: a currency sign, which may be missing and is not
                 in the text
 
-`####9` is a number of one to five digits, `#,##9.99` an amount, `99/99/9999` a date. A separator
+`####9` is a number of one to five digits, `#,##9.99` an amount, `#9/#9/9999` a date. A separator
 with no digit before it is left out, as in `#,##9.99` for 7.50. In a URL, # is written %23.
 """
 
@@ -18,6 +19,7 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from ..errors import BadParameter
@@ -41,6 +43,8 @@ class Mark(Enum):
     SIGN = "sign"
 
 
+DIVIDERS = "/:-"
+"""Separators between numbers, as in a date; the others are of one number, as in an amount."""
 SEPARATORS: dict[str, Mark | None] = {
     ",": Mark.POINT,
     ".": Mark.POINT,
@@ -57,6 +61,10 @@ class Check(Enum):
 
     LUHN = "luhn"
     MOD97 = "mod97"
+
+
+LEAST_DIGITS: dict[Check | None, int] = {None: 1, Check.LUHN: 2, Check.MOD97: 3}
+"""Digits of a number with such check digits, at least: one more than these."""
 
 
 class State(NamedTuple):
@@ -99,6 +107,15 @@ class Grammar(NamedTuple):
         return self == Grammar()
 
     @property
+    def is_possible(self) -> bool:
+        """Whether there are numbers that length, pattern and check allow at once."""
+        parts = _parts(self.pattern) if self.pattern else []
+        fewest = sum(max(1, part.count(DIGIT)) for part in parts)
+        most = sum(part.count(DIGIT) + part.count(OPTIONAL) for part in parts) or MAX_DIGITS
+        least = max(self.min_length, fewest, LEAST_DIGITS[self.check])
+        return least <= min(self.max_length, most)
+
+    @property
     def marks(self) -> tuple[Mark, ...]:
         """The marks that it has."""
         found = {_mark(self.pattern, place) for place in range(len(self.pattern))}
@@ -119,15 +136,16 @@ class Grammar(NamedTuple):
     def after_mark(self, state: State, mark: Mark) -> Iterator[tuple[str, State]]:
         """What a mark adds to a text, and the state behind it."""
         for written, place in _ways(self.pattern, state.place, state.length > 0):
-            if place < len(self.pattern) and _mark(self.pattern, place) is mark:
-                character = self.pattern[place]
-                text = "" if mark is Mark.SIGN else character
+            if place == len(self.pattern) or _mark(self.pattern, place) is not mark:
+                continue
+            if state.length or not _has_digits(self.pattern[:place]):  # else it is left out
+                text = "" if mark is Mark.SIGN else self.pattern[place]
                 yield written + text, state._replace(place=place + 1)
 
     def accepts(self, state: State) -> bool:
         """Whether a text may end in this state."""
         return (
-            state.length >= max(1, self.min_length)
+            state.length >= max(self.min_length, LEAST_DIGITS[self.check])
             and _is_valid(self.check, state)
             and any(
                 place == len(self.pattern)
@@ -162,24 +180,46 @@ def _ways(pattern: str, place: int, has_digits: bool) -> tuple[tuple[str, int], 
     """Where the text may go on without ink: the separators written on the way, and the place."""
     ways = [("", place)]
     written = ""
+    in_part = has_digits and not (place and _divides(pattern, place - 1))
     while place < len(pattern):
         character = pattern[place]
         if character == DIGIT:
             break
         if character == OPTIONAL:
-            if has_digits and DIGIT in pattern[place:]:
+            if in_part and DIGIT in _parts(pattern[place:])[0]:
                 break
             # Trailing digits: what is missing is the rest of them.
             while place < len(pattern) and pattern[place] == OPTIONAL:
                 place += 1
-                if not has_digits:
+                if not in_part:
                     break
         else:
+            is_divider = _divides(pattern, place)
+            if is_divider and has_digits and not in_part:  # a part without a digit
+                break
             if has_digits and _mark(pattern, place) is not Mark.SIGN:
                 written += character
+            in_part &= not is_divider
             place += 1
-        ways.append((written, place))
+        if place < len(pattern) or in_part or not has_digits:
+            ways.append((written, place))
     return tuple(ways)
+
+
+def _has_digits(part: str) -> bool:
+    """Whether a part of a pattern has a digit, missing or not."""
+    return DIGIT in part or OPTIONAL in part
+
+
+def _divides(pattern: str, place: int) -> bool:
+    """Whether the character at `place` stands between two numbers, and is no minus."""
+    return pattern[place] in DIVIDERS and _has_digits(pattern[:place])
+
+
+def _parts(pattern: str) -> list[str]:
+    """The pattern cut behind its dividers."""
+    cuts = [0, *(at + 1 for at in range(len(pattern)) if _divides(pattern, at)), len(pattern)]
+    return [pattern[start:stop] for start, stop in pairwise(cuts)]
 
 
 def _mark(pattern: str, place: int) -> Mark | None:
@@ -204,9 +244,9 @@ def _residue(check: Check | None, residue: tuple[int, int], label: int) -> tuple
 def _is_valid(check: Check | None, state: State) -> bool:
     match check:
         case Check.LUHN:
-            return state.length > 1 and state.residue[0] == 0
+            return state.residue[0] == 0
         case Check.MOD97:
-            return state.length > 2 and state.residue[0] == 1
+            return state.residue[0] == 1
         case None:
             return True
 

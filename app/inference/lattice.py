@@ -31,9 +31,12 @@ from .figures import (
 from .grammar import Mark
 from .weights import Weights
 
-MARK, SLASH_COST, SIGN_COST = 4.0, 1.0, 4.0
+MARK, SLASH_COST, SIGN_COST, TALL_SIGN = 4.0, 1.0, 4.0, 3.0
 """What a mark's shape counts where the grammar has it, in logarithms of weights. They are set, not
-fitted: a pattern leaves little else that a mark could be."""
+fitted: a pattern leaves little else that a mark could be. The last is of a currency sign that
+stands out of the row, as the bar of a dollar sign does: otherwise it is often a clear 5."""
+STANDS_OUT = 1.2
+"""Height of such a sign, at least, in heights of the row's digits."""
 
 
 class Lattice(NamedTuple):
@@ -91,6 +94,13 @@ def mark_weights(
         Mark.POINT: (small, left_out + MARK),
         Mark.DASH: (flat & (np.abs(middle) < 0.3), left_out + MARK),
         Mark.SLASH: (tall, np.maximum(digit, np.median(digit)) - SLASH_COST),
-        Mark.SIGN: (height > SMALL, np.full(len(width), np.median(digit) - SIGN_COST)),
+        Mark.SIGN: (
+            height > SMALL,
+            np.where(
+                height > STANDS_OUT,
+                np.maximum(digit, np.median(digit)) + TALL_SIGN,
+                np.median(digit) - SIGN_COST,
+            ),
+        ),
     }
     return {mark: np.where(holds, weight, -np.inf) for mark, (holds, weight) in shape.items()}

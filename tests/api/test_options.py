@@ -135,6 +135,7 @@ def test_a_query_of_reading_is_parsed(query: bytes, expected: ReadQuery) -> None
         *(b"min_length=5&max_length=4", b"max_length=99999999999999999999"),
         *(b"length=00019999", b"length=1" + b"0" * 5000, b"length=" + b"0" * 5000),
         *(b"pattern=", b"pattern=abc", b"pattern=9$", b"pattern=-", b"pattern=" + b"9" * 65),
+        *(b"pattern=999&length=4", b"check=mod97&max_length=2", b"pattern=" + b"9" * 33),
         *(b"check=", b"check=crc", b"include=all", b"normalize=true", b"secret=1"),
     ],
 )

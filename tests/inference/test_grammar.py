@@ -33,6 +33,11 @@ def texts(grammar: Grammar, digits: str) -> set[str]:
         ("9999 9999", "12345678", "1234 5678"),
         ("-$#9.99", "150", "1.50"),
         ("###-####", "5551234", "555-1234"),
+        ("#9/#9/9999", "352024", "3/5/2024"),
+        ("#9-#9-9999", "12102024", "12-10-2024"),
+        ("-#9:99", "730", "7:30"),
+        ("9#/9", "123", "12/3"),
+        ("9/##", "12", "1/2"),
     ],
 )
 def test_a_text_is_written_as_the_pattern_has_it(pattern: str, digits: str, expected: str) -> None:
@@ -46,6 +51,8 @@ def test_a_text_is_written_as_the_pattern_has_it(pattern: str, digits: str, expe
         (Grammar(pattern="9999"), "19777"),
         (Grammar(min_length=3), "12"),
         (Grammar(max_length=3), "1234"),
+        (Grammar(pattern="9/##"), "1"),
+        (Grammar(pattern="9/##/9"), "12"),
         (Grammar(), ""),
         (Grammar(check=Check.LUHN), "79927398714"),
         (Grammar(check=Check.LUHN), "0"),
@@ -82,6 +89,38 @@ def test_a_minus_is_written_and_a_currency_sign_is_not() -> None:
     ((sign, last),) = grammar.after_mark(after, Mark.SIGN)
     assert (minus, sign) == ("-", "")
     assert {written for written, _ in grammar.after(last, 7)} == {"7"}
+
+
+def test_either_part_of_a_date_may_be_the_shorter() -> None:
+    assert texts(Grammar(pattern="#9/#9/9999"), "1122024") == {"1/12/2024", "11/2/2024"}
+
+
+@pytest.mark.parametrize("pattern", ["-#,##9.99", "#.##9,99", "#'##9"])
+def test_what_separates_digits_comes_behind_one(pattern: str) -> None:
+    grammar = Grammar(pattern=pattern)
+    assert not [*grammar.after_mark(grammar.start, Mark.POINT)]
+    for _, minus in grammar.after_mark(grammar.start, Mark.DASH):
+        assert not [*grammar.after_mark(minus, Mark.POINT)]
+    behind_one = [after for _, after in grammar.after(grammar.start, 1)]
+    assert any([*grammar.after_mark(after, Mark.POINT)] for after in behind_one)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "is_possible"),
+    [
+        (Grammar(), True),
+        (Grammar(4, 4, "999"), False),
+        (Grammar(4, 4, "###9"), True),
+        (Grammar(1, 1, "#/#"), False),
+        (Grammar(2, 2, "#/#"), True),
+        (Grammar(pattern="9" * 33), False),
+        (Grammar(1, 2, check=Check.MOD97), False),
+        (Grammar(1, 1, check=Check.LUHN), False),
+        (Grammar(pattern="99", check=Check.LUHN), True),
+    ],
+)
+def test_what_no_number_can_be_is_known(grammar: Grammar, is_possible: bool) -> None:
+    assert grammar.is_possible is is_possible
 
 
 @pytest.mark.parametrize("pattern", ["", "-", "$", "9x", "9$", "9" * 65, "...", "9\n"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from app.inference.candidatenet import Evidence
 from app.inference.grammar import Check, Grammar, Mark
 from app.inference.judge import judge, number_figures
-from app.inference.lattice import Lattice, label_weights, lattice_of
+from app.inference.lattice import Lattice, label_weights, lattice_of, mark_weights
 from app.inference.search import (
     BEAM,
     LEAST_BEAM,
@@ -120,6 +120,19 @@ def test_a_pattern_is_respected(pattern: str, count: int) -> None:
     for reading in readings.best:
         assert len(reading.digits) == count
         assert set(reading.text) <= {"3", "8", *pattern} - {"9", "#"}
+
+
+@pytest.mark.parametrize(("height", "is_likelier"), [(1.0, False), (1.1, False), (1.3, True)])
+def test_a_sign_that_stands_out_of_the_row_is_rather_one_than_a_digit(
+    height: float, is_likelier: bool
+) -> None:
+    spans = np.array([(0, 1), (1, 2), (2, 3)], np.intp)
+    shapes = np.zeros((3, 8), np.float32)
+    shapes[:, 0], shapes[:, 1] = 0.6, (height, 1.0, 1.0)
+    labels = np.full((3, 10), -9.0)
+    labels[:, 5] = 4.0
+    sign = mark_weights(spans, shapes, labels, np.zeros(3))[Mark.SIGN]
+    assert (sign[0] > labels[0].max()) == is_likelier
 
 
 def test_the_beam_is_bounded() -> None:
