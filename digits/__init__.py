@@ -10,6 +10,7 @@ from __future__ import annotations
 try:
     from .client import AsyncClient, Client
     from .errors import (
+        BadParameter,
         ConnectionFailed,
         DeadlineExceeded,
         DigitsError,
@@ -37,6 +38,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "Alternative",
     "AsyncClient",
+    "BadParameter",
     "Client",
     "ConnectionFailed",
     "DeadlineExceeded",

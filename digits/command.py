@@ -32,7 +32,7 @@ from .client import (
     Client,
     Lengths,
 )
-from .errors import ConnectionFailed, DigitsError, SourceError, TimedOut
+from .errors import BadParameter, ConnectionFailed, DigitsError, Problem, SourceError, TimedOut
 from .flows import OF_AN_IMAGE
 from .local import LocalReader, LocalUnavailable, without_native_info
 from .numbers import NumberOutcome, write_csv, write_json, write_table
@@ -44,6 +44,7 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
+NOT_FOUND = 404
 POSSIBLE_LENGTHS = range(1, 33)
 """Digits of a number that the service reads."""
 CHECKS = ("luhn", "mod97")
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(given)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
-    except (UsageError, LocalUnavailable) as error:
+    except (UsageError, LocalUnavailable, BadParameter) as error:
         _complain(str(error))
         return USAGE_ERROR
     except DigitsError as error:
@@ -102,6 +103,8 @@ def _way_out(error: DigitsError) -> str:
     """Return what to do where nothing answers, as for who has just installed the command."""
     if isinstance(error, ConnectionFailed) and not isinstance(error, TimedOut):
         return " Is the service started? --url names another; `digits predict --local` needs none."
+    if isinstance(error, Problem) and error.status == NOT_FOUND:
+        return " --url is the service's own address, such as http://localhost:8000."
     return ""
 
 
@@ -201,7 +204,9 @@ def _add_read(commands: Any) -> None:
     read.add_argument(
         "--length", type=_lengths, metavar="N", help="digits: 4, or 2-6, 2- or -6 (1-32)"
     )
-    read.add_argument("--pattern", help="how they are written, such as '#,##9.99'")
+    read.add_argument(
+        "--pattern", help="how they are written, such as '#,##9.99', or --pattern='-##9'"
+    )
     read.add_argument("--check", choices=CHECKS, help="the rule that their check digits obey")
     _add_service(read, read.add_mutually_exclusive_group())
     read.set_defaults(run=_read)

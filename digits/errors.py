@@ -7,6 +7,7 @@
     ├── UnexpectedAnswer      an answer that is not of this service
     └── Problem               the service's word (RFC 9457): type, title, status, detail, request_id
         ├── ImageError            an image is no image, damaged, too large; `index` says which
+        ├── BadParameter          an option is not accepted, or contradicts another
         ├── PayloadTooLarge       413 and the like: too many bytes or images in one request
         ├── Unauthorized          401, 403
         ├── Unavailable           503, 429  not now; `retry_after_seconds`
@@ -87,6 +88,10 @@ class ImageError(Problem):
     """An image is not one, damaged, too large, or has unacceptable pixels."""
 
 
+class BadParameter(Problem):
+    """An option is not accepted, or contradicts another."""
+
+
 class PayloadTooLarge(Problem):
     """A request has too many bytes or images."""
 
@@ -112,6 +117,7 @@ BY_SLUG: Mapping[str, type[Problem]] = {
     "broken-image": ImageError,
     "image-too-large": ImageError,
     "bad-pixels": ImageError,
+    "bad-parameter": BadParameter,
     "too-many-images": PayloadTooLarge,
 }
 BY_STATUS: Mapping[int, type[Problem]] = {

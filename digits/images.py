@@ -70,7 +70,8 @@ Image = (
     | Sequence[Any]
 )
 """A path, a file's bytes, a file object, an image of Pillow, a NumPy array or nested lists. Numbers
-are 0–255, or 0–1 where none exceeds 1; of 8×8, as scikit-learn's digits, also 0–16."""
+are 0–255, or 0–1 where none exceeds 1, as of an array of bools; of 8×8, as scikit-learn's digits,
+also 0–16."""
 
 
 class Content(NamedTuple):
@@ -206,8 +207,9 @@ def read(image: Image) -> Content:
         ) from error
 
 
-def _nested_lists(array: Array) -> Any:
-    return array.tolist()
+def _nested_lists(array: Any) -> Any:
+    is_mask = str(getattr(array, "dtype", "")).endswith("bool")
+    return (array + 0 if is_mask else array).tolist()
 
 
 def _read_file(path: str | os.PathLike[str]) -> bytes:

@@ -16,6 +16,10 @@ from ..inference.grammar import MAX_DIGITS, Check, Grammar, parse_pattern
 
 AnyQuery = TypeVar("AnyQuery")
 
+OPTION_NAMES = frozenset(
+    ("normalize", "include", "length", "min_length", "max_length", "pattern", "check")
+)
+"""Query parameters of `POST /predict` and `POST /read`."""
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 from app.errors import PROBLEMS
 from digits import (
     AsyncClient,
+    BadParameter,
     Client,
     DeadlineExceeded,
     DigitsError,
@@ -98,6 +99,10 @@ def test_arrays_are_taken_in_each_form() -> None:
             assert client.predict(image).label == 7
         assert client.predict(np.array(rows, np.uint8)).label == 7
         assert client.predict(np.array(rows, np.float32)).label == 7
+
+
+def test_a_mask_is_sent_as_numbers() -> None:
+    assert read(np.array([[True, False], [False, True]])).data == b"[[1,0],[0,1]]"
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
@@ -186,7 +191,7 @@ def test_the_address_is_given_or_in_the_environment(monkeypatch: pytest.MonkeyPa
         (415, "not-an-image", ImageError),
         (422, "too-many-images", PayloadTooLarge),
         (422, "broken-image", ImageError),
-        (422, "bad-parameter", Problem),
+        (422, "bad-parameter", BadParameter),
         (429, "too-many-requests", Unavailable),
         (503, "queue-full", Unavailable),
         (504, "deadline-exceeded", DeadlineExceeded),

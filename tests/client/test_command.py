@@ -186,6 +186,14 @@ def test_no_service_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> Non
         assert "--local" in ended.err
 
 
+def test_an_address_with_a_path_of_the_service_is_told_so(
+    capsys: pytest.CaptureFixture[str], url: str
+) -> None:
+    ended = run(capsys, "versions", "--url", f"{url}/predict")
+    assert ended.status == UNFINISHED
+    assert "--url is the service's own address" in ended.err
+
+
 def test_an_interruption_has_its_status(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,7 +20,7 @@ from digits import (
     SeenRow,
     UnexpectedAnswer,
 )
-from digits.command import ALL_READ, SOME_NOT_READ, UNFINISHED, USAGE_ERROR, main
+from digits.command import ALL_READ, SOME_NOT_READ, USAGE_ERROR, main
 from tests.client.service import problem
 from tests.conftest import EXAMPLES, png
 from tests.faults.server import Server
@@ -180,5 +180,5 @@ def test_a_length_that_is_none(capsys: pytest.CaptureFixture[str], length: str) 
 def test_a_pattern_that_is_none_ends_it(
     capsys: pytest.CaptureFixture[str], url: str, file: str
 ) -> None:
-    assert main(["read", "--url", url, "--pattern", "abc", file]) == UNFINISHED
+    assert main(["read", "--url", url, "--pattern", "abc", file]) == USAGE_ERROR
     assert "pattern" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from ...errors import EmptyBatch, MalformedBody, TooManyImages, UnknownField
 from ...serving.predictor import RawImage
+from ..options import OPTION_NAMES
 from . import image
 from .header import parse_header
 
@@ -39,7 +40,7 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
 
     Raises:
         MalformedBody: it is no form, or has too many parts.
-        UnknownField: a file has come in another field.
+        UnknownField: a file has come in another field, or an option in any.
         EmptyBatch: no file was chosen.
         TooManyImages: there are more than `max_images`.
     """
@@ -57,8 +58,10 @@ def parse(body: bytes, parameters: dict[bytes, bytes], max_images: int) -> list[
             raise MalformedBody(f"A form has at most {MAX_PARTS:,} parts.")
         field = _field(head)
         if field.name is None or not FILE_FIELD.fullmatch(field.name):
+            name = field.name or b""
             if field.file_name is not None:
-                raise _unknown(field.name or b"")
+                raise _unknown(name)
+            _refuse_option(name)
             continue
         if content.start == content.stop and not field.file_name:
             is_unchosen = True
@@ -99,12 +102,15 @@ def parse_urlencoded(
 
     Raises:
         MalformedBody: it has too many fields.
+        UnknownField: an option has come in one.
         TooManyImages: there are more than `max_images`.
         BadPixels: a text is no image.
     """
     pairs = body.split(b"&", MAX_PARTS)
     if len(pairs) > MAX_PARTS:
         raise MalformedBody(f"A form has at most {MAX_PARTS:,} fields.")
+    for pair in pairs:
+        _refuse_option(pair.partition(b"=")[0])
     texts = [pair[match.end() :] for pair in pairs if (match := TEXT_FIELD.match(pair))]
     if len(texts) > max_images:
         raise TooManyImages(f"A request has at most {max_images:,} images.")
@@ -115,6 +121,19 @@ def _unknown(name: bytes) -> UnknownField:
     is_familiar = FAMILIAR_FIELD.fullmatch(name)
     field = f"the field `{name.decode()}`" if is_familiar else "a field of another name"
     return UnknownField(f"A file came in {field}. Name the field `file`.")
+
+
+def _refuse_option(name: bytes) -> None:
+    """Refuse a field with the name of an option: it would be left out without a word.
+
+    Raises:
+        UnknownField: it has one.
+    """
+    if (option := name.decode("latin-1")) in OPTION_NAMES:
+        raise UnknownField(
+            f"`{option}` is no field of the form: options are query parameters, behind a ? in the "
+            "address."
+        )
 
 
 def _parts(body: bytes, boundary: bytes) -> Iterator[tuple[bytes, slice]]:

@@ -265,7 +265,10 @@ def _check_leaves(values: Array | Sequence[Any]) -> None:
 
 
 def _uneven(index: int) -> BadPixels:
-    return BadPixels(f"Image {index} has rows of different lengths, or values that are no numbers.")
+    return BadPixels(
+        f"Image {index} has rows of different lengths, or none, or values that are no numbers, as "
+        "true is none."
+    )
 
 
 def to_levels(numbers: NDArray[Any], index: int) -> Gray:

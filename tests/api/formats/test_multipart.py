@@ -80,6 +80,15 @@ def test_other_fields_are_passed_over_where_they_are_no_files() -> None:
     assert files_in(form(*parts)) == [FILE]
 
 
+@pytest.mark.parametrize("name", ["length", "include", "normalize", "pattern", "check"])
+def test_an_option_in_a_field_is_not_passed_over(name: str) -> None:
+    parts = [("name=file; filename=a", FILE), (f"name={name}", b"4")]
+    with pytest.raises(UnknownField, match=f"`{name}` is no field of the form"):
+        files_in(form(*parts))
+    with pytest.raises(UnknownField, match=f"`{name}` is no field of the form"):
+        parse_urlencoded(b"image=aGVsbG8&%s=4" % name.encode(), {}, 4)
+
+
 def test_a_file_may_be_text_that_stands_for_an_image() -> None:
     text = base64.b64encode(FILE)
     parts = [("name=file", text), ("name=file; filename=7.txt", b"data:image/png;base64," + text)]
