@@ -84,9 +84,15 @@ def parse_options(
         elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
             content_encoding = value.lower()
             if content_encoding not in encodings:
-                raise UnsupportedEncoding
+                raise UnsupportedEncoding(*_advice(encodings))
     query = parse_query(scope["query_string"])
     return Options(query, content_type, content_length, deadline_seconds, content_encoding)
+
+
+def _advice(encodings: Collection[bytes]) -> list[str]:
+    """What to do instead of compressing in another way, if that is more than to leave it."""
+    names = " or ".join(sorted(name.decode() for name in encodings))
+    return [f"Send the body as it is, or compressed by {names}."] if encodings else []
 
 
 @lru_cache(maxsize=64)

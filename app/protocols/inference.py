@@ -85,7 +85,7 @@ async def infer(
         encodings=ENCODINGS,
     )
     if options.query.include_seen:
-        raise BadParameter("`include` is a parameter of /predict alone.")
+        raise BadParameter("`include` is a parameter of /predict and /read alone.")
     inputs: list[Parsed] = []
 
     async def parse(

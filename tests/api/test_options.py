@@ -108,7 +108,7 @@ def test_a_way_to_compress_that_a_protocol_takes(encoding: str) -> None:
     scope: Scope = {"query_string": b"", "headers": [(b"content-encoding", encoding.encode())]}
     options = parse_options(scope, parse_query, deadline_seconds=30, encodings={b"gzip"})
     assert options.content_encoding == b"gzip"
-    with pytest.raises(UnsupportedEncoding):
+    with pytest.raises(UnsupportedEncoding, match="compressed by deflate"):
         parse_options(scope, parse_query, deadline_seconds=30, encodings={b"deflate"})
 
 

@@ -90,8 +90,8 @@ def load(body: bytes) -> tuple[Any, int]:
     lists = _check_counts(np.frombuffer(body, np.uint8))
     if body[:1] not in BEGINNINGS:
         raise MalformedBody(
-            "The body is not JSON. If it is an image, send it with its own type, such as "
-            "Content-Type: image/png."
+            "The body is not JSON. If it is an image, send it to /predict with its own type, such "
+            "as Content-Type: image/png; in JSON, an image is its file in base64."
         )
     if not body.isascii():  # nothing that is read has other characters, and they cost more
         raise MalformedBody("The body is not JSON in ASCII.")
@@ -266,8 +266,8 @@ def _check_leaves(values: Array | Sequence[Any]) -> None:
 
 def _uneven(index: int) -> BadPixels:
     return BadPixels(
-        f"Image {index} has rows of different lengths, or none, or values that are no numbers, as "
-        "true is none."
+        f"Image {index} has rows of different lengths, or values that are no numbers, as true is "
+        "none; or it has no rows."
     )
 
 

@@ -151,7 +151,7 @@ def test_json_is_json(body: bytes) -> None:
         (b"{'image': [[1]]}", "The body is not JSON."),
         (b'{"image": [[1]]} {}', "The body is not JSON."),
         (b"image=x", "The body is not JSON."),
-        (FILE, "If it is an image, send it with its own type"),
+        (FILE, "If it is an image, send it to /predict with its own type"),
         (b'{"image": "\\ud800"}', "The body is not JSON."),
         (b"nothing", "The body is not JSON."),
         (b'{"image": "\xff"}', "The body is not JSON in ASCII."),
