@@ -45,7 +45,7 @@ MUCH_LONGER = 1.8
 """Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
 LONGER_THAN_A_1 = 1.25
 """Length of a loose upright line, in lengths of the writing, from which on it is no 1."""
-LONGER_THAN_A_BAR = 1.8
+LONGER_THAN_A_BAR = 1.4
 """Length of a loose line above the writing, in lengths of that, from which on it is no bar of a 7
 or a 5 that does not touch the rest."""
 MAX_JUDGED = 6
