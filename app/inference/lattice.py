@@ -31,7 +31,7 @@ from .figures import (
 from .grammar import Mark
 from .weights import Weights
 
-MARK, SLASH_COST, SIGN_COST, TALL_SIGN = 4.0, 1.0, 4.0, 3.0
+MARK, SLASH, SIGN_COST, TALL_SIGN = 4.0, 1.5, 4.0, 3.0
 """What a mark's shape counts where the grammar has it, in logarithms of weights. They are set, not
 fitted: a pattern leaves little else that a mark could be. The last is of a currency sign that
 stands out of the row, as the bar of a dollar sign does: otherwise it is often a clear 5."""
@@ -93,7 +93,7 @@ def mark_weights(
     shape = {
         Mark.POINT: (small, left_out + MARK),
         Mark.DASH: (flat & (np.abs(middle) < 0.3), left_out + MARK),
-        Mark.SLASH: (tall, np.maximum(digit, np.median(digit)) - SLASH_COST),
+        Mark.SLASH: (tall, np.maximum(digit, np.median(digit)) + SLASH),
         Mark.SIGN: (
             height > SMALL,
             np.where(

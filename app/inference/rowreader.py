@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from .candidatenet import Evidence
 from .combination import Rivals, combined, rivals_of
-from .grammar import Grammar
+from .grammar import Grammar, Mark
 from .judge import Judged, judge, number_figures, rival_figures
 from .lattice import Lattice, lattice_of
 from .rownet import RowNet
 from .search import Readings, search
 from .weights import Weights
+
+UNTAUGHT = frozenset((Mark.SLASH, Mark.SIGN))
+"""Marks that the row net has not learned: it takes a slash for a 1 and a sign for a 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,8 @@ class RowReader:
             return None
         facts = number_figures(readings, lattice, row.evidence.scores)
         alone = judge(readings, facts, self.weights.alone)
-        rivals = None if self._is_sure(alone) else self.rivals(row, lattice, readings, grammar)
+        is_enough = self._is_sure(alone) or not UNTAUGHT.isdisjoint(grammar.marks)
+        rivals = None if is_enough else self.rivals(row, lattice, readings, grammar)
         return alone if rivals is None else self._judge_rivals(row, lattice, rivals)
 
     def _is_sure(self, judged: Judged) -> bool:

@@ -122,6 +122,25 @@ def test_a_length_and_a_pattern_are_respected() -> None:
     assert checked.text != "1250"
 
 
+@pytest.mark.parametrize(
+    ("shown", "pattern", "text"),
+    [
+        ("$7.25", "$#,##9.99", "7.25"),
+        ("$130.99", "$#,##9.99", "130.99"),
+        ("$45", "$##9", "45"),
+        ("545", "$##9", "545"),
+        ("-12.50", "-#,##9.99", "-12.50"),
+        ("1/2/1987", "#9/#9/9999", "1/2/1987"),
+        ("12/05/1987", "99/99/9999", "12/05/1987"),
+        ("3-5-2024", "#9-#9-9999", "3-5-2024"),
+    ],
+)
+def test_marks_are_told_from_digits(shown: str, pattern: str, text: str) -> None:
+    picture = row(shown, gap=12)
+    (number,) = read(picture, grammar=Grammar(pattern=pattern))
+    assert number.text == text
+
+
 def test_a_blank_page_is_blank() -> None:
     (number,) = read(png(np.full((60, 200), 255, np.uint8)))
     assert (number.text, number.confidence, number.rejected) == ("", 0.0, "blank")
