@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,8 @@ from typing import BinaryIO, NoReturn, TextIO
 
 STDIN = "-"
 LIST_MARK = "@"
+log = logging.getLogger(__name__)
+
 SUFFIXES = frozenset(
     (
         ".apng",
@@ -93,12 +96,16 @@ def _files(path: Path) -> Iterator[Path]:
     if not path.is_dir():
         yield path
         return
+    is_empty = True
     for folder, folders, files in os.walk(path, onerror=_refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             file = Path(folder, name)
             if file.suffix.lower() in SUFFIXES and not name.startswith("."):
+                is_empty = False
                 yield file
+    if is_empty:
+        log.warning("%s has no image.", path)
 
 
 def _refuse(error: OSError) -> NoReturn:

@@ -38,6 +38,15 @@ def test_a_folder_has_its_images_in_order(folder: Path) -> None:
     assert names("sub", "b.png") == ["sub/c.tiff", "b.png"]
 
 
+def test_a_folder_without_an_image_is_named(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    empty = tmp_path / "none here"
+    empty.mkdir()
+    assert [*expand([str(empty)])] == []
+    assert caplog.messages == [f"{empty} has no image."]
+
+
 def test_a_list_has_files_and_folders(folder: Path) -> None:
     Path("list.txt").write_text("b.png\r\n\nsub\nwith space.png")
     expected = ["b.png", "sub/c.tiff", "with space.png"]

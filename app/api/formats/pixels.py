@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import math
 import operator
 import re
@@ -25,6 +26,8 @@ Images = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+WIDE_MARKS = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
+"""Begin a text in UTF-16, or in UTF-32."""
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
 loop: for some 5 ms at these limits. 256 images of 28×28 have 200,704 numbers and 7,424 lists."""
@@ -88,6 +91,8 @@ def load(body: bytes) -> tuple[Any, int]:
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
     lists = _check_counts(np.frombuffer(body, np.uint8))
+    if body.startswith(WIDE_MARKS):
+        raise MalformedBody("The body is in UTF-16. Send JSON in UTF-8 (RFC 8259, section 8.1).")
     if body[:1] not in BEGINNINGS:
         raise MalformedBody(
             "The body is not JSON. If it is an image, send it to /predict with its own type, such "

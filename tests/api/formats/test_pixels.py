@@ -156,7 +156,7 @@ def test_json_is_json(body: bytes) -> None:
         (b"nothing", "The body is not JSON."),
         (b'{"image": "\xff"}', "The body is not JSON in ASCII."),
         ('{"image": "é"}'.encode(), "The body is not JSON in ASCII."),
-        ('{"image": [[1]]}'.encode("utf-16"), "The body is not JSON."),
+        ('{"image": [[1]]}'.encode("utf-16"), "The body is in UTF-16. Send JSON in UTF-8"),
     ],
 )
 def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
