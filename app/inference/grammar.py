@@ -109,11 +109,14 @@ class Grammar(NamedTuple):
     @property
     def is_possible(self) -> bool:
         """Whether there are numbers that length, pattern and check allow at once."""
-        parts = _parts(self.pattern) if self.pattern else []
-        fewest = sum(max(1, part.count(DIGIT)) for part in parts)
-        most = sum(part.count(DIGIT) + part.count(OPTIONAL) for part in parts) or MAX_DIGITS
-        least = max(self.min_length, fewest, LEAST_DIGITS[self.check])
-        return least <= min(self.max_length, most)
+        least = max(self.min_length, LEAST_DIGITS[self.check])
+        unchecked = self._replace(min_length=least, check=None)
+        states = {self.start}
+        while states:
+            if any(map(unchecked.accepts, states)):
+                return True
+            states = {after for state in states for _, after in unchecked.after(state, 0)}
+        return False
 
     @property
     def marks(self) -> tuple[Mark, ...]:
@@ -195,7 +198,7 @@ def _ways(pattern: str, place: int, has_digits: bool) -> tuple[tuple[str, int], 
                     break
         else:
             is_divider = _divides(pattern, place)
-            if is_divider and has_digits and not in_part:  # a part without a digit
+            if is_divider and not in_part:  # a part without a digit
                 break
             if has_digits and _mark(pattern, place) is not Mark.SIGN:
                 written += character
@@ -213,7 +216,9 @@ def _has_digits(part: str) -> bool:
 
 def _divides(pattern: str, place: int) -> bool:
     """Whether the character at `place` stands between two numbers, and is no minus."""
-    return pattern[place] in DIVIDERS and _has_digits(pattern[:place])
+    if pattern[place] not in DIVIDERS or not _has_digits(pattern[:place]):
+        return False
+    return _has_digits(re.split(f"[{DIVIDERS}]", pattern[place + 1 :], maxsplit=1)[0])
 
 
 def _parts(pattern: str) -> list[str]:

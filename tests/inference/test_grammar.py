@@ -38,6 +38,8 @@ def texts(grammar: Grammar, digits: str) -> set[str]:
         ("-#9:99", "730", "7:30"),
         ("9#/9", "123", "12/3"),
         ("9/##", "12", "1/2"),
+        ("##9.-", "12", "12"),
+        ("9::9", "12", "1::2"),
     ],
 )
 def test_a_text_is_written_as_the_pattern_has_it(pattern: str, digits: str, expected: str) -> None:
@@ -91,6 +93,11 @@ def test_a_minus_is_written_and_a_currency_sign_is_not() -> None:
     assert {written for written, _ in grammar.after(last, 7)} == {"7"}
 
 
+@given(st.from_regex(r"\A-?[9#,./: -]{1,8}\Z").filter(lambda text: "9" in text or "#" in text))
+def test_a_pattern_alone_is_possible(pattern: str) -> None:
+    assert Grammar(pattern=parse_pattern(pattern)).is_possible
+
+
 def test_either_part_of_a_date_may_be_the_shorter() -> None:
     assert texts(Grammar(pattern="#9/#9/9999"), "1122024") == {"1/12/2024", "11/2/2024"}
 
@@ -114,6 +121,8 @@ def test_what_separates_digits_comes_behind_one(pattern: str) -> None:
         (Grammar(1, 1, "#/#"), False),
         (Grammar(2, 2, "#/#"), True),
         (Grammar(pattern="9" * 33), False),
+        (Grammar(2, 3, "9##9"), False),
+        (Grammar(pattern="99/"), True),
         (Grammar(1, 2, check=Check.MOD97), False),
         (Grammar(1, 1, check=Check.LUHN), False),
         (Grammar(pattern="99", check=Check.LUHN), True),
