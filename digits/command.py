@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from http import HTTPStatus
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -44,7 +45,6 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
-NOT_FOUND = 404
 POSSIBLE_LENGTHS = range(1, 33)
 """Digits of a number that the service reads."""
 CHECKS = ("luhn", "mod97")
@@ -100,10 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _way_out(error: DigitsError) -> str:
-    """Return what to do where nothing answers, as for who has just installed the command."""
+    """Return what to do where nothing answers, or what answers has no such page."""
     if isinstance(error, ConnectionFailed) and not isinstance(error, TimedOut):
         return " Is the service started? --url names another; `digits predict --local` needs none."
-    if isinstance(error, Problem) and error.status == NOT_FOUND:
+    if isinstance(error, Problem) and error.status == HTTPStatus.NOT_FOUND:
         return " --url is the service's own address, such as http://localhost:8000."
     return ""
 

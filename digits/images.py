@@ -208,6 +208,7 @@ def read(image: Image) -> Content:
 
 
 def _nested_lists(array: Any) -> Any:
+    # JSON has true and false for bools, which are no numbers there.
     is_mask = str(getattr(array, "dtype", "")).endswith("bool")
     return (array + 0 if is_mask else array).tolist()
 

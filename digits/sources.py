@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, TextIO
 
-STDIN = "-"
-LIST_MARK = "@"
 log = logging.getLogger(__name__)
 
+STDIN = "-"
+LIST_MARK = "@"
 SUFFIXES = frozenset(
     (
         ".apng",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Generic, TypeVar
@@ -16,9 +16,9 @@ from ..inference.grammar import MAX_DIGITS, Check, Grammar, parse_pattern
 
 AnyQuery = TypeVar("AnyQuery")
 
-OPTION_NAMES = frozenset(
-    ("normalize", "include", "length", "min_length", "max_length", "pattern", "check")
-)
+PREDICT_OPTIONS = "normalize", "include"
+READ_OPTIONS = "length", "min_length", "max_length", "pattern", "check", "include"
+OPTION_NAMES = frozenset((*PREDICT_OPTIONS, *READ_OPTIONS))
 """Query parameters of `POST /predict` and `POST /read`."""
 BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -84,15 +84,22 @@ def parse_options(
         elif name == b"content-encoding" and value.lower() not in (b"", b"identity"):
             content_encoding = value.lower()
             if content_encoding not in encodings:
-                raise UnsupportedEncoding(*_advice(encodings))
+                raise _unsupported(encodings)
     query = parse_query(scope["query_string"])
     return Options(query, content_type, content_length, deadline_seconds, content_encoding)
 
 
-def _advice(encodings: Collection[bytes]) -> list[str]:
-    """What to do instead of compressing in another way, if that is more than to leave it."""
+def _unsupported(encodings: Collection[bytes]) -> UnsupportedEncoding:
+    if not encodings:
+        return UnsupportedEncoding()
     names = " or ".join(sorted(name.decode() for name in encodings))
-    return [f"Send the body as it is, or compressed by {names}."] if encodings else []
+    return UnsupportedEncoding(f"Send the body as it is, or compressed by {names}.")
+
+
+def _unknown(options: Sequence[str]) -> BadParameter:
+    *others, last = options
+    names = f"{', '.join(others)} and {last}"
+    return BadParameter(f"A query parameter is unknown; there are {names}.")
 
 
 @lru_cache(maxsize=64)
@@ -114,7 +121,7 @@ def parse_query(query: bytes) -> Query:
             case "include", _:
                 raise BadParameter("`include` is seen.")
             case _:
-                raise BadParameter("A query parameter is unknown; there are normalize and include.")
+                raise _unknown(PREDICT_OPTIONS)
     return Query(normalize, include_seen)
 
 
@@ -145,10 +152,7 @@ def parse_read_query(query: bytes) -> ReadQuery:
             case "include":
                 raise BadParameter("`include` is seen.")
             case _:
-                raise BadParameter(
-                    "A query parameter is unknown; there are length, min_length, max_length, "
-                    "pattern, check and include."
-                )
+                raise _unknown(READ_OPTIONS)
     if shortest > longest:
         raise BadParameter("`min_length` is at most `max_length`.")
     grammar = Grammar(shortest, longest, pattern, check)

@@ -109,6 +109,7 @@ class Grammar(NamedTuple):
     @property
     def is_possible(self) -> bool:
         """Whether there are numbers that length, pattern and check allow at once."""
+        # Of every such length some numbers have the right check digits.
         least = max(self.min_length, LEAST_DIGITS[self.check])
         unchecked = self._replace(min_length=least, check=None)
         states = {self.start}
@@ -141,7 +142,8 @@ class Grammar(NamedTuple):
         for written, place in _ways(self.pattern, state.place, state.length > 0):
             if place == len(self.pattern) or _mark(self.pattern, place) is not mark:
                 continue
-            if state.length or not _has_digits(self.pattern[:place]):  # else it is left out
+            # A separator's ink comes behind a digit, unless the pattern begins with it.
+            if state.length or not _has_digits(self.pattern[:place]):
                 text = "" if mark is Mark.SIGN else self.pattern[place]
                 yield written + text, state._replace(place=place + 1)
 
@@ -204,7 +206,7 @@ def _ways(pattern: str, place: int, has_digits: bool) -> tuple[tuple[str, int], 
                 written += character
             in_part &= not is_divider
             place += 1
-        if place < len(pattern) or in_part or not has_digits:
+        if place < len(pattern) or in_part or not has_digits:  # else the last part has no digit
             ways.append((written, place))
     return tuple(ways)
 

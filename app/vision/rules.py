@@ -55,7 +55,8 @@ FITTED = 100
 THICKER = 1.5
 """Thickness of a line, in thicknesses of those that it ends on, from which on it is a stroke."""
 UNEVEN = 1.25
-"""Thickness of a frame's side, in thicknesses of its thinnest, from which on strokes lie on it."""
+"""Thickness of a frame's side, in thicknesses of its thinnest and a pixel more, from which on
+strokes lie on it."""
 BARE = 0.04
 """Share of such a side, at least, that no stroke lies on: without, it is a thicker line."""
 CONTACT = 2
@@ -102,7 +103,10 @@ class Line:
         return float(np.median((self.above + self.below + 1)[self.thin]))
 
     def within(self, thickness: float) -> Line:
-        """The line where it is at most so thick, if it is somewhere: a stroke lies on the rest."""
+        """The line where it is less than a pixel thicker than that: strokes lie on the rest.
+
+        All of it, if it is that thin hardly anywhere.
+        """
         bare = self.thin & (self.above + self.below < thickness)
         return replace(self, thin=bare) if bare.sum() >= BARE * self.length else self
 
@@ -142,10 +146,10 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
         return found, False
     if row:
         ties = ties_of(across, down, found.shape, row=True)
-        rest = erased(found, both_tied(ties))
+        lines = both_tied(ties)
+        rest = erased(found, lines)
     else:
-        ties, rest = without_strokes(across, down, found)
-    lines = both_tied(ties)
+        ties, lines, rest = without_strokes(across, down, found)
     if single and not row and not lines:
         return found, False  # a line that is connected to all the rest is not apart from it
     untied = [(line, ends) for line, ends in ties if ends < 2]
@@ -172,21 +176,22 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
 
 def without_strokes(
     across: list[Line], down: list[Line], found: Mask
-) -> tuple[list[tuple[Line, int]], Mask]:
+) -> tuple[list[tuple[Line, int]], list[Line], Mask]:
     """The lines that are no strokes of what is written, as `ties_of` gives them.
 
     Returns:
-        Each with how many of its ends are tied, and `found` [h,w] without those tied at both.
+        Each with how many of its ends are tied; those tied at both; `found` [h,w] without these.
     """
     while True:
         ties = [
             (line, 2 if is_continued(line, down if line.upright else across) else ends)
             for line, ends in ties_of(across, down, found.shape)
         ]
-        rest = erased(found, both_tied(ties))
+        lines = both_tied(ties)
+        rest = erased(found, lines)
         strokes = strokes_beside(ties, rest)
         if not strokes:
-            return ties, rest
+            return ties, lines, rest
         across = [line for line in across if line not in strokes]
         down = [line for line in down if line not in strokes]
 
@@ -204,8 +209,12 @@ def both_tied(ties: list[tuple[Line, int]]) -> list[Line]:
     lines = [line for line, ends in ties if ends == 2]
     if len(lines) < 2:
         return lines
-    thickest = UNEVEN * min(line.thickness for line in lines) + 1
-    return [line.within(thickest) if line.thickness > thickest else line for line in lines]
+    thicknesses = [line.thickness for line in lines]
+    thickest = UNEVEN * min(thicknesses) + 1
+    return [
+        line.within(thickest) if thickness > thickest else line
+        for line, thickness in zip(lines, thicknesses, strict=True)
+    ]
 
 
 def is_continued(line: Line, alike: list[Line]) -> bool:

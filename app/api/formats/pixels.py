@@ -271,8 +271,8 @@ def _check_leaves(values: Array | Sequence[Any]) -> None:
 
 def _uneven(index: int) -> BadPixels:
     return BadPixels(
-        f"Image {index} has rows of different lengths, or values that are no numbers, as true is "
-        "none; or it has no rows."
+        f"Image {index} has rows of different lengths, or values that are no numbers, such as "
+        "true, or no rows."
     )
 
 
