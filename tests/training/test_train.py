@@ -283,7 +283,9 @@ def test_control_c_leaves_no_half_written_version(small_data: Path, tmp_path: Pa
             _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert process.returncode == 130, errors
+    # A shell tells 130 of both: where the interrupt came into code compiled from a string (a
+    # namedtuple's), `python -m` ends itself by the signal, though the interrupt was handled.
+    assert process.returncode in {130, -signal.SIGINT}, errors
     assert errors.endswith("Stopped; no version was written.\n")
     assert not (tmp_path / "models").exists()
 
