@@ -30,7 +30,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from ..errors import BrokenImage, ImageError, NotAnImage
 from . import headers, heif, png
-from .grayscale import ALPHA_STEP, MAX_GRAY_PIXELS, GrayImage, to_gray
+from .grayscale import ALPHA_STEP, MAX_GRAY_PIXELS, Decoded, GrayImage, size_of, to_gray
 from .headers import Declared
 
 try:  # there is not a wheel for every platform
@@ -58,8 +58,6 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SIDEWAYS = {UPRIGHT[orientation] for orientation in (5, 6, 7, 8)}
-"""Those that make rows of columns."""
 
 NORMALIZE_BYTES = 32
 """Memory for each pixel of a gray picture while it is made and normalized."""
@@ -111,8 +109,10 @@ class ImageFormat:
     magic: tuple[bytes, ...]
     """Beginnings of its files."""
     probe: Callable[[bytes], Declared]
-    open: Callable[[bytes], Image.Image | GrayImage]
-    """A picture by Pillow, not yet decoded, or gray levels."""
+    open: Callable[[bytes], Decoded | GrayImage]
+    """A picture by Pillow, not yet decoded, one by OpenCV, or upright gray levels."""
+    exif: Callable[[bytes], bytes] | None = None
+    """Its Exif, where Pillow does not find that."""
     marker: bytes = b""
     """What its files have at byte 8, where the beginning alone does not tell."""
     brands: tuple[bytes, ...] = ()
@@ -186,21 +186,35 @@ def _format_of(data: bytes) -> ImageFormat:
 
 
 def _decode(data: bytes, header: ImageHeader) -> Picture:
-    width, height = header.width, header.height
-    image = BY_NAME[header.format].open(data)
-    if not isinstance(image, Image.Image):
+    image_format = BY_NAME[header.format]
+    image = image_format.open(data)
+    if not isinstance(image, Image.Image) and image.ndim == 2:
         return Picture(image, 1.0)
-    if image.size != (width, height):
+    if size_of(image) != (header.width, header.height):
         raise BrokenImage(f"The {header.format} declares more than one size.")
+    if isinstance(image, Image.Image):
+        _load(image)
+    turn = UPRIGHT.get(_orientation(_exif(image_format, image, data)))
+    gray = to_gray(image)
+    scale = header.width / gray.shape[1]
+    return Picture(gray if turn is None else _turned(gray, turn), scale)
+
+
+def _load(image: Image.Image) -> None:
     if isinstance(image, JpegImageFile):
-        reduced = headers.jpeg_reduction(width, height)
-        image.draft(None, (width // reduced, height // reduced))
+        reduced = headers.jpeg_reduction(*image.size)
+        image.draft(None, (image.width // reduced, image.height // reduced))
     image.load()
-    exif = data if header.format == "TIFF" else image.info.get("exif", b"")
-    turn = UPRIGHT.get(_orientation(exif))
-    gray = to_gray(image, turn)
-    columns = gray.shape[0] if turn in SIDEWAYS else gray.shape[1]
-    return Picture(gray, width / columns)
+
+
+def _exif(image_format: ImageFormat, image: Decoded, data: bytes) -> bytes:
+    if image_format.exif is not None:
+        return image_format.exif(data)
+    return bytes(image.info.get("exif", b"")) if isinstance(image, Image.Image) else b""
+
+
+def _turned(gray: GrayImage, turn: Image.Transpose) -> GrayImage:
+    return np.asarray(Image.fromarray(gray).transpose(turn))
 
 
 def _orientation(exif: bytes) -> int:
@@ -225,7 +239,7 @@ def _orientation(exif: bytes) -> int:
     return 1
 
 
-def _open_png(data: bytes) -> Image.Image | GrayImage:
+def _open_png(data: bytes) -> Decoded | GrayImage:
     chunks = png.chunks_of(data)
     plain = png.plain(chunks)
     if plain is None:
@@ -245,16 +259,16 @@ def _open_jpeg(data: bytes) -> ImageFile:
     return JpegImageFile(io.BytesIO(data))
 
 
-def _open_webp(data: bytes) -> Image.Image:
-    # By OpenCV: Pillow holds the interpreter while it copies all pixels.
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+def _open_webp(data: bytes) -> Decoded:
+    # Pillow holds the interpreter while it copies all pixels.
+    return _by_opencv(data, cv2.IMREAD_UNCHANGED, "WebP")
+
+
+def _by_opencv(data: bytes, flags: int, name: str) -> Decoded:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
-        raise BrokenImage("The WebP is truncated or damaged.")
-    has_alpha = pixels.shape[2] == 4
-    rgb = cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGBA)
-    image = Image.fromarray(rgb, "RGBA" if has_alpha else "RGBX")
-    image.info["exif"] = headers.webp_exif(data)
-    return image
+        raise BrokenImage(f"The {name} is truncated or damaged.")
+    return np.asarray(pixels, np.uint8)
 
 
 def _open_gif(data: bytes) -> ImageFile:
@@ -269,14 +283,11 @@ def _open_gif(data: bytes) -> ImageFile:
     return GifImageFile(io.BytesIO(data[: headers.gif_blocks(data)] + control + data[frame.at :]))
 
 
-def _open_bmp(data: bytes) -> Image.Image:
+def _open_bmp(data: bytes) -> Decoded:
     if headers.bmp_compression(data) not in headers.BMP_RLE:
         return BmpImageFile(io.BytesIO(data))
     # Pillow expands runs in Python, a pixel at a time: seconds for a file of 300 bytes.
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise BrokenImage("The BMP is truncated or damaged.")
-    return Image.fromarray(np.asarray(pixels, np.uint8))
+    return _by_opencv(data, cv2.IMREAD_COLOR, "BMP")
 
 
 UNREAD_TIFF = (
@@ -318,7 +329,6 @@ def _open_heic(data: bytes) -> Image.Image:
     image.load()
     if image.size != declared:
         raise BrokenImage("The HEIC declares more than one size.")
-    image.info["exif"] = b""  # libheif has turned it as the file says; its Exif does not count
     return image
 
 
@@ -350,6 +360,7 @@ HEIC = ImageFormat(
     brands=HEIC_BRANDS,
     probe=heif.heic,
     open=_open_heic,
+    exif=lambda data: b"",  # libheif has turned it as the file says
 )
 FORMATS: tuple[ImageFormat, ...] = (
     ImageFormat(
@@ -376,6 +387,7 @@ FORMATS: tuple[ImageFormat, ...] = (
         marker=b"WEBP",
         probe=headers.webp,
         open=_open_webp,
+        exif=headers.webp_exif,
     ),
     ImageFormat(
         name="GIF",
@@ -400,6 +412,7 @@ FORMATS: tuple[ImageFormat, ...] = (
         magic=tuple(headers.TIFF_ORDERS),
         probe=headers.tiff,
         open=_open_tiff,
+        exif=lambda data: data,
     ),
     *([AVIF] if features.check("avif") else []),  # not in every build of Pillow
     *([HEIC] if HeifImageFile else []),

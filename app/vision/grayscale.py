@@ -21,7 +21,9 @@ from PIL import Image
 GrayImage = NDArray[np.uint8]
 """Levels [h,w], 0 black and 255 white."""
 Pixels = NDArray[np.uint8]
-"""Several channels, [h,w,3] or [h,w,4]."""
+"""Several channels, [h,w,3] or [h,w,4], red first."""
+Decoded = Image.Image | NDArray[np.uint8]
+"""A picture by Pillow, or by OpenCV: [h,w,3] or [h,w,4], blue first."""
 Conversion = Callable[[Pixels], GrayImage]
 
 MAX_GRAY_PIXELS = 2_500_000
@@ -58,23 +60,27 @@ def reduced(gray: GrayImage, factor: int) -> GrayImage:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def to_gray(image: Image.Image, turn: Image.Transpose | None = None) -> GrayImage:
-    """Convert a decoded picture of any mode, turned upright by `turn`.
+def to_gray(picture: Decoded) -> GrayImage:
+    """Convert a picture of any mode.
 
     Returns:
         Levels [h,w]; sides divided by `reduction(pixels)`.
     """
-    factor = reduction(image.width * image.height)
-    if factor == 1:
-        upright = image if turn is None else image.transpose(turn)
-        strips = Strips(upright, rows=upright.height)
-        (pixels,) = strips
-        return _conversion(strips)(pixels)
-    strips = Strips(image, rows=max(1, STRIP_PIXELS // (image.width * factor)) * factor)
+    width, height = size_of(picture)
+    factor = reduction(width * height)
+    rows = max(1, STRIP_PIXELS // (width * factor)) * factor if factor > 1 else height
+    strips = Strips(picture, rows=rows)
     convert = _conversion(strips)
-    height = max(1, image.height // factor)
-    gray = np.concatenate([reduced(convert(strip), factor) for strip in strips])[:height]
-    return gray if turn is None else np.asarray(Image.fromarray(gray).transpose(turn))
+    return np.concatenate([reduced(convert(strip), factor) for strip in strips])[
+        : max(1, height // factor)
+    ]
+
+
+def size_of(picture: Decoded) -> tuple[int, int]:
+    """Width and height."""
+    if isinstance(picture, Image.Image):
+        return picture.size
+    return picture.shape[1], picture.shape[0]
 
 
 class Strips:
@@ -87,20 +93,20 @@ class Strips:
         pixels: Pixels of the whole picture.
     """
 
-    def __init__(self, image: Image.Image, *, rows: int) -> None:
-        self.mode = _pixel_mode(image)
-        self.pixels = image.width * image.height
-        self._image = image
+    def __init__(self, picture: Decoded, *, rows: int) -> None:
+        self.mode = _pixel_mode(picture)
+        width, self._height = size_of(picture)
+        self.pixels = width * self._height
+        self._picture = picture
         self._rows = rows
-        self._only = self._array(image) if rows >= image.height else None
+        self._only = self._strip(0) if rows >= self._height else None
 
     def __iter__(self) -> Iterator[Pixels]:
         if self._only is not None:
             yield self._only
             return
-        width, height = self._image.size
-        for top in range(0, height, self._rows):
-            yield self._array(self._image.crop((0, top, width, min(top + self._rows, height))))
+        for top in range(0, self._height, self._rows):
+            yield self._strip(top)
 
     def sample(self, count: int) -> Pixels:
         """About `count` pixels, evenly spread, as a smaller picture."""
@@ -108,17 +114,30 @@ class Strips:
         # Copied, or the views would hold on to every strip.
         return np.concatenate([strip[::step, ::step].copy() for strip in self])
 
-    def _array(self, image: Image.Image) -> Pixels:
+    def _strip(self, top: int) -> Pixels:
+        bottom = min(top + self._rows, self._height)
+        if not isinstance(self._picture, Image.Image):
+            return _red_first(self._picture[top:bottom])
+        image = self._picture
+        if (top, bottom) != (0, self._height):
+            image = image.crop((0, top, image.width, bottom))
         return np.asarray(image if image.mode == self.mode else image.convert(self.mode))
 
 
-def _pixel_mode(image: Image.Image) -> str:
+def _pixel_mode(picture: Decoded) -> str:
     """L, RGB or RGBA; pixels of more than eight bits are left as deep as they are."""
-    if image.mode[0] in "IF":  # where one of their levels is transparent, that is no matter
-        return image.mode
-    if "transparency" in image.info or image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+    if not isinstance(picture, Image.Image):
+        return "RGBA" if picture.shape[2] == 4 else "RGB"
+    if picture.mode[0] in "IF":  # where one of their levels is transparent, that is no matter
+        return picture.mode
+    if "transparency" in picture.info or picture.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         return "RGBA"
-    return "L" if image.mode in ("L", "1") else "RGB"
+    return "L" if picture.mode in ("L", "1") else "RGB"
+
+
+def _red_first(pixels: NDArray[np.uint8]) -> Pixels:
+    code = cv2.COLOR_BGRA2RGBA if pixels.shape[2] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
 
 
 def _conversion(strips: Strips) -> Conversion:

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from app.errors import BrokenImage, ImageError
-from app.vision.decode import UPRIGHT, _orientation, decode
+from app.vision.decode import decode
 from app.vision.grayscale import to_gray
 from app.vision.png import END, MAGIC, PLAIN_PIXELS, Plain, Plane, chunks_of, plain, read
 
@@ -70,7 +70,7 @@ def by_pillow(data: bytes) -> Plane:
     file = MAGIC + b"".join(body for _, body in chunks_of(data))
     with PngImageFile(io.BytesIO(file)) as image:
         image.load()
-        return to_gray(image, UPRIGHT.get(_orientation(image.info.get("exif", b""))))
+        return to_gray(image)
 
 
 @dataclass
