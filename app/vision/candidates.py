@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grayscale import GrayImage
-from .ink import Plane
-from .normalize import SIDE, boxed, median
+from .ink import Plane, median
+from .normalize import SIDE, boxed
 from .parts import Parts, parts_of
 from .row import Matrix
 

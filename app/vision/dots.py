@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from .components import components_of
 from .grayscale import GrayImage
-from .ink import Mask
+from .ink import Mask, median
 
 FEWEST, MOST = 5, 256
 """Dots of a digit, at least, and parts of a picture that is looked at for dots, at most: joining
@@ -50,7 +50,7 @@ def joined(gray: GrayImage, factor: int, found: Mask) -> GrayImage | None:
         return None
     longer = boxes[:, 2:4].max(axis=1)
     dots = is_dot(boxes)
-    diameter = float(np.median(longer[dots])) if dots.any() else 0.0
+    diameter = median(longer[dots]) if dots.any() else 0.0
     written = longer > SPECK * diameter
     dots &= written
     few = np.count_nonzero(dots) < max(FEWEST, DOTS * np.count_nonzero(written))
@@ -59,7 +59,9 @@ def joined(gray: GrayImage, factor: int, found: Mask) -> GrayImage | None:
     places = middles[written]
     pairs = _neighbours(places, STEP * diameter)
     strokes = gray.copy()
-    level = int(np.median([gray[int(y * factor), int(x * factor)] for x, y in middles[dots]]))
+    level = int(
+        median(np.array([gray[int(y * factor), int(x * factor)] for x, y in middles[dots]]))
+    )
     width = max(1, round(STROKE * diameter * factor))
     ends = np.rint((places + 0.5) * factor * 16).astype(int).tolist()
     for one, other in pairs:
@@ -71,7 +73,7 @@ def _neighbours(places: NDArray[np.float64], longest: float) -> list[tuple[int, 
     """Pairs of places [n,2] that follow each other: the shortest tree, and what closes loops."""
     apart = np.hypot(*(places[:, None] - places).transpose(2, 0, 1))
     np.fill_diagonal(apart, np.inf)
-    step = float(np.median(apart.min(axis=1)))
+    step = median(apart.min(axis=1))
     if step > longest:
         return []
     pairs = {(int(i), int(j)) for i, j in np.argwhere(apart <= NEIGHBOUR * step) if i < j}

@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .ink import Plane
-from .normalize import median
+from .ink import Plane, median
 from .seams import FREE, Columns, seams
 
 SEAM_HEIGHT = 32

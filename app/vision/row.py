@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .components import Components
 from .grayscale import GrayImage, reduced
-from .ink import InkMap, Mask, Plane, ink_above, noise_of
+from .ink import InkMap, Mask, Plane, ink_above, median, noise_of
 from .normalize import (
     INK_SIDE,
     MAX_SIDE,
@@ -23,7 +23,6 @@ from .normalize import (
     cut,
     ink_box,
     leveled,
-    median,
     spread,
     thickened,
 )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .components import Components, components_of
-from .ink import Mask, percentile, square
+from .ink import Mask, median, percentile, square
 
 Rows = NDArray[np.intp]
 
@@ -100,7 +100,7 @@ class Line:
     @property
     def thickness(self) -> float:
         """Its usual thickness, in pixels, where nothing crosses it."""
-        return float(np.median((self.above + self.below + 1)[self.thin]))
+        return median((self.above + self.below + 1)[self.thin])
 
     def within(self, thickness: float) -> Line:
         """The line where it is less than a pixel thicker than that: strokes lie on the rest.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grayscale import GrayImage
-from .ink import Mask, square
+from .ink import Mask, median, square
 
 Outline = NDArray[np.int32]
 """Corners (x, y) of a convex outline, [n,1,2]."""
@@ -146,7 +146,7 @@ def painted(gray: GrayImage, off: Mask) -> GrayImage:
     for _ in range(3):  # without the ink
         light = np.linalg.lstsq(places[kept], levels[kept])[0]
         error = np.abs(places @ light - levels)
-        kept = error <= 3 * np.median(error) + 1
+        kept = error <= 3 * median(error) + 1
     height, width = gray.shape
     plane = light[0] * np.arange(width) + light[1] * np.arange(height)[:, None] + light[2]
     return np.where(off, np.rint(plane).clip(0, 255).astype(np.uint8), gray)

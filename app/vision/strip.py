@@ -7,8 +7,7 @@ import numpy as np
 
 from .components import components_of
 from .grayscale import GrayImage
-from .ink import Plane
-from .normalize import median
+from .ink import Plane, median
 
 STRIP_HEIGHT = 28
 """Pixels of a strip's height."""
