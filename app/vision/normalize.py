@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import ceil
 from typing import NamedTuple, TypeVar
 
 import cv2
@@ -36,7 +37,7 @@ from .ink import (
     plain_ground,
     square,
 )
-from .rules import without_lines
+from .rules import SMALLEST_LINED, without_lines
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
@@ -47,7 +48,8 @@ INK_SIDE = 20
 MIDDLE = 14.5
 """Where the centre of mass is put, rounded down: 15, and the middle of a pixel is at 0.5."""
 FINDING_SIDE = 180
-"""Pixels of the longer side, at most, of the picture that the ink is found on."""
+"""Pixels of the longer side, at most, of the picture that the ink is found on; a narrow one may be
+longer, and has no more pixels than a square."""
 ENOUGH_SIDE = 80
 """Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
 each of the digit's, and less grain."""
@@ -160,7 +162,10 @@ def normalize(gray: GrayImage) -> Normalized:
 
 def finding_factor(gray: GrayImage) -> int:
     """By how much `gray` [h,w] is reduced to find the ink."""
-    return int(-(-max(gray.shape) // FINDING_SIDE))
+    shorter, longer = sorted(gray.shape)
+    usual = -(-longer // FINDING_SIDE)
+    as_large = ceil((shorter * longer) ** 0.5 / FINDING_SIDE)
+    return int(min(usual, max(as_large, shorter // SMALLEST_LINED)))
 
 
 def ink_on(gray: GrayImage, factor: int, sheet: Outline | None) -> InkMap:
@@ -192,7 +197,7 @@ def normalize_page(
 def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> Normalized:
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
-    strokes, framed = without_lines(found.mask, single=parts == 1)
+    strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
     kept, apart = chosen(strokes, found.ink) if parts > 1 or framed else (strokes, [])
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)

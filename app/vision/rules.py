@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .components import Components, components_of
-from .ink import Mask, median, percentile, square
+from .ink import Mask, Plane, median, percentile, square
 
 Rows = NDArray[np.intp]
 
@@ -29,9 +29,12 @@ SMALLEST_LINED = 48
 LEFT_OVER = 0.25
 """The largest part that is left when lines are taken away is at least this share of their length
 long, or of the picture's shorter side; else they were the writing."""
-MAX_CANDIDATES, MAX_TRACED = 200, 12
-"""Votes looked at and lines traced, at most, in each direction; noise is full of both. A sheet of
-squared paper has some 10."""
+PAGE_LINE = 0.03
+"""Thickness of a line from border to border, at most, as a share of the picture's shorter side,
+from which on it may be a stroke of a digit that fills the picture, and is no line of the page."""
+MAX_CANDIDATES, MAX_LINES, MAX_MISSED = 200, 40, 12
+"""Votes looked at, lines found and votes that were for no line, at most, in each direction; noise
+is full of these. A sheet of squared paper has up to 30 lines."""
 BESIDE = 0.4
 """Longer side of writing beside a line, at least, in lengths of the line."""
 HALVES = 0.15
@@ -43,6 +46,8 @@ FRAME = 0.8
 touches is as long as it is; the straight strokes of a digit beside another are shorter."""
 MUCH_LONGER = 1.8
 """Length of a line, in lengths of one that ends on it, from which on it is a field's edge."""
+STRONGER = 1.5
+"""How much more ink than a line's usual there is, at least, where a stroke lies on it."""
 LONGER_THAN_A_1 = 1.25
 """Length of a loose upright line, in lengths of the writing, from which on it is no 1."""
 LONGER_THAN_A_BAR = 1.4
@@ -66,6 +71,9 @@ HAIRLINE = 0.5
 """Thickness of a line beside a row, at most, in widths of its strokes, that is no stroke of it."""
 ALONG = 0.8
 """Length of a loose line beside a row, at least, as a share of the row's."""
+BY_LINES, CRUMB = 0.8, 0.01
+"""Share of a crumb's pixels, at least, that lie beside a line that is gone; and how many they are,
+at most, as a share of the picture's."""
 TEXTURE = 0.25
 """Share of edges among the pixels from which on a picture is taken for texture, without lines."""
 
@@ -110,6 +118,15 @@ class Line:
         bare = self.thin & (self.above + self.below < thickness)
         return replace(self, thin=bare) if bare.sum() >= BARE * self.length else self
 
+    def beside_strokes(self, ink: Plane) -> Line:
+        """The line where no stroke of a stronger pen lies on it, by how much ink [h,w] there is."""
+        levels = ink.T if self.upright else ink
+        columns = np.arange(self.start, self.stop)
+        near = (self.rows + np.array((-1, 0, 1))[:, None]).clip(0, len(levels) - 1)
+        strongest = levels[near, columns].max(axis=0)
+        light = strongest <= STRONGER * median(strongest[self.thin])
+        return replace(self, thin=self.thin & light)
+
     def point(self, column: int) -> tuple[int, int]:
         """Return row and column in the picture as it stands."""
         row = int(self.rows[column - self.start])
@@ -125,7 +142,9 @@ class Line:
             turned[np.minimum(lowest + steps, highest), columns] = 0
 
 
-def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tuple[Mask, bool]:
+def without_lines(
+    found: Mask, ink: Plane, *, single: bool = False, row: bool = False
+) -> tuple[Mask, bool]:
     """Return `found` [h,w] without rules and frames, and whether there were any.
 
     These are straight thin lines that run across the picture, or from border or line to border or
@@ -133,15 +152,16 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
 
     Args:
         found: The mask, [h,w].
+        ink: How much ink there is, [h,w].
         single: All ink is one connected part.
         row: It may be a row of digits. Then a line may end anywhere on a much longer one, as in a
             field of boxes; and one with a loose end may be a 1 or the bar of a 7, unless it is
             longer than the picture is high.
     """
-    across = straight(found, upright=False, fitted=row)
+    across = bare_lines(found, ink, upright=False, fitted=row)
     if not across and not reaches_border(found):
         return found, False  # an upright line's ends would have nothing to be tied to
-    down = straight(found, upright=True, fitted=row)
+    down = bare_lines(found, ink, upright=True, fitted=row)
     if not across and not down:
         return found, False
     if row:
@@ -168,10 +188,20 @@ def without_lines(found: Mask, *, single: bool = False, row: bool = False) -> tu
         rest = erased(found, lines)
     if not lines:
         return found, False
+    return (found, False) if are_writing(lines, rest) else (rest, True)
+
+
+def are_writing(lines: list[Line], rest: Mask) -> bool:
+    """Whether `lines` were all that is written: hardly anything is left in `rest` [h,w]."""
+    if any(is_of_page(line, rest.shape) for line in lines):
+        return False
     longest = max(line.length for line in lines)
-    if max(largest_part(rest)) < LEFT_OVER * min(longest, *found.shape):
-        return found, False
-    return rest, True
+    return max(largest_part(rest)) < LEFT_OVER * float(min(longest, *rest.shape))
+
+
+def is_of_page(line: Line, shape: tuple[int, ...]) -> bool:
+    """Whether `line` runs from border to border, as rules and folds do, and is as thin."""
+    return all(line.ends) and line.thickness <= PAGE_LINE * min(shape)
 
 
 def without_strokes(
@@ -342,7 +372,7 @@ def left_over(found: Mask, lines: list[Line]) -> LeftOver:
     labels, stats, _ = parts
     gone = found & (1 - rest)
     beside = np.bincount(labels[cv2.dilate(gone, square(7)) > 0], minlength=len(stats))
-    crumb = (beside > 0.6 * stats[:, 4]) & (stats[:, 4] < 0.01 * rest.size)
+    crumb = (beside > BY_LINES * stats[:, 4]) & (stats[:, 4] < CRUMB * rest.size)
     crumb[0] = True
     return LeftOver(parts, crumb)
 
@@ -433,6 +463,12 @@ def is_no_stroke(line: Line, longer: int, middle: NDArray[np.float64], width: in
     return farther and line.length > LONGER_THAN_A_1 * longer
 
 
+def bare_lines(found: Mask, ink: Plane, *, upright: bool, fitted: bool) -> list[Line]:
+    """The `straight` lines of `found`, where no stroke lies on them."""
+    lines = straight(found, upright=upright, fitted=fitted)
+    return [line.beside_strokes(ink) for line in lines]
+
+
 def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
     """Return the straight thin lines of `found` within 16 degrees of the rows, or the columns.
 
@@ -470,17 +506,20 @@ def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
     hopeful = untaken[inside_rows, columns].sum(axis=1) >= least
     tracer = Tracer(mask, shortest, thickest, upright=upright)
     lines: list[Line] = []
+    missed = 0
     for candidate in np.flatnonzero(hopeful):
         if lines and untaken[inside_rows[candidate], columns].sum() < least:
             continue
         line = tracer.trace(rows[candidate], inside_rows[candidate])
-        if line is not None:
+        if line is None:
+            missed += 1
+        else:
             if fitted and line.length >= FITTED:
                 _take(untaken, line)
                 line = tracer.fitted(line)
             lines.append(line)
             _take(untaken, line)
-        if tracer.traced == MAX_TRACED:
+        if missed == MAX_MISSED or len(lines) == MAX_LINES:
             break
     return lines
 
@@ -506,7 +545,6 @@ class Tracer:
     def __init__(self, mask: Mask, shortest: int, reach: int, *, upright: bool) -> None:
         self.height, self.width = mask.shape
         self.shortest, self.reach, self.upright = shortest, reach, upright
-        self.traced = 0
         self._rim = reach + 2
         rim = (self._rim, self._rim, 0, 0)  # as np.pad does in ten times the time
         self._padded = np.asarray(cv2.copyMakeBorder(mask, *rim, cv2.BORDER_CONSTANT), np.uint8)
@@ -515,14 +553,6 @@ class Tracer:
         self._steps = np.stack((-steps, steps))
         self._slack = border_slack(self.width)
 
-    def trace(self, rows: Rows, inside_rows: Rows) -> Line | None:
-        """Return the longest run of ink along `rows` [width], if it is a line.
-
-        `inside_rows` are the nearest rows within the picture.
-        """
-        self.traced += 1
-        return self._run(rows, inside_rows)
-
     def fitted(self, line: Line) -> Line:
         """Return the run along the straight that fits `line` best, if it is longer."""
         columns = np.arange(line.start, line.stop)[line.thin]
@@ -530,10 +560,14 @@ class Tracer:
         middle, apart = middles.mean(), columns - columns.mean()
         slope = float(apart @ middles) / max(float(apart @ apart), 1.0)
         rows = np.rint(middle + slope * (self._columns - columns.mean())).astype(np.intp)
-        longer = self._run(rows, rows.clip(0, self.height - 1))
+        longer = self.trace(rows, rows.clip(0, self.height - 1))
         return line if longer is None or longer.length < line.length else longer
 
-    def _run(self, rows: Rows, inside_rows: Rows) -> Line | None:
+    def trace(self, rows: Rows, inside_rows: Rows) -> Line | None:
+        """Return the longest run of ink along `rows` [width], if it is a line.
+
+        `inside_rows` are the nearest rows within the picture.
+        """
         padded, columns = self._padded, self._columns
         inside = rows == inside_rows
         safe = inside_rows + self._rim

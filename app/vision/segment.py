@@ -97,7 +97,7 @@ def find_row(gray: GrayImage) -> FoundRow:
     row = FoundRow(gray, scale, found.dark)
     if not components.parts:
         return row
-    strokes, lined = without_lines(found.mask, single=components.parts == 1, row=True)
+    strokes, lined = without_lines(found.mask, found.ink, single=components.parts == 1, row=True)
     kept = row_of(strokes, components_of(strokes) if lined else components, found.ink)
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row

@@ -198,6 +198,31 @@ def test_rules_that_cross_the_digit_are_taken_away(digit: int) -> None:
     assert alike(result.digit, normalized(ink(digit))) > 0.88
 
 
+@digits
+@pytest.mark.parametrize("squared", [False, True], ids=["ruled", "squared"])
+def test_a_digit_of_a_fifth_of_a_lined_page_is_read(digit: int, squared: bool) -> None:
+    image = np.full((400, 400), 235, np.uint8)
+    for at in range(30, 400, 50):
+        cv2.line(image, (0, at), (399, at), 150, 3)
+        if squared:
+            cv2.line(image, (at, 0), (at, 399), 150, 3)
+    side = 400 // 5
+    written = (ink(digit, side) * 0.8).astype(np.uint8)
+    window = image[160 : 160 + side, 190 : 190 + side]
+    np.minimum(window, 235 - written, out=window)
+    result = normalize(image)
+    assert result.warnings == ("frame-removed",)
+    assert alike(result.digit, normalized(ink(digit))) > 0.85
+
+
+@pytest.mark.parametrize("shape", [(40, 900), (900, 40), (120, 400)])
+def test_a_narrow_picture_keeps_its_digit(shape: tuple[int, int]) -> None:
+    side = min(shape) * 3 // 4
+    image = np.zeros(shape, np.uint8)
+    image[side // 6 : side // 6 + side, side // 6 : side // 6 + side] = ink(3, side)
+    assert alike(normalized(image), normalized(np.pad(ink(3, side), side // 6))) > 0.97
+
+
 def test_straight_strokes_are_no_rules() -> None:
     for digit in STROKES:
         assert normalize(page(digit)).warnings == ()

@@ -15,6 +15,11 @@ def three() -> Mask:
     return mask
 
 
+def bare(mask: Mask, *, row: bool = False) -> tuple[Mask, bool]:
+    """Ink of one strength without its lines, and whether there were any."""
+    return without_lines(mask, mask, row=row)
+
+
 def with_line(mask: Mask, start: tuple[int, int], end: tuple[int, int], width: int = 2) -> Mask:
     lined = mask.copy()
     cv2.line(lined, start, end, 1, width)
@@ -53,7 +58,7 @@ def with_box(mask: Mask, near: int, far: int, width: int = 2) -> Mask:
     ],
 )
 def test_what_is_printed_goes_and_what_is_written_stays(lined: Mask) -> None:
-    rest, found = without_lines(lined)
+    rest, found = bare(lined)
     assert found
     assert (rest & three()).sum() > 0.9 * three().sum()
     assert (rest & (1 - three())).sum() < 0.12 * three().sum()
@@ -62,9 +67,7 @@ def test_what_is_printed_goes_and_what_is_written_stays(lined: Mask) -> None:
 def test_rules_much_longer_than_the_digit_go() -> None:
     wide = np.zeros((150, 400), np.uint8)
     wide[15:135, 140:260] = three()
-    rest, found = without_lines(
-        with_line(with_line(wide, (0, 10), (399, 14)), (0, 130), (399, 134))
-    )
+    rest, found = bare(with_line(with_line(wide, (0, 10), (399, 14)), (0, 130), (399, 134)))
     assert found
     assert np.array_equal(rest, wide)
 
@@ -74,7 +77,7 @@ def test_bars_side_by_side_are_no_rule() -> None:
     for left in (20, 88, 156):
         corners = np.array([(left, 30), (left + 60, 30), (left + 34, 100)], np.int32)
         cv2.polylines(written, [corners], False, 1, 6)
-    rest, found = without_lines(written)
+    rest, found = bare(written)
     assert not found
     assert np.array_equal(rest, written)
 
@@ -98,7 +101,7 @@ def seven_strokes() -> Mask:
     ids=["three", "seven", "one", "square zero", "four"],
 )
 def test_straight_strokes_stay(written: Mask) -> None:
-    rest, found = without_lines(written)
+    rest, found = bare(written)
     assert not found
     assert np.array_equal(rest, written)
 
@@ -112,7 +115,7 @@ def apart_seven(bar: int, gap: int) -> Mask:
 @pytest.mark.parametrize("gap", [4, 12])
 def test_a_bar_above_its_stem_is_no_rule(bar: int, gap: int) -> None:
     written = apart_seven(bar, gap)
-    rest, found = without_lines(written)
+    rest, found = bare(written)
     assert not found
     assert np.array_equal(rest, written)
 
@@ -129,7 +132,7 @@ def test_a_stroke_along_a_frames_side_stays(
     middle = (start[0] + end[0]) // 2, (start[1] + end[1]) // 2
     written = with_line(np.zeros((120, 120), np.uint8), start, end, 7)
     written = with_line(written, middle, (60, 60), 7)
-    rest, found = without_lines(with_box(written, 22, 98, width))
+    rest, found = bare(with_box(written, 22, 98, width))
     assert found
     assert (rest & written).sum() > 0.8 * written.sum()
     assert (rest & (1 - written)).sum() < 0.5 * written.sum()
@@ -161,9 +164,46 @@ def eight(mask: Mask, left: int) -> Mask:
     ids=["8 and 9", "7 and 8", "8 and 7", "six", "8 and 5"],
 )  # fmt: skip
 def test_a_digits_straight_strokes_are_no_frame_of_what_is_beside_them(written: Mask) -> None:
-    rest, found = without_lines(written)
+    rest, found = bare(written)
     assert not found
     assert np.array_equal(rest, written)
+
+
+def ruled(mask: Mask, step: int, level: int) -> NDArray[np.uint8]:
+    """Ink of 240 on squared paper whose lines have this `level`."""
+    ink = mask * np.uint8(240)
+    for at in range(step // 2, len(mask), step):
+        for line in (ink[at : at + 2], ink[:, at : at + 2]):
+            np.maximum(line, level, out=line)
+    return ink
+
+
+@pytest.mark.parametrize("step", [12, 22, 45], ids=["fine", "usual", "coarse"])
+def test_the_lines_of_a_page_leave_a_small_digit(step: int) -> None:
+    small = cv2.resize(three(), (90, 90), interpolation=cv2.INTER_AREA)
+    written = np.pad(np.asarray(small, np.uint8), 45)
+    ink = ruled(written, step, 100)
+    rest, found = without_lines((ink > 0).view(np.uint8), ink)
+    assert found
+    assert (rest & written).sum() > 0.9 * written.sum()
+    assert (rest & (1 - written)).sum() < 0.1 * written.sum()
+
+
+def test_a_stroke_on_a_fainter_line_stays() -> None:
+    written = with_line(with_line(three() * 0, (60, 20), (60, 100), 6), (30, 60), (90, 60), 3)
+    ink = np.maximum(written * np.uint8(240), with_line(three() * 0, (0, 60), (119, 60), 3) * 90)
+    rest, found = without_lines((ink > 0).view(np.uint8), ink)
+    assert found
+    assert rest[60, 32:89].all()
+    assert not rest[60, :24].any()
+
+
+@pytest.mark.parametrize("level", [100, 240])
+def test_a_page_of_lines_alone_is_blank(level: int) -> None:
+    ink = ruled(np.zeros((180, 180), np.uint8), 22, level)
+    rest, found = without_lines((ink > 0).view(np.uint8), ink)
+    assert found
+    assert not rest.any()
 
 
 @pytest.mark.parametrize("upright", [False, True], ids=["across", "down"])
@@ -214,7 +254,7 @@ def cells(drop: int) -> tuple[Mask, Mask]:
 @pytest.mark.parametrize("drop", [0, 5, 11, 17])
 def test_a_field_goes_whole_and_the_ones_in_it_stay(drop: int) -> None:
     written, lined = cells(drop)
-    rest, found = without_lines(written | lined, row=True)
+    rest, found = bare(written | lined, row=True)
     assert found
     assert (rest & written).sum() > 0.9 * written.sum()
     assert (rest & (1 - written)).sum() < 0.05 * lined.sum()
@@ -227,13 +267,13 @@ def test_the_tops_of_a_rows_digits_are_no_rule() -> None:
         cv2.polylines(written, [corners], False, 1, 7)
     for x in (220, 300):
         cv2.ellipse(written, (x, 48), (24, 30), 0, 0, 360, 1, 9)
-    assert (without_lines(written, row=True)[0] == written).all()
+    assert (bare(written, row=True)[0] == written).all()
 
 
 def test_a_margin_that_ends_at_a_digit_goes() -> None:
     written = np.zeros((140, 300), np.uint8)
     for x in (90, 160, 230):
         cv2.ellipse(written, (x, 60), (22, 34), 0, 0, 360, 1, 8)
-    rest, _ = without_lines(with_line(written, (90, 94), (90, 139), 1), row=True)
+    rest, _ = bare(with_line(written, (90, 94), (90, 139), 1), row=True)
     assert not rest[110:].any()
     assert (rest & written).sum() > 0.97 * written.sum()
