@@ -74,6 +74,10 @@ ALONG = 0.8
 BY_LINES, CRUMB = 0.8, 0.01
 """Share of a crumb's pixels, at least, that lie beside a line that is gone; and how many they are,
 at most, as a share of the picture's."""
+UNDERLINE = 1.4
+"""Length of a line under a row, at least, in heights of its digits."""
+LOWEST = 0.2
+"""Share of the row's height, at its foot, in which a line may be under it."""
 TEXTURE = 0.25
 """Share of edges among the pixels from which on a picture is taken for texture, without lines."""
 
@@ -178,10 +182,12 @@ def without_lines(
         lines += fine
         rest = erased(rest, fine)
         least = max(min(found.shape), ALONG * cv2.boundingRect(rest)[2])
+        untied = [(line, ends) for line, ends in untied if not line.upright and line not in fine]
+        under = [line for line, _ in untied if is_underline(line, rest)]
+        lines += under
+        rest = erased(rest, under)
         untied = [
-            (line, ends)
-            for line, ends in untied
-            if not line.upright and line.length > least and line not in fine
+            (line, ends) for line, ends in untied if line.length > least and line not in under
         ]
     if loose := list(lines_apart(rest, untied)):
         lines += loose
@@ -323,6 +329,31 @@ def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
     # From a stroke's edge to its middle the distance grows evenly.
     stroke = 4 * float(inside.mean()) if inside.size else 0.0
     return [line for line in lines if line.thickness <= HAIRLINE * stroke]
+
+
+def is_underline(line: Line, rest: Mask) -> bool:
+    """Whether `line`, across, lies under the writing of a row in `rest` [h,w].
+
+    It is as long as the writing, and longer than any stroke of it; much longer if it touches some.
+    """
+    without = left_over(rest, [line])
+    labels = np.flatnonzero(~without.crumb)
+    if not labels.size:
+        return False
+    stats = without.parts.stats[labels]
+    tallest = int(stats[:, cv2.CC_STAT_HEIGHT].max())
+    large = stats[:, cv2.CC_STAT_HEIGHT] > COMPARABLE * tallest
+    left, top = stats[large, :2].min(axis=0)
+    right, bottom = (stats[large, :2] + stats[large, 2:4]).max(axis=0)
+    row, _ = line.point((line.start + line.stop) // 2)
+    own = components_of(rest).labels
+    touched = np.unique(without.parts.labels[own == own_part(line, own)])
+    is_apart = not np.isin(labels[large], touched).any()
+    return bool(
+        line.length > (UNDERLINE if is_apart else MUCH_LONGER * UNDERLINE) * tallest
+        and min(line.stop, right) - max(line.start, left) > ALONG * (right - left)
+        and row > bottom - LOWEST * (bottom - top)
+    )
 
 
 def reaches_border(found: Mask) -> bool:

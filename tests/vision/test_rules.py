@@ -277,3 +277,23 @@ def test_a_margin_that_ends_at_a_digit_goes() -> None:
     rest, _ = bare(with_line(written, (90, 94), (90, 139), 1), row=True)
     assert not rest[110:].any()
     assert (rest & written).sum() > 0.97 * written.sum()
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("thickness", [2, 5])
+def test_a_line_under_a_row_goes(count: int, thickness: int) -> None:
+    written = np.zeros((120, 60 * count + 60), np.uint8)
+    for digit in range(count):
+        cv2.ellipse(written, (60 + 60 * digit, 45), (18, 27), 0, 0, 360, 1, 8)
+    lined = with_line(written, (36, 92), (written.shape[1] - 36, 95), thickness)
+    rest, found = bare(lined, row=True)
+    assert found
+    assert np.array_equal(rest, written)
+
+
+def test_the_joined_feet_of_two_digits_are_no_line_under_them() -> None:
+    written = np.zeros((120, 220), np.uint8)
+    for x in (40, 110):
+        points = np.array([(x, 30), (x + 40, 24), (x + 44, 50), (x, 95), (x + 70, 95)], np.int32)
+        cv2.polylines(written, [points], False, 1, 6)
+    assert np.array_equal(bare(written, row=True)[0], written)
