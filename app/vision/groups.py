@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .components import components_of
+from .components import Components, components_of
 from .ink import Mask, Plane
+from .rings import enclosed_by, outline_of
 
 NEAR = 0.22
 """Gap within a digit, as a share of its longer side."""
@@ -22,6 +23,9 @@ LARGE, HEAVY = 0.45, 0.15
 other's."""
 LEGIBLE = 6
 """Longer side in pixels, at least, of what may be a digit: less is a dot."""
+CLOSE, STACKED = 0.25, 0.5
+"""Gap between the circles of an 8, at most, in heights of the smaller one, and what they share of
+their widths, at least, as a share of the narrower one's."""
 MAX_APART = 4
 """Strokes that are offered apart, at most; the weightiest."""
 
@@ -68,10 +72,28 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
         box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
     large = keep | (outer <= outer[main])
     large &= is_like(stats, weight, main)
+    if large.sum() > 1:  # what is in a 0 is its dot or its slash
+        large &= ~enclosed_by(main, components)
     order = np.flatnonzero(large)
     order = order[np.argsort(-weight[order], kind="stable")][:MAX_APART]
     apart_masks = [(np.asarray(labels == part, np.uint8), bool(keep[part])) for part in order]
-    return np.asarray(keep[labels], np.uint8), apart_masks if len(apart_masks) > 1 else []
+    if len(order) < 2 or (keep[order].all() and are_an_8(order, components)):
+        apart_masks = []
+    return np.asarray(keep[labels], np.uint8), apart_masks
+
+
+def are_an_8(parts: NDArray[np.intp], components: Components) -> bool:
+    """Whether the parts are two rings, one so closely above the other as no two digits are."""
+    if len(parts) != 2:
+        return False
+    above, below = components.stats[parts[np.argsort(components.stats[parts, 1])], :4].tolist()
+    gap = below[1] - (above[1] + above[3])
+    shared = min(above[0] + above[2], below[0] + below[2]) - max(above[0], below[0])
+    return (
+        gap <= CLOSE * min(above[3], below[3])
+        and shared >= STACKED * min(above[2], below[2])
+        and all(outline_of(part, components).is_ring for part in parts.tolist())
+    )
 
 
 def is_like(stats: NDArray[np.int32], weight: NDArray[np.float64], main: int) -> NDArray[np.bool_]:

@@ -37,6 +37,7 @@ from .ink import (
     plain_ground,
     square,
 )
+from .rings import without_ring
 from .rules import SMALLEST_LINED, without_lines
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
@@ -198,6 +199,9 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
+    if parts > 1 or framed:
+        strokes, ringed = without_ring(strokes, found.ink)
+        framed |= ringed
     kept, apart = chosen(strokes, found.ink) if parts > 1 or framed else (strokes, [])
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)

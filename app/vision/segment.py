@@ -23,6 +23,7 @@ from .components import components_of
 from .grayscale import GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
 from .normalize import GRAINY_PARTS, Box, is_shade
+from .rings import without_ring
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
 from .strip import no_strip, strip_of
@@ -98,6 +99,9 @@ def find_row(gray: GrayImage) -> FoundRow:
     if not components.parts:
         return row
     strokes, lined = without_lines(found.mask, found.ink, single=components.parts == 1, row=True)
+    if lined or components.parts > 1:
+        strokes, ringed = without_ring(strokes, found.ink)
+        lined |= ringed
     kept = row_of(strokes, components_of(strokes) if lined else components, found.ink)
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row

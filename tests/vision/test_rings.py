@@ -1,0 +1,103 @@
+import cv2
+import numpy as np
+import pytest
+
+from app.vision.grayscale import GrayImage
+from app.vision.normalize import normalize
+from app.vision.rings import without_ring
+from app.vision.segment import segment
+
+from .test_normalize import alike, digits, ink, normalized
+
+SIDE = 240
+
+
+def blank() -> GrayImage:
+    return np.zeros((SIDE, SIDE), np.uint8)
+
+
+def ring(width: int = 100, height: int = 100, *, gap: int = 0, thickness: int = 6) -> GrayImage:
+    """An ellipse of these half axes in the middle, open by `gap` degrees."""
+    image = blank()
+    middle = (SIDE // 2, SIDE // 2)
+    cv2.ellipse(image, middle, (width, height), 40, 0, 360 - gap, 255, thickness, cv2.LINE_AA)
+    return image
+
+
+def inside(digit: int, side: int) -> GrayImage:
+    """A digit in the middle."""
+    image = blank()
+    start = (SIDE - side) // 2
+    image[start : start + side, start : start + side] = ink(digit, side)
+    return image
+
+
+def left(image: GrayImage) -> GrayImage:
+    """The strokes that stay, 0 or 1."""
+    return without_ring((image > 100).view(np.uint8), image)[0]
+
+
+@digits
+@pytest.mark.parametrize("side", [60, 96, 120])
+@pytest.mark.parametrize("gap", [0, 25], ids=["closed", "open"])
+def test_a_digit_is_read_in_a_ring(digit: int, side: int, gap: int) -> None:
+    result = normalize(255 - np.maximum(ring(gap=gap), inside(digit, side)))
+    assert result.warnings == ("frame-removed",)
+    assert result.apart == ()
+    assert alike(result.digit, normalized(inside(digit, side))) > 0.9
+
+
+def test_a_number_is_read_in_a_ring() -> None:
+    written = blank()
+    for x in (84, 128):
+        written[90:150, x - 30 : x + 30] = np.maximum(written[90:150, x - 30 : x + 30], ink(3, 60))
+    found = segment(255 - np.maximum(ring(112, 80), written))
+    alone = segment(255 - written)
+    assert found.box is not None
+    assert alone.box is not None
+    assert np.abs(np.subtract(found.box, alone.box)).max() <= 4
+
+
+def test_a_face_is_no_0() -> None:
+    face = ring()
+    for x in (85, 155):
+        cv2.circle(face, (x, 95), 9, 255, -1)
+    cv2.ellipse(face, (120, 130), (48, 40), 0, 20, 160, 255, 6)
+    assert not left(face)[:40].any()
+
+
+@pytest.mark.parametrize("start", [(90, 150), (150, 150)], ids=["slash", "backslash"])
+def test_a_0_keeps_its_slash_and_is_one_digit(start: tuple[int, int]) -> None:
+    zero = ring(70, 100)
+    cv2.line(zero, start, (SIDE - start[0], SIDE - start[1]), 255, 7, cv2.LINE_AA)
+    assert np.array_equal(left(zero), zero > 100)
+    assert normalize(zero).apart == ()
+
+
+def test_a_0_keeps_its_dot() -> None:
+    zero = ring(70, 100)
+    cv2.circle(zero, (120, 120), 10, 255, -1)
+    assert np.array_equal(left(zero), zero > 100)
+
+
+def test_a_0_stays_around_a_fainter_shade() -> None:
+    zero = ring()
+    image = np.maximum(zero, inside(1, 120) // 2)
+    strokes = np.maximum(zero > 100, inside(1, 120) > 100).view(np.uint8)
+    assert np.array_equal(without_ring(strokes, image)[0], strokes)
+
+
+def test_a_hollow_6_is_no_ring() -> None:
+    six = blank()
+    cv2.circle(six, (120, 160), 45, 255, 22)
+    cv2.polylines(six, [np.array([(80, 150), (95, 90), (140, 30)], np.int32)], False, 255, 22)
+    hollow = six - cv2.erode(six, np.ones((7, 7), np.uint8))
+    assert np.array_equal(left(hollow), hollow > 100)
+
+
+@pytest.mark.parametrize(("gap", "count"), [(10, 0), (70, 2)], ids=["eight", "two"])
+def test_two_circles_close_above_each_other_are_an_8(gap: int, count: int) -> None:
+    image = np.zeros((360, 240), np.uint8)
+    cv2.ellipse(image, (120, 90), (50, 55), 0, 0, 360, 255, 9)
+    cv2.ellipse(image, (120, 90 + 110 + 9 + gap), (55, 55), 0, 0, 360, 255, 9)
+    assert len(normalize(image).apart) == count
