@@ -185,13 +185,13 @@ def without_lines(
         untied = [(line, ends) for line, ends in untied if not line.upright and line not in fine]
         under = [line for line, _ in untied if is_underline(line, rest)]
         lines += under
-        rest = erased(rest, under)
+        rest = without_teeth(erased(rest, under), [line for line in lines if not line.upright])
         untied = [
             (line, ends) for line, ends in untied if line.length > least and line not in under
         ]
     if loose := list(lines_apart(rest, untied)):
         lines += loose
-        rest = erased(found, lines)
+        rest = erased(rest, loose) if row else erased(found, lines)
     if not lines:
         return found, False
     return (found, False) if are_writing(lines, rest) else (rest, True)
@@ -354,6 +354,36 @@ def is_underline(line: Line, rest: Mask) -> bool:
         and min(line.stop, right) - max(line.start, left) > ALONG * (right - left)
         and row > bottom - LOWEST * (bottom - top)
     )
+
+
+def without_teeth(rest: Mask, across: list[Line]) -> Mask:
+    """Return `rest` [h,w] without the teeth of a comb: marks that divide a line that is gone.
+
+    They are as thin as the line, of one height, less than that of what is written, and stand on it.
+    """
+    if not across:
+        return rest
+    components = components_of(rest)
+    tooth = np.zeros(len(components.stats), np.bool_)
+    for line in across:
+        tooth |= are_teeth(components.stats, line)
+    return np.asarray(rest & ~tooth[components.labels], np.uint8) if tooth.any() else rest
+
+
+def are_teeth(stats: NDArray[np.int32], line: Line) -> NDArray[np.bool_]:
+    """Which parts, by OpenCV's statistics [n,5], are teeth on the line; none unless two are."""
+    left, top, width, height, _ = stats.T
+    at = (left + width // 2 - line.start).clip(0, line.length - 1)
+    teeth: NDArray[np.bool_] = (
+        (np.abs(top + height - line.rows[at]) <= CONTACT + line.thickness)
+        & (width <= THICKER * line.thickness + 1)
+        & (height > width)
+        & (height <= COMPARABLE * height[1:].max(initial=0))
+    )
+    teeth[0] = False
+    if teeth.sum() < 2:
+        return np.zeros(len(stats), np.bool_)
+    return np.asarray(teeth & (np.abs(height - median(height[teeth])) <= CONTACT))
 
 
 def reaches_border(found: Mask) -> bool:

@@ -297,3 +297,16 @@ def test_the_joined_feet_of_two_digits_are_no_line_under_them() -> None:
         points = np.array([(x, 30), (x + 40, 24), (x + 44, 50), (x, 95), (x + 70, 95)], np.int32)
         cv2.polylines(written, [points], False, 1, 6)
     assert np.array_equal(bare(written, row=True)[0], written)
+
+
+def test_the_teeth_of_a_comb_go_with_it() -> None:
+    written, lined = np.zeros((120, 300), np.uint8), np.zeros((120, 300), np.uint8)
+    for x in (70, 130, 230):
+        cv2.ellipse(written, (x, 55), (18, 30), 0, 0, 360, 1, 7)
+    cv2.line(written, (180, 26), (180, 85), 1, 7)
+    cv2.line(lined, (40, 100), (260, 100), 1, 2)
+    for x in range(40, 270, 55):
+        cv2.line(lined, (x, 80), (x, 100), 1, 2)
+    rest, found = bare(written | lined, row=True)
+    assert found
+    assert np.array_equal(rest, written)
