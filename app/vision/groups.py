@@ -18,9 +18,11 @@ NEAR = 0.22
 """Gap within a digit, as a share of its longer side."""
 SPECK = 0.012
 """Weight of a speck, at most, as a share of the digit's."""
-LARGE, HEAVY = 0.45, 0.15
-"""Longer side and weight, at least, of what may be a digit beside another, as shares of the
-other's."""
+LARGE, HEAVY = 0.36, 0.1
+"""Longer side and weight, at least, of what may be a digit beside another, such as an exponent, as
+shares of the other's."""
+LARGER, HEAVIER = 0.45, 0.15
+"""The same where a frame was taken away, which may leave pieces."""
 LEGIBLE = 6
 """Longer side in pixels, at least, of what may be a digit: less is a dot."""
 CLOSE, STACKED = 0.25, 0.5
@@ -30,11 +32,18 @@ MAX_APART = 4
 """Strokes that are offered apart, at most; the weightiest."""
 
 
-def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
+def chosen(
+    strokes: Mask, ink: Plane, *, framed: bool = False
+) -> tuple[Mask, list[tuple[Mask, bool]]]:
     """Keep the strokes [h,w] that belong together.
 
     These are the weightiest connected part, the parts near it, and those as large. A part that
     touches the border belongs to a neighbour, unless there is no other.
+
+    Args:
+        strokes: The mask, [h,w].
+        ink: How much ink there is, [h,w].
+        framed: Lines were taken away.
 
     Returns:
         The mask of the kept strokes, and where there are several that may each be a digit, their
@@ -71,7 +80,7 @@ def chosen(strokes: Mask, ink: Plane) -> tuple[Mask, list[tuple[Mask, bool]]]:
         keep |= more
         box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
     large = keep | (outer <= outer[main])
-    large &= is_like(stats, weight, main)
+    large &= is_like(stats, weight, main, framed=framed)
     if large.sum() > 1:  # what is in a 0 is its dot or its slash
         large &= ~enclosed_by(main, components)
     order = np.flatnonzero(large)
@@ -96,9 +105,12 @@ def are_an_8(parts: NDArray[np.intp], components: Components) -> bool:
     )
 
 
-def is_like(stats: NDArray[np.int32], weight: NDArray[np.float64], main: int) -> NDArray[np.bool_]:
+def is_like(
+    stats: NDArray[np.int32], weight: NDArray[np.float64], main: int, *, framed: bool
+) -> NDArray[np.bool_]:
     """Whether each part is as large as one digit beside `main`, another, may be."""
     longer = stats[:, 2:4].max(axis=1)
-    like = (longer >= max(LARGE * longer[main], LEGIBLE)) & (weight >= HEAVY * weight[main])
+    large, heavy = (LARGER, HEAVIER) if framed else (LARGE, HEAVY)
+    like = (longer >= max(large * longer[main], LEGIBLE)) & (weight >= heavy * weight[main])
     like[0] = False
     return np.asarray(like)

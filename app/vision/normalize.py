@@ -202,7 +202,9 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     if parts > 1 or framed:
         strokes, ringed = without_ring(strokes, found.ink)
         framed |= ringed
-    kept, apart = chosen(strokes, found.ink) if parts > 1 or framed else (strokes, [])
+    kept, apart = (
+        chosen(strokes, found.ink, framed=framed) if parts > 1 or framed else (strokes, [])
+    )
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)
     digit, box, peak = digit_of(kept, gray, factor, found, floor)

@@ -49,6 +49,16 @@ def test_a_blot_beside_a_digit_is_offered_apart(left: bool) -> None:
     assert len(normalize(255 - image[:, ::-1] if left else 255 - image).apart) == 2
 
 
+@pytest.mark.parametrize("digit", [2, 4, 7])
+def test_an_exponent_is_offered_apart(digit: int) -> None:
+    side = 2 * SIDE
+    image = np.pad(ink(digit, side), ((50, 30), (30, 90)))
+    small = side * 2 // 5
+    left, top = 30 + side, 40
+    image[top : top + small, left : left + small] = ink(3, small)
+    assert len(normalize(255 - image).apart) == 2
+
+
 def test_specks_beside_specks_are_not_offered_apart() -> None:
     image = np.zeros((28, 28), np.uint8)
     image[10:12, 4:20:4] = 255
