@@ -37,8 +37,9 @@ from .ink import (
     plain_ground,
     square,
 )
+from .lines import SMALLEST_LINED
 from .rings import without_ring
-from .rules import SMALLEST_LINED, without_lines
+from .rules import without_lines
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
