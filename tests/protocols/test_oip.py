@@ -100,6 +100,12 @@ def test_images_in_json(client: TestClient, one: dict[str, Any]) -> None:
     assert answer["confidence"] == [max(answer["probabilities"][:10]), answer["probabilities"][11]]
 
 
+def test_an_id_in_any_language_is_given_back(client: TestClient) -> None:
+    document = {"inputs": [tensor(PAIR.tolist())], "id": "zähler-1 😀", "note": "ü"}
+    body = json.dumps(document, ensure_ascii=False).encode()
+    assert client.post(AS_IS, content=body).json()["id"] == "zähler-1 😀"
+
+
 @pytest.mark.parametrize("shape", [[2, 28, 28], [2, 28, 28, 1]])
 @pytest.mark.parametrize("datatype", NUMBER_TYPES)
 def test_images_as_binary_tensors(client: TestClient, datatype: str, shape: list[int]) -> None:

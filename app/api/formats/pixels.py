@@ -25,12 +25,16 @@ Gray = NDArray[np.uint8]
 Images = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
+ASCII_END = 0x7F
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WIDE_MARKS = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 """Begin a text in UTF-16, or in UTF-32."""
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
 loop: for some 5 ms at these limits. 256 images of 28×28 have 200,704 numbers and 7,424 lists."""
+MAX_WIDE_BYTES = 2**16
+"""Bytes of the strings that have characters beside ASCII, together: Python takes up to four bytes
+for each character of these, and 20 ms for 8 MiB. Names and remarks have them; no image has."""
 BEGINNINGS = b"{[\"'-0123456789tfn \t\r\n"
 """Bytes that a JSON document begins with, or what is meant to be one; no image file does."""
 COPIES = 5
@@ -90,7 +94,8 @@ def load(body: bytes) -> tuple[Any, int]:
         BadPixels: a number of it is none, or too large for any type.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
-    lists = _check_counts(np.frombuffer(body, np.uint8))
+    octets = np.frombuffer(body, np.uint8)
+    lists = _check_counts(octets)
     if body.startswith(WIDE_MARKS):
         raise MalformedBody("The body is in UTF-16. Send JSON in UTF-8 (RFC 8259, section 8.1).")
     if body[:1] not in BEGINNINGS:
@@ -98,8 +103,8 @@ def load(body: bytes) -> tuple[Any, int]:
             "The body is not JSON. If it is an image, send it to /predict with its own type, such "
             "as Content-Type: image/png; in JSON, an image is its file in base64."
         )
-    if not body.isascii():  # nothing that is read has other characters, and they cost more
-        raise MalformedBody("The body is not JSON in ASCII.")
+    if not body.isascii():
+        _check_wide_strings(octets)
     try:
         with _parsing:
             return simdjson.Parser().parse(body), lists
@@ -191,6 +196,25 @@ def _check_counts(octets: Gray) -> int:
                 f"A JSON body has at most {limit:,} {values}. Send the image as a PNG or JPEG."
             )
     return lists
+
+
+def _check_wide_strings(octets: Gray) -> None:
+    """Refuse a document whose strings with characters beside ASCII are long.
+
+    A quote behind a backslash is taken for no end of a string: what is measured is never too short.
+    """
+    is_wide = octets > ASCII_END
+    size = int(np.count_nonzero(is_wide))
+    if size <= MAX_WIDE_BYTES:
+        quotes = np.flatnonzero((octets[1:] == ord('"')) & (octets[:-1] != ord("\\"))) + 1
+        ends = np.concatenate([[0], quotes, [len(octets)]])
+        strings = np.unique(np.searchsorted(ends, np.flatnonzero(is_wide)))
+        size = int(np.sum(ends[strings] - ends[strings - 1]))
+    if size > MAX_WIDE_BYTES:
+        raise BodyTooLarge(
+            f"The strings of a JSON body that have characters beside ASCII have at most "
+            f"{MAX_WIDE_BYTES:,} bytes together. Base64 is in ASCII."
+        )
 
 
 def _count(octets: Gray, mark: bytes) -> int:

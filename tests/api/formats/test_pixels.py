@@ -17,7 +17,10 @@ from app.api.formats.pixels import (
     MAX_LISTS,
     MAX_NUMBERS,
     MAX_STRINGS,
+    MAX_WIDE_BYTES,
     SEARCHED_BYTES,
+    fields_of,
+    load,
     parse,
     working_bytes,
 )
@@ -154,8 +157,8 @@ def test_json_is_json(body: bytes) -> None:
         (FILE, "If it is an image, send it to /predict with its own type"),
         (b'{"image": "\\ud800"}', "The body is not JSON."),
         (b"nothing", "The body is not JSON."),
-        (b'{"image": "\xff"}', "The body is not JSON in ASCII."),
-        ('{"image": "é"}'.encode(), "The body is not JSON in ASCII."),
+        (b'{"image": "\xff"}', "The body is not JSON."),
+        ('{"image": [[1]], "ü": 1}'.encode("latin-1"), "The body is not JSON."),
         ('{"image": [[1]]}'.encode("utf-16"), "The body is in UTF-16. Send JSON in UTF-8"),
     ],
 )
@@ -188,6 +191,8 @@ def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
         ({"image": {}}, "Image 0 is neither rows of numbers nor text."),
         ({"images": [[[1]], None]}, "Image 1 is neither rows of numbers nor text."),
         ({"images": [[[1]], 7]}, "Image 1 is neither rows of numbers nor text."),
+        ('{"image": "é"}'.encode(), "Image 0 is text that is neither base64"),
+        ('{"image": [[1]], "größe": "ü"}'.encode(), "It has other keys"),
         ({"image": "7"}, "Image 0 is text that is neither base64"),
         ({"image": ""}, "Image 0 is text that is neither base64"),
         ({"images": [[[1]], "\0"]}, "Image 1 is text that is neither base64"),
@@ -299,6 +304,30 @@ def test_documents_of_too_many_values_are_not_parsed(
     monkeypatch.setattr(simdjson, "Parser", None)
     with pytest.raises(BodyTooLarge, match=detail):
         images_in(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("ü" * (MAX_WIDE_BYTES // 2 + 1), id="many characters"),
+        pytest.param("x" * MAX_WIDE_BYTES + "😀", id="one, at the end of a long string"),
+        pytest.param("😀" + "x" * MAX_WIDE_BYTES, id="one, at its beginning"),
+        pytest.param(f'😀{"x" * 20_000}\\"' * 4, id="a long string with quotes in it"),
+        pytest.param(f'😀{"x" * 20_000}", "' * 4, id="several strings"),
+    ],
+)
+def test_long_strings_with_characters_beside_ascii_are_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(simdjson, "Parser", None)
+    with pytest.raises(BodyTooLarge, match="beside ASCII"):
+        images_in(f'{{"images": ["{text}"]}}'.encode())
+
+
+def test_characters_beside_ascii_may_stand_beside_long_strings() -> None:
+    document = {"ä": "AA" * MAX_WIDE_BYTES, "id": "zähler 😀", "x" * MAX_WIDE_BYTES: "ü"}
+    found, _ = load(json.dumps(document, ensure_ascii=False).encode())
+    assert fields_of(found) == document
 
 
 def test_documents_of_as_many_values_as_may_be_are_parsed() -> None:
