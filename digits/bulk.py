@@ -103,7 +103,7 @@ class Input(NamedTuple):
         found = _images_in(self.path)
         for start in range(0, len(found), CHUNK_ROWS):
             files = found[start : start + CHUNK_ROWS]
-            yield [file.relative_to(self.path).as_posix() for file in files], files
+            yield [_text_of(file.relative_to(self.path)) for file in files], files
 
     def _rows(self) -> Iterator[Slice]:
         import pyarrow as pa  # noqa: PLC0415 -- an extra
@@ -130,6 +130,11 @@ class Input(NamedTuple):
                 files = [each.get("bytes") if isinstance(each, dict) else each for each in images]
                 yield range(first, first + len(files)), files
                 first += len(files)
+
+
+def _text_of(path: Path) -> str:
+    r"""Return a path as text; bytes of it that are no UTF-8, which Parquet has not, as `\xff`."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
 
 
 def _state_of(file: Path) -> str:

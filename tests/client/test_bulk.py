@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,15 @@ def test_a_file_that_has_gone_costs_no_other_anything(tmp_path: Path) -> None:
     gone, read = answers(tmp_path / "out")
     assert "No such file" in gone["error"]
     assert read["error"] is None
+
+
+def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    folder, output = Path(os.fsdecode(os.fsencode(tmp_path) + b"/in\xff")), tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(PICTURES[0], folder / os.fsdecode(b"\xe4.png"))
+    shutil.copy(PICTURES[0], folder / "ü.png")
+    assert bulk_read(folder, output) == bulk_read(folder, output) == 0
+    assert [row["image"] for row in answers(output)] == ["ü.png", "\\xe4.png"]
 
 
 @pytest.mark.parametrize("option", [("--processes", "0"), ("--processes", "x"), ("--part", "2/1")])
