@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from app.errors import Draining, ModelError
+from app.inference import pointer
 from app.main import create_app
 from app.settings import Settings
 from tests.conftest import export_stand_in, png, spoken
@@ -79,6 +80,17 @@ def test_no_start_without_a_model_that_may_be_served(tmp_path: Path) -> None:
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("no model to serve", "critical")
     assert "no version" in line["reason"]
+
+
+def test_the_reasons_why_neither_version_may_be_served_are_said(tmp_path: Path) -> None:
+    (tmp_path / "6").mkdir()
+    pointer.write(tmp_path, pointer.Pointer(version=6, previous=5))
+    client = TestClient(create_app(Settings(models_dir=tmp_path)))
+    with capture_logs() as lines, pytest.raises(ModelError, match="no version 5"), client:
+        pytest.fail("started")
+    (line,) = lines
+    assert line["reason"].startswith(f"{tmp_path / '6'}: ")
+    assert line["reason"].endswith(f". {tmp_path}: there is no version 5 in it.")
 
 
 def test_a_pinned_version_is_the_one_that_is_served(stand_in_models: Path) -> None:
