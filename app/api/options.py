@@ -125,6 +125,16 @@ def parse_query(query: bytes) -> Query:
     return Query(normalize, include_seen)
 
 
+def parse_no_query(query: bytes) -> None:
+    """Nothing: the query string of a route without parameters.
+
+    Raises:
+        BadParameter: there is one.
+    """
+    if query:
+        raise BadParameter("There are no query parameters here.")
+
+
 @lru_cache(maxsize=64)
 def parse_read_query(query: bytes) -> ReadQuery:
     """The parameters in a query string of `POST /read`.

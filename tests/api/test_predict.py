@@ -400,7 +400,7 @@ def test_every_problem_that_a_request_can_meet_is_tested_here() -> None:
         *("bad-request", "request-timeout", "headers-too-large"),  # the server's
         *("unauthorized", "forbidden", "not-found", "method-not-allowed"),
         *("queue-full", "draining", "not-ready", "deadline-exceeded"),  # below
-        *("client-gone", "internal-error", "volume-full"),
+        *("client-gone", "internal-error", "volume-full", "bad-feedback"),
     }
     assert {slug for _, _, slug, _ in REFUSED} | elsewhere == PROBLEMS.keys()
 

@@ -16,7 +16,7 @@ import simdjson
 from numpy.typing import NDArray
 from simdjson import Array, Object
 
-from ...errors import BadPixels, BodyTooLarge, MalformedBody, TooManyImages
+from ...errors import BadPixels, BodyTooLarge, MalformedBody, PayloadError, TooManyImages
 from ...serving.predictor import RawImage, RawImages
 from ...vision.normalize import SIDE
 from . import image
@@ -124,6 +124,25 @@ def fields_of(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def members_of(document: Any, expected: str, refuse: type[PayloadError]) -> dict[str, Any]:
+    """The fields of a document that is an object, each of which it has once.
+
+    Args:
+        document: As `load` gives it.
+        expected: What it should be, for the error.
+        refuse: The error that says that it is something else.
+
+    Raises:
+        PayloadError: `refuse`.
+    """
+    if not isinstance(document, Object):
+        raise refuse(f"{expected} It is no object.")
+    names = [*document]
+    if len({*names}) < len(names):
+        raise refuse(f"{expected} It has a key twice.")
+    return {name: document[name] for name in names}
+
+
 def _has_no_number(body: bytes) -> bool:
     ends = range(SEARCHED_BYTES, len(body) + SEARCHED_BYTES, SEARCHED_BYTES)
     starts = (max(0, end - SEARCHED_BYTES - OVERLAP_BYTES) for end in ends)
@@ -224,18 +243,17 @@ def _count(octets: Gray, mark: bytes) -> int:
 
 def _values(document: Any) -> Array | list[Any]:
     """What stands for the images in a document."""
-    if not isinstance(document, Object):
-        raise BadPixels(f"{KEYS} It is no object.")
-    match list(document):
-        case ["image"]:
-            return [document["image"]]
-        case ["images"] if isinstance(values := document["images"], Array):
-            if len(values) and isinstance(values[0], int | float):
-                raise BadPixels("`images` is a list of images; a single image goes into `image`.")
-            return values
-    raise BadPixels(
-        f"{KEYS} It has other keys, one twice, or none of these; options are query parameters."
-    )
+    fields = members_of(document, KEYS, BadPixels)
+    if fields.keys() == {"image"}:
+        return [fields["image"]]
+    if fields.keys() != {"images"}:
+        raise BadPixels(
+            f"{KEYS} It has other keys, or none of these; options are query parameters."
+        )
+    values = fields["images"]
+    if not isinstance(values, Array) or (len(values) and isinstance(values[0], int | float)):
+        raise BadPixels("`images` is a list of images; a single image goes into `image`.")
+    return values
 
 
 def _shape(values: list[Any], index: int) -> list[int]:
