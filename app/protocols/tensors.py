@@ -31,6 +31,7 @@ PLATFORM = "tensorflow_savedmodel"
 IMAGES, IMAGE_BYTES = "images", "image_bytes"
 NUMBER_TYPES = {"UINT8": "u1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 """Datatypes that `images` may have, and NumPy's names for them."""
+WHOLE_TYPES = ("UINT8", "INT32", "INT64")
 BYTES = "BYTES"
 LENGTH_BYTES = 4
 """Bytes of the length, least significant first, before each element of a binary BYTES tensor."""

@@ -83,6 +83,7 @@ def error(client: TestClient, body: bytes, path: str = AS_IS, **headers: str) ->
         pytest.param(tensor(PAIR.ravel().tolist(), [2, 28, 28, 1]), id="flat with channels"),
         pytest.param(tensor((PAIR / 255).tolist(), datatype="FP32"), id="0 to 1"),
         pytest.param(tensor(PAIR.tolist(), datatype="INT64"), id="INT64"),
+        pytest.param(tensor(PAIR.astype(float).tolist(), datatype="INT64"), id="with points"),
         pytest.param(texts([base64.b64encode(file).decode() for file in FILES]), id="base64"),
         pytest.param(
             texts([[base64.b64encode(file).decode()] for file in FILES], [2, 1]), id="a column"
@@ -338,6 +339,11 @@ SHAPES = "`images` is UINT8, INT32, INT64, FP32, FP64 of shape [n,28,28] or [n,2
         ({"inputs": [texts(["AAAA", "AAAA"])]}, "Image 0: The bytes are no PNG"),
         ({"inputs": [tensor([256] * 1568)]}, "Image 0 has a value that is not from 0 to 255."),
         ({"inputs": [tensor([True] * 1568)]}, "Image 0 has rows of different lengths, or values"),
+        *(
+            ({"inputs": [tensor(data, datatype=datatype)]}, "Image 1 has a fraction, which")
+            for datatype in ("UINT8", "INT32", "INT64")
+            for data in ([0] * 1567 + [0.5], np.stack([PAIR[0], PAIR[1] * 0.7]).tolist())
+        ),
         ({"inputs": [ONE], "id": 1}, "`id` is a string of at most 1,024 characters."),
         ({"inputs": [ONE], "id": "x" * 1025}, "`id` is a string of at most 1,024 characters."),
         ({"inputs": [ONE], "parameters": 1}, "`parameters` is an object."),
@@ -634,7 +640,7 @@ def images_in(body: bytes, headers: dict[str, str]) -> list[NDArray[np.uint8]]:
 @settings(max_examples=50)
 def test_binary_tensors_are_the_same_images_as_json(numbers: NDArray[Any]) -> None:
     shape = [*numbers.shape]
-    document = {"inputs": [tensor(numbers.tolist(), shape)]}
+    document = {"inputs": [tensor(numbers.tolist(), shape, "FP64")]}
     wanted = images_in(json.dumps(document).encode(), {})
     for datatype, dtype in NUMBER_TYPES.items():
         if np.can_cast(numbers.dtype, dtype, "safe"):
