@@ -185,6 +185,8 @@ class UnsupportedEncoding(PayloadError):
     slug = "unsupported-encoding"
     title = "Content encoding not supported"
     remedy = "Send the body without Content-Encoding."
+    accepted = "identity"
+    """What is taken, in the words of `Accept-Encoding` (RFC 9110, section 15.5.16)."""
 
 
 class BadParameter(PayloadError):

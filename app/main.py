@@ -250,7 +250,7 @@ def add_middleware(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("X-Request-ID", "Retry-After"),
+            expose_headers=("X-Request-ID", "Retry-After", oip.JSON_LENGTH),
         )
     if settings.root_path:
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path)

@@ -92,8 +92,10 @@ def parse_options(
 def _unsupported(encodings: Collection[bytes]) -> UnsupportedEncoding:
     if not encodings:
         return UnsupportedEncoding()
-    names = " or ".join(sorted(name.decode() for name in encodings))
-    return UnsupportedEncoding(f"Send the body as it is, or compressed by {names}.")
+    names = sorted(name.decode() for name in encodings)
+    error = UnsupportedEncoding(f"Send the body as it is, or compressed by {' or '.join(names)}.")
+    error.accepted = ", ".join(names)
+    return error
 
 
 def _unknown(options: Sequence[str]) -> BadParameter:

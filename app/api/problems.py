@@ -19,6 +19,7 @@ from ..errors import (
     MethodNotAllowed,
     NotFound,
     Unavailable,
+    UnsupportedEncoding,
 )
 from ..observe.request_id import new_request_id
 from .mount import root_path_of
@@ -53,24 +54,28 @@ def problem_document(error: DigitsError, request_id: str, root_path: str = "") -
 def problem_response(error: DigitsError, request_id: str, root_path: str = "") -> Response:
     """The response that `error` becomes; `root_path` is the service's mount."""
     document = problem_document(error, request_id, root_path)
-    return Response(document, error.status, _retry_after(error), MEDIA_TYPE)
+    return Response(document, error.status, _headers(error), MEDIA_TYPE)
 
 
 def error_response(error: DigitsError, scope: Scope) -> Response:
     """The response that `error` becomes, in the form of the protocol that its path belongs to."""
     path, status = f"{scope['path']}/", PROTOCOL_STATUSES.get(error.status, error.status)
     if path.startswith(CALLS):
-        return Response(error.detail, status, _retry_after(error), "text/plain")
+        return Response(error.detail, status, _headers(error), "text/plain")
     if not path.startswith(PROTOCOL_PATHS):
         return problem_response(error, scope["state"]["request_id"], root_path_of(scope))
     content = orjson.dumps({"error": error.detail})
-    return Response(content, status, _retry_after(error), "application/json")
+    return Response(content, status, _headers(error), "application/json")
 
 
-def _retry_after(error: DigitsError) -> dict[str, str]:
-    if isinstance(error, Unavailable):
-        return {"retry-after": str(error.retry_after_seconds)}
-    return {}
+def _headers(error: DigitsError) -> dict[str, str]:
+    match error:
+        case Unavailable():
+            return {"retry-after": str(error.retry_after_seconds)}
+        case UnsupportedEncoding():
+            return {"accept-encoding": error.accepted}
+        case _:
+            return {}
 
 
 def render_problem(

@@ -381,6 +381,21 @@ def test_what_is_refused(client: TestClient, sent: dict[str, Any], slug: str, de
     assert client.post(AS_IS, content=SEVEN, headers=PNG).content == before
 
 
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [
+        ("/predict", "identity"),
+        ("/read", "identity"),
+        ("/v1/models/digits:predict", "deflate, gzip, x-gzip"),
+        ("/v2/models/digits/infer", "deflate, gzip, x-gzip"),
+    ],
+)
+def test_which_encodings_are_taken_is_said(client: TestClient, path: str, accepted: str) -> None:
+    refusal = client.post(path, content=b"{}", headers={"content-encoding": "br"})
+    assert refusal.headers["accept-encoding"] == accepted
+    assert "accept-encoding" not in client.post(path, content=b"{}").headers
+
+
 @pytest.mark.parametrize(("content", "status"), [(SEVEN, 200), (b"no image", 415)])
 def test_a_body_is_counted_whatever_comes_of_it(
     client: TestClient, content: bytes, status: int
