@@ -33,6 +33,11 @@ PROTOCOL_PATHS = ("/v1/", "/v2/")
 """Where other people's protocols are spoken (`app.protocols`), whose errors are `{"error": …}`."""
 CALLS = "/inference.GRPCInferenceService/"
 """Where gRPC calls are answered, whose errors are text."""
+PROTOCOL_REMEDIES: dict[type[DigitsError], str] = {
+    NotFound: "There is nothing at this address; docs/protocols.md has the addresses.",
+    MethodNotAllowed: "The method is not allowed here; docs/protocols.md has the methods.",
+}
+"""What is said there in place of what `/docs` has, which are the service's own routes."""
 PROTOCOL_STATUSES = {415: 400, 422: 400}
 """Statuses that their clients do not know, and what they know instead: an invalid argument."""
 HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
@@ -64,7 +69,8 @@ def error_response(error: DigitsError, scope: Scope) -> Response:
         return Response(error.detail, status, _headers(error), "text/plain")
     if not path.startswith(PROTOCOL_PATHS):
         return problem_response(error, scope["state"]["request_id"], root_path_of(scope))
-    content = orjson.dumps({"error": error.detail})
+    detail = str(error) or PROTOCOL_REMEDIES.get(type(error), error.remedy)
+    content = orjson.dumps({"error": detail})
     return Response(content, status, _headers(error), "application/json")
 
 

@@ -555,6 +555,7 @@ def test_health_and_the_repository(client: TestClient, monkeypatch: pytest.Monke
 def test_what_there_is_not(client: TestClient, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert (response.status_code, response.json().keys()) == (status, {"error"})
+    assert "docs/protocols.md" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
