@@ -105,6 +105,8 @@ def problem_responses(
     return responses
 
 
+PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+"""What a route answers to a browser, beside JSON."""
 DEADLINE = {
     "name": "X-Deadline-Seconds",
     "in": "header",
@@ -244,6 +246,7 @@ def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "")
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
+        _leave_out_validation(made)
         models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, Numbers, ProblemDetails]
         if feedback:
             models += [Feedback, NumberFeedback]
@@ -264,6 +267,15 @@ def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "")
             _add_keys(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _leave_out_validation(made: dict[str, Any]) -> None:
+    """Leave out what FastAPI says of every route with a parameter: a slug may be any text."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)
 
 
 def _add_keys(made: dict[str, Any]) -> None:

@@ -164,6 +164,14 @@ def test_every_reference_of_the_document_leads_somewhere() -> None:
     assert named <= DOCUMENT["components"]["schemas"].keys()
 
 
+@pytest.mark.parametrize("path", ["/model", "/problems/{slug}"])
+def test_pages_are_in_the_document(path: str) -> None:
+    responses = DOCUMENT["paths"][path]["get"]["responses"]
+    assert responses["200"]["content"].keys() == {"application/json", "text/html"}
+    assert "422" not in responses
+    assert "HTTPValidationError" not in DOCUMENT["components"]["schemas"]
+
+
 def test_the_document_is_served(client: TestClient) -> None:
     response = client.get("/openapi.json")
     assert response.status_code == 200
