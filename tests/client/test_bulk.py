@@ -156,7 +156,27 @@ def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     assert [row["image"] for row in answers(output)] == ["ü.png", "\\xe4.png"]
 
 
-@pytest.mark.parametrize("option", [("--processes", "0"), ("--processes", "x"), ("--part", "2/1")])
-def test_numbers_that_are_none_are_wrong_usage(option: tuple[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--processes", "0", "'0' is no whole number from 1 on."),
+        ("--processes", "x", "'x' is no whole number from 1 on."),
+        ("--part", "5/4", "'5/4' is no share. Give K/N with K from 1 to N"),
+        ("--part", "0/4", "'0/4' is no share."),
+        ("--part", "2", "'2' is no share."),
+    ],
+)
+def test_numbers_that_are_none_are_wrong_usage(
+    option: str, value: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        bulk_read(tmp_path, tmp_path / "out", *option)
+        bulk_read(tmp_path, tmp_path / "out", option, value)
+    assert f"{option}: {reason}" in capsys.readouterr().err
+
+
+def test_a_folder_without_an_image_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    assert bulk_read(tmp_path / "in", tmp_path / "out") == 0
+    assert caplog.messages == [f"{tmp_path / 'in'} has no image."]
