@@ -8,7 +8,8 @@
     │   ├── Unauthorized              401
     │   ├── Forbidden                 403
     │   ├── NotFound                  404
-    │   └── MethodNotAllowed          405
+    │   ├── MethodNotAllowed          405
+    │   └── UnknownMethod             501  of no route at all
     ├── PayloadError              the request as a whole
     │   ├── MalformedBody             400  can't be parsed as what it says it is
     │   ├── BodyTooLarge              413  more bytes than allowed
@@ -123,6 +124,15 @@ class MethodNotAllowed(ConnectionProblem):
     status = 405
     slug = "method-not-allowed"
     title = "The method is not allowed here"
+    remedy = "`/docs` lists the methods; digits are read at `POST /predict`."
+
+
+class UnknownMethod(ConnectionProblem):
+    """The method is well formed, and none that any route has."""
+
+    status = 501
+    slug = "unknown-method"
+    title = "The method is not known"
     remedy = "`/docs` lists the methods; digits are read at `POST /predict`."
 
 

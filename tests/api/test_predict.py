@@ -412,7 +412,7 @@ def test_a_body_is_counted_whatever_comes_of_it(
 
 def test_every_problem_that_a_request_can_meet_is_tested_here() -> None:
     elsewhere = {
-        *("bad-request", "request-timeout", "headers-too-large"),  # the server's
+        *("bad-request", "request-timeout", "headers-too-large", "unknown-method"),  # the server's
         *("unauthorized", "forbidden", "not-found", "method-not-allowed"),
         *("queue-full", "draining", "not-ready", "deadline-exceeded"),  # below
         *("client-gone", "internal-error", "volume-full", "bad-feedback"),
