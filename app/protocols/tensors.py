@@ -136,7 +136,9 @@ def count_of(name: str, datatype: str, shape: list[Any]) -> int:
         BadPixels: it is no tensor that is read.
     """
     if len(shape) > MAX_AXES or not all(type(axis) is int and axis >= 0 for axis in shape):
-        raise MalformedBody(f"A shape is a list of at most {MAX_AXES} whole numbers.")
+        raise MalformedBody(
+            f"A shape is a list of at most {MAX_AXES} whole numbers, none of them below 0."
+        )
     if name not in INPUTS:
         raise BadPixels(f"unexpected inference input; there are {', '.join(INPUTS)}")
     if name == IMAGES:

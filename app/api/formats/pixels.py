@@ -46,6 +46,12 @@ MAX_AXES = 6
 KEYS = 'The document is {"image": rows} or {"images": [rows, …]}.'
 NO_NUMBER = re.compile(rb"\b(?:NaN|Infinity)\b|[1-9][0-9]{18}|[0-9][eE]\+?0*[1-9][0-9]{2}")
 """A word for a number that JSON has not, or a number that no type holds."""
+FAULTS = {
+    "DEPTH_ERROR": "The body has lists or objects in one another, more than 1,024 deep.",
+    "STRING_ERROR": "A string in the body has an escape that stands for no character.",
+    "UTF8_ERROR": "The body is not in UTF-8 (RFC 8259, section 8.1).",
+}
+"""Faults of a document, by simdjson's names; of others it is said that it is no JSON."""
 SEARCHED_BYTES, OVERLAP_BYTES = 2**16, 64
 """Bytes that are searched for it in one call, which holds the interpreter for less than a
 millisecond, and those of them that the next call looks at again."""
@@ -108,10 +114,11 @@ def load(body: bytes) -> tuple[Any, int]:
     try:
         with _parsing:
             return simdjson.Parser().parse(body), lists
-    except (ValueError, RuntimeError):  # for some faults this, for some that
+    except (ValueError, RuntimeError) as error:  # for some faults this, for some that
         if _has_no_number(body):
-            raise BadPixels("Every pixel is a finite number, from 0 to 255.") from None
-        raise MalformedBody("The body is not JSON.") from None
+            raise BadPixels("A number is not finite, or larger than any type holds.") from None
+        said = (text for fault, text in FAULTS.items() if fault in str(error))
+        raise MalformedBody(next(said, "The body is not JSON.")) from None
 
 
 def fields_of(value: Any) -> dict[str, Any]:
@@ -367,8 +374,8 @@ def _height_and_width(shape: list[int], index: int) -> tuple[int, int]:
     if len(shape) == 1:
         raise BadPixels(
             f"Image {index} has {shape[0]:,} numbers; a flat image has {SIDE * SIDE}, another is "
-            "given as rows. A single image goes into `image`, a list of images into `images`."
+            "given as rows. In a list of images, the rows of each are a list of their own."
         )
     raise BadPixels(
-        f"Image {index} is {size}; an image is rows of numbers. Send several images in `images`."
+        f"Image {index} is {size}; an image is rows of numbers. Several images are a list."
     )

@@ -155,10 +155,14 @@ def test_json_is_json(body: bytes) -> None:
         (b'{"image": [[1]]} {}', "The body is not JSON."),
         (b"image=x", "The body is not JSON."),
         (FILE, "If it is an image, send it to /predict with its own type"),
-        (b'{"image": "\\ud800"}', "The body is not JSON."),
+        (
+            b'{"image": "\\ud800"}',
+            "A string in the body has an escape that stands for no character.",
+        ),
+        (b'{"image": "\\x"}', "A string in the body has an escape that stands for no character."),
         (b"nothing", "The body is not JSON."),
-        (b'{"image": "\xff"}', "The body is not JSON."),
-        ('{"image": [[1]], "ü": 1}'.encode("latin-1"), "The body is not JSON."),
+        (b'{"image": "\xff"}', "The body is not in UTF-8"),
+        ('{"image": [[1]], "ü": 1}'.encode("latin-1"), "The body is not in UTF-8"),
         ('{"image": [[1]]}'.encode("utf-16"), "The body is in UTF-16. Send JSON in UTF-8"),
     ],
 )
@@ -229,13 +233,13 @@ def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
         ({"image": [*FLAT[1:], 256]}, "has a value that is not from 0 to 255"),
         ({"image": [[2**63, -1]]}, "has a value that is not from 0 to 255"),
         ({"image": [[-(2**63)]]}, "has a value that is not from 0 to 255"),
-        ({"image": [[2**64]]}, "Every pixel is a finite number, from 0 to 255."),
+        ({"image": [[2**64]]}, "A number is not finite"),
         ({"images": [[[1]], [[256]]]}, "Image 1 has a value"),
-        ({"image": [[float("nan")]]}, "Every pixel is a finite number, from 0 to 255."),
-        ({"image": [[float("inf")]]}, "Every pixel is a finite number, from 0 to 255."),
-        ({"image": [[float("-inf")]]}, "Every pixel is a finite number, from 0 to 255."),
-        (b'{"image": [[1e999]]}', "Every pixel is a finite number, from 0 to 255."),
-        (b'{"image": [[%s]]}' % (b"9" * 5000), "Every pixel is a finite number, from 0 to 255."),
+        ({"image": [[float("nan")]]}, "A number is not finite"),
+        ({"image": [[float("inf")]]}, "A number is not finite"),
+        ({"image": [[float("-inf")]]}, "A number is not finite"),
+        (b'{"image": [[1e999]]}', "A number is not finite"),
+        (b'{"image": [[%s]]}' % (b"9" * 5000), "A number is not finite"),
         ({"image": [1, 2, 3]}, "Image 0 has 3 numbers; a flat image has 784"),
         ({"image": FLAT[1:]}, "Image 0 has 783 numbers"),
         ({"image": [[[1, 2, 3]] * 2] * 2}, "Image 0 is 2×2×3, which looks like color."),
@@ -260,7 +264,7 @@ def test_words_elsewhere_do_not_change_how_numbers_are_read(text: bytes) -> None
 @pytest.mark.parametrize("number", [b"NaN", b"1e999", b"9" * 20])
 @pytest.mark.parametrize("before", [0, SEARCHED_BYTES - 15, SEARCHED_BYTES, 3 * SEARCHED_BYTES + 1])
 def test_what_is_no_number_is_found_wherever_it_is(number: bytes, before: int) -> None:
-    with pytest.raises(BadPixels, match="finite number"):
+    with pytest.raises(BadPixels, match="not finite"):
         images_in(b'{"image": [[%s%s]]}' % (b" " * before, number))
 
 
@@ -288,7 +292,7 @@ def test_nothing_in_lists_in_lists_is_refused(levels: int) -> None:
 
 @pytest.mark.parametrize("levels", [1025, 5000])
 def test_deeper_documents_are_not_parsed(levels: int) -> None:
-    with pytest.raises(MalformedBody):
+    with pytest.raises(MalformedBody, match="more than 1,024 deep"):
         images_in(b'{"image": %s7%s}' % (b"[" * levels, b"]" * levels))
 
 
