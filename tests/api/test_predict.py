@@ -340,7 +340,7 @@ REFUSED: list[Any] = [
      "A request has at most 8 images; send several requests."),
     ("out of range", {"json": {"image": [[256]]}}, "bad-pixels", "Image 0 has a value"),
     ("booleans", {"json": {"image": [[True, False]]}}, "bad-pixels", "Image 0 has rows of"),
-    ("not a number", {"content": b'{"image": [[NaN]]}'}, "bad-pixels", "Every pixel is a finite"),
+    ("not a number", {"content": b'{"image": [[NaN]]}'}, "bad-pixels", "A number is not finite"),
     ("an empty row", {"content": b'{"image": [[]]}'}, "bad-pixels", "Image 0 has rows of"),
     ("rows and an object", {"content": b'{"image": [[],{}]}'}, "bad-pixels", "Image 0 has rows"),
     ("color", {"json": {"image": [[[1, 2, 3]] * 2] * 2}}, "bad-pixels", "Image 0 is 2×2×3, which"),

@@ -238,7 +238,7 @@ def _check_wide_strings(octets: Gray) -> None:
         size = int(np.sum(ends[strings] - ends[strings - 1]))
     if size > MAX_WIDE_BYTES:
         raise BodyTooLarge(
-            f"The strings of a JSON body that have characters beside ASCII have at most "
+            "The strings of a JSON body that have characters beside ASCII have at most "
             f"{MAX_WIDE_BYTES:,} bytes together. Base64 is in ASCII."
         )
 
