@@ -8,7 +8,8 @@
     │   ├── Unauthorized              401
     │   ├── Forbidden                 403
     │   ├── NotFound                  404
-    │   └── MethodNotAllowed          405
+    │   ├── MethodNotAllowed          405
+    │   └── UnknownMethod             501  of no route at all
     ├── PayloadError              the request as a whole
     │   ├── MalformedBody             400  can't be parsed as what it says it is
     │   ├── BodyTooLarge              413  more bytes than allowed
@@ -18,7 +19,8 @@
     │   ├── EmptyBatch                422
     │   ├── UnknownField              422  a file came in a form field of another name
     │   ├── TooManyImages             422
-    │   └── BadPixels                 422  wrong shape, NaN, out of range
+    │   ├── BadPixels                 422  wrong shape, NaN, out of range
+    │   └── BadFeedback               422  an id, a label or a text is not acceptable
     ├── ImageError                one image of it, named by its index
     │   ├── NotAnImage                415  not a format that Digits reads
     │   ├── BrokenImage               422  truncated or damaged
@@ -125,6 +127,15 @@ class MethodNotAllowed(ConnectionProblem):
     remedy = "`/docs` lists the methods; digits are read at `POST /predict`."
 
 
+class UnknownMethod(ConnectionProblem):
+    """The method is well formed, and none that any route has."""
+
+    status = 501
+    slug = "unknown-method"
+    title = "The method is not known"
+    remedy = "`/docs` lists the methods; digits are read at `POST /predict`."
+
+
 class RequestTimeout(ConnectionProblem):
     """Headers or body took too long to arrive."""
 
@@ -183,7 +194,9 @@ class UnsupportedEncoding(PayloadError):
     status = 415
     slug = "unsupported-encoding"
     title = "Content encoding not supported"
-    remedy = "Send the body without Content-Encoding; PNG and JPEG are compressed as they are."
+    remedy = "Send the body without Content-Encoding."
+    accepted = "identity"
+    """What is taken, in the words of `Accept-Encoding` (RFC 9110, section 15.5.16)."""
 
 
 class BadParameter(PayloadError):
@@ -236,6 +249,18 @@ class BadPixels(PayloadError):
     title = "The pixels are not acceptable"
     remedy = (
         "Give rows of equal length, or 784 numbers; every number from 0 to 255, or from 0 to 1."
+    )
+
+
+class BadFeedback(PayloadError):
+    """Feedback whose id, label or text is not acceptable."""
+
+    status = 422
+    slug = "bad-feedback"
+    title = "The feedback is not acceptable"
+    remedy = (
+        'Send JSON: {"id": …, "label": 4}, with the `id` of an answer, and a label from 0 to 9, or '
+        'null for no digit; of a number, {"id": …, "text": "1977"}.'
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -250,7 +250,7 @@ def add_middleware(
             allow_origins=settings.cors_origins,
             allow_methods=("GET", "POST"),
             allow_headers=("*",),
-            expose_headers=("X-Request-ID", "Retry-After"),
+            expose_headers=("X-Request-ID", "Retry-After", oip.JSON_LENGTH),
         )
     if settings.root_path:
         app.add_middleware(RootPathMiddleware, root_path=settings.root_path)
@@ -276,7 +276,7 @@ async def lifespan(
         try:
             await registry.start()
         except ModelError as error:
-            log.critical("no model to serve", reason=str(error))
+            log.critical("no model to serve", reason=" ".join(model_reasons(error)))
             raise
         shadow = await load_shadow(settings, metrics)
         services, workers = build(
@@ -304,6 +304,13 @@ async def lifespan(
         await workers.close(CLOSE_SECONDS)
         if settings.traces_endpoint:
             await asyncio.to_thread(app.state.tracer_provider.shutdown)
+
+
+def model_reasons(error: BaseException | None) -> Iterator[str]:
+    """Why no version may be served: of the pointer's, and then of the one before it."""
+    if isinstance(error, ModelError):
+        yield from model_reasons(error.__context__)
+        yield str(error)
 
 
 def load_version(folder: Path, *, intra_op_threads: int) -> Classifier:

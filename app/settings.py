@@ -80,6 +80,9 @@ Duration = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\sA-Z/?#]+|null")
 """What a browser sends as `Origin`, which is compared as it is (RFC 6454, section 6.2)."""
 
+COLLECTOR = re.compile(r"https?://[^\s/?#]+(/[^\s?#]*)?")
+"""An address to which `/v1/traces` can be added."""
+
 DATA_VARIABLES = frozenset({"DIGITS_DATA", "DIGITS_USPS"})
 """Data sets of training, the benchmark and the tests; no settings of the service."""
 CLIENT_VARIABLES = frozenset({"DIGITS_URL", "DIGITS_API_KEY"})
@@ -179,10 +182,12 @@ class Settings(BaseSettings):
         description="Bytes of all bodies that a worker reads or works on. A request without room "
         "waits within its deadline, then has 503. A quarter is kept for small bodies.",
     )
-    working_budget_bytes: PositiveInt = Field(
+    working_budget_bytes: int = Field(
         default_factory=working_budget,
+        ge=16 * MIB,
         description="Bytes of memory that a worker takes for parsing and decoding. An image that "
-        "needs more has 422. Default: what the container's memory leaves, at most 384 MiB.",
+        "needs more has 422; at least 16 MiB, or drawings would. Default: what the container's "
+        "memory leaves, at most 384 MiB.",
     )
     max_waiting_images: PositiveInt = Field(
         512,
@@ -190,8 +195,11 @@ class Settings(BaseSettings):
         "last one waits half a second, less than a caller's patience. Four images of a binary "
         "tensor count as one.",
     )
-    max_header_bytes: PositiveInt = Field(
-        16 * 1024, description="Bytes of a request's line and headers (httptools has no cap)."
+    max_header_bytes: int = Field(
+        16 * 1024,
+        ge=2048,
+        description="Bytes of a request's line and headers (httptools has no cap); at least 2,048, "
+        "which a browser's have with a cookie.",
     )
 
     deadline_seconds: Duration = Field(
@@ -308,6 +316,13 @@ class Settings(BaseSettings):
     def _trim_slashes(cls, value: Any) -> Any:
         segments = value.strip("/") if isinstance(value, str) else value
         return f"/{segments}" if segments else segments
+
+    @field_validator("traces_endpoint")
+    @classmethod
+    def _is_an_address(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not COLLECTOR.fullmatch(endpoint):
+            raise ValueError("it is an address of http or https, such as http://collector:4318")
+        return endpoint
 
     @field_validator("cors_origins", mode="before")
     @classmethod

@@ -20,9 +20,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .arguments import part, whole
 from .errors import DigitsError
 from .images import Item, batches
 from .local import LocalReader
@@ -71,7 +74,8 @@ class Chunk(NamedTuple):
     images: Images
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True)
+class Input:
     """What a job reads.
 
     Attributes:
@@ -82,12 +86,16 @@ class Input(NamedTuple):
     path: Path
     column: str
 
+    @cached_property
+    def _found(self) -> list[Path]:
+        """The images in the folder."""
+        return [Path(os.fspath(source)) for source in expand([str(self.path)])]  # type: ignore[arg-type]
+
     @property
     def fingerprint(self) -> str:
         """Tells inputs apart, and one from what became of it: by names, sizes and times."""
         digest = hashlib.sha256(self.column.encode())
-        files = [self.path] if self.path.is_file() else _images_in(self.path)
-        for file in files:
+        for file in [self.path] if self.path.is_file() else self._found:
             digest.update(os.fsencode(f"{file}\0{_state_of(file)}\n"))
         return digest.hexdigest()
 
@@ -100,10 +108,9 @@ class Input(NamedTuple):
         return self._rows() if self.path.is_file() else self._files()
 
     def _files(self) -> Iterator[Slice]:
-        found = _images_in(self.path)
-        for start in range(0, len(found), CHUNK_ROWS):
-            files = found[start : start + CHUNK_ROWS]
-            yield [file.relative_to(self.path).as_posix() for file in files], files
+        for start in range(0, len(self._found), CHUNK_ROWS):
+            files = self._found[start : start + CHUNK_ROWS]
+            yield [_text_of(file.relative_to(self.path)) for file in files], files
 
     def _rows(self) -> Iterator[Slice]:
         import pyarrow as pa  # noqa: PLC0415 -- an extra
@@ -132,6 +139,11 @@ class Input(NamedTuple):
                 first += len(files)
 
 
+def _text_of(path: Path) -> str:
+    r"""Return a path as text; bytes of it that are no UTF-8, which Parquet has not, as `\xff`."""
+    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+
+
 def _state_of(file: Path) -> str:
     """Size and time of a file; nothing of one that can't be read, whose row will say why."""
     try:
@@ -139,10 +151,6 @@ def _state_of(file: Path) -> str:
     except OSError:
         return ""
     return f"{status.st_size}\0{status.st_mtime_ns}"
-
-
-def _images_in(folder: Path) -> list[Path]:
-    return [Path(os.fspath(source)) for source in expand([str(folder)])]  # type: ignore[arg-type]
 
 
 def run(source: Input, output: Path, *, processes: int, part: tuple[int, int] = (1, 1)) -> int:
@@ -269,20 +277,6 @@ def _outcomes(batch: list[Item]) -> list[Any]:
     return [each if isinstance(each, DigitsError) else each[0] for each in outcomes]
 
 
-def _processes(text: str) -> int:
-    processes = int(text)
-    if processes < 1:
-        raise ValueError(text)
-    return processes
-
-
-def _part(text: str) -> tuple[int, int]:
-    share, _, shares = text.partition("/")
-    if not 1 <= int(share) <= int(shares):
-        raise ValueError(text)
-    return int(share), int(shares)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the job; return the exit status: 2 for wrong usage, 3 where it is not finished."""
     parser = argparse.ArgumentParser("digits bulk", description=DESCRIPTION)
@@ -292,14 +286,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--column", default="image", help="the Parquet file's column (image)")
     parser.add_argument(
         "--processes",
-        type=_processes,
+        type=whole(1),
         default=os.cpu_count(),
         metavar="N",
         help="processes, each with a model (one a core, %(default)s)",
     )
     parser.add_argument(
         "--part",
-        type=_part,
+        type=part,
         default=(1, 1),
         metavar="K/N",
         help="this machine's share of the images: 1/4 is the first of four",

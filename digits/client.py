@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 
+from .errors import InvalidArgument
 from .flows import Flow, MakeRequest, Result, fetch, predict, predict_batch, read_numbers
 from .images import Content, Image, Item, async_batches, batches, encode, read
 from .results import Model, Number, Outcome, Prediction
@@ -22,6 +23,8 @@ DEFAULT_URL = "http://localhost:8000"
 TIMEOUT_SECONDS = 30.0
 """The service's own limit, unless it is set to another."""
 URL_VARIABLE, KEY_VARIABLE = "DIGITS_URL", "DIGITS_API_KEY"
+MAX_TIMEOUT_SECONDS = 86_400.0
+"""A day: who waits longer waits for nothing, and sockets can't wait without end."""
 CONNECT_SECONDS = 5.0
 GRACE_SECONDS = 5.0
 """How much longer than the service's deadline an answer is awaited: its own word for what took so
@@ -49,7 +52,8 @@ class Connection:
         retries: When and how often to try again.
 
     Raises:
-        ValueError: The address is none of http or https.
+        InvalidArgument: The address is none of a service, the key can't be sent, or the time is
+            none above 0 and up to a day.
     """
 
     def __init__(
@@ -62,7 +66,11 @@ class Connection:
     ) -> None:
         self.url = _checked(url or os.environ.get(URL_VARIABLE) or DEFAULT_URL)
         self.retries = retries or Retries()
-        key = (api_key or os.environ.get(KEY_VARIABLE, "")).strip()
+        key = _sendable((api_key or os.environ.get(KEY_VARIABLE, "")).strip())
+        if not 0 < timeout_seconds <= MAX_TIMEOUT_SECONDS:
+            raise InvalidArgument(
+                f"`timeout_seconds` is above 0 and at most {MAX_TIMEOUT_SECONDS:,.0f}."
+            )
         self._headers = {"user-agent": "digits-python", "x-deadline-seconds": f"{timeout_seconds}"}
         if key:
             self._headers["authorization"] = f"Bearer {key}"
@@ -73,11 +81,26 @@ class Connection:
 
 
 def _checked(url: str) -> str:
+    reason = ""
     with suppress(httpx.InvalidURL):
         address = httpx.URL(url)
-        if address.scheme in ("http", "https") and address.host:
+        if address.query or address.fragment:
+            reason = ": it has a query or a fragment"
+        elif address.scheme in ("http", "https") and address.host:
             return url
-    raise ValueError(f"{url!r} is no address of a service. Give one such as {DEFAULT_URL}.")
+    raise InvalidArgument(
+        f"{url!r} is no address of a service{reason}. Give one such as {DEFAULT_URL}."
+    )
+
+
+def _sendable(key: str) -> str:
+    """Return the key, which may stand in a header; an error does not repeat it."""
+    if key.isascii() and key.isprintable():
+        return key
+    raise InvalidArgument(
+        f"The API key, from `api_key` or {KEY_VARIABLE}, has characters that no header takes: line "
+        "breaks, or others that are not of ASCII."
+    )
 
 
 def _maker(
@@ -101,10 +124,24 @@ def _predict_parameters(normalize: bool, include_seen: bool) -> dict[str, str]:
 def _read_parameters(
     length: int | Lengths | None, pattern: str | None, check: str | None, include_seen: bool
 ) -> dict[str, str]:
-    least, most = (length, length) if isinstance(length, int) else length or (None, None)
+    least, most = _lengths(length)
     given = {"min_length": least, "max_length": most, "pattern": pattern, "check": check}
     parameters = {name: str(value) for name, value in given.items() if value is not None}
     return parameters | _seen_parameter(include_seen)
+
+
+def _lengths(length: int | Lengths | None) -> Lengths:
+    match length:
+        case None:
+            return None, None
+        case int():
+            return length, length
+        case (int() | None, int() | None):
+            return length
+    raise InvalidArgument(
+        "`length` is how many digits there are, such as 4, or how many at least and at most, such "
+        "as (2, 6) or (2, None)."
+    )
 
 
 def _seen_parameter(include_seen: bool) -> dict[str, str]:

@@ -11,7 +11,6 @@ import argparse
 import importlib.metadata
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from typing import Any, NamedTuple, TextIO
 from rich.console import Console
 
 from . import launch
+from .arguments import lengths, seconds, whole
 from .client import (
     BATCH_SIZE,
     DEFAULT_URL,
@@ -31,9 +31,16 @@ from .client import (
     TIMEOUT_SECONDS,
     URL_VARIABLE,
     Client,
-    Lengths,
 )
-from .errors import BadParameter, ConnectionFailed, DigitsError, Problem, SourceError, TimedOut
+from .errors import (
+    BadParameter,
+    ConnectionFailed,
+    DigitsError,
+    InvalidArgument,
+    Problem,
+    SourceError,
+    TimedOut,
+)
 from .flows import OF_AN_IMAGE
 from .local import LocalReader, LocalUnavailable, without_native_info
 from .numbers import NumberOutcome, write_csv, write_json, write_table
@@ -45,8 +52,6 @@ from .sources import Source, UsageError, expand, name_of, reads_stdin
 
 ALL_READ, SOME_NOT_READ, USAGE_ERROR, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 MAX_BATCH_SIZE = 256
-POSSIBLE_LENGTHS = range(1, 33)
-"""Digits of a number that the service reads."""
 CHECKS = ("luhn", "mod97")
 PASSED_ON = ("train", "evaluate", "compare", "promote", "rollback")
 """Commands whose arguments are another program's."""
@@ -82,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parser.parse_args(given)
         run: Callable[[argparse.Namespace], int] = options.run
         return run(options)
-    except (UsageError, LocalUnavailable, BadParameter) as error:
+    except (UsageError, LocalUnavailable, BadParameter, InvalidArgument) as error:
         _complain(str(error))
         return USAGE_ERROR
     except DigitsError as error:
@@ -173,14 +178,14 @@ def _add_predict(commands: Any) -> None:
     )
     predict.add_argument(
         "--batch-size",
-        type=_whole(1, MAX_BATCH_SIZE),
+        type=whole(1, MAX_BATCH_SIZE),
         default=BATCH_SIZE,
         metavar="N",
         help="images in a request (%(default)s)",
     )
     predict.add_argument(
         "--in-flight",
-        type=_whole(1, 64),
+        type=whole(1, 64),
         default=IN_FLIGHT,
         metavar="N",
         help="requests at once (%(default)s)",
@@ -202,7 +207,7 @@ def _add_read(commands: Any) -> None:
     form.add_argument("--json", action="store_true", help="write a JSON object a line")
     form.add_argument("--csv", action="store_true", help="write CSV")
     read.add_argument(
-        "--length", type=_lengths, metavar="N", help="digits: 4, or 2-6, 2- or -6 (1-32)"
+        "--length", type=lengths, metavar="N", help="digits: 4, or 2-6, 2- or -6 (1-32)"
     )
     read.add_argument(
         "--pattern", help="how they are written, such as '#,##9.99', or --pattern='-##9'"
@@ -217,21 +222,6 @@ def _say_how(parser: argparse.ArgumentParser) -> int:
     return USAGE_ERROR
 
 
-def _lengths(text: str) -> Lengths:
-    """Return how many digits there are, at least and at most."""
-    match = re.fullmatch(r"(\d*)(-?)(\d*)", text, re.ASCII)
-    least, dash, most = match.groups() if match else ("", "", "")
-    given = [int(digits) for digits in (least, most) if digits]
-    if not given or given != sorted(given) or not {*given} <= {*POSSIBLE_LENGTHS}:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no length. Give 4, or 2-6, 2- or -6, of {POSSIBLE_LENGTHS[0]} to "
-            f"{POSSIBLE_LENGTHS[-1]} digits."
-        )
-    if not dash:
-        return given[0], given[0]
-    return int(least) if least else None, int(most) if most else None
-
-
 def _add_place(parser: argparse.ArgumentParser) -> None:
     place = parser.add_mutually_exclusive_group()
     place.add_argument("--local", action="store_true", help="do without a service")
@@ -242,14 +232,14 @@ def _add_service(parser: argparse.ArgumentParser, place: Any) -> None:
     place.add_argument("--url", help=f"the service ({URL_VARIABLE}, else {DEFAULT_URL})")
     parser.add_argument(
         "--timeout",
-        type=float,
+        type=seconds,
         default=TIMEOUT_SECONDS,
         metavar="SECONDS",
         help="seconds for a request (%(default)s)",
     )
     parser.add_argument(
         "--attempts",
-        type=_whole(1, 100),
+        type=whole(1, 100),
         default=Retries().attempts,
         metavar="N",
         help="requests at most until the service answers (%(default)s)",
@@ -258,22 +248,7 @@ def _add_service(parser: argparse.ArgumentParser, place: Any) -> None:
 
 def _client(options: argparse.Namespace) -> Client:
     retries = Retries(attempts=options.attempts)
-    try:
-        return Client(options.url, timeout_seconds=options.timeout, retries=retries)
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-
-
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    """Return the type of an argument: a whole number within limits."""
-
-    def number(text: str) -> int:
-        value = int(text)
-        if not least <= value <= most:
-            raise argparse.ArgumentTypeError(f"it is from {least} to {most}")
-        return value
-
-    return number
+    return Client(options.url, timeout_seconds=options.timeout, retries=retries)
 
 
 def _predict(options: argparse.Namespace) -> int:

@@ -1,6 +1,7 @@
 """The exception tree: what can go wrong between an image and its prediction.
 
     DigitsError
+    ├── InvalidArgument       an address, a key, a time or a length can't be; nothing was sent
     ├── SourceError           the image can't be read, or is nothing that can be sent
     ├── ConnectionFailed      no answer: refused, cut off
     │   └── TimedOut              no answer in time
@@ -29,6 +30,10 @@ IMAGE_NAMED = re.compile(r"Image (\d{1,9})\b")
 
 class DigitsError(Exception):
     """Base of every failure that this package raises on purpose."""
+
+
+class InvalidArgument(DigitsError, ValueError):
+    """An argument can't be used, whatever the service says; nothing was sent."""
 
 
 class SourceError(DigitsError):

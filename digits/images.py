@@ -198,13 +198,18 @@ def read(image: Image) -> Content:
         return Content(_png(image))
     try:
         text = json.dumps(image, separators=(",", ":"), default=_nested_lists)
-        return Content(text.encode(), is_json=True)
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        kind = type(image).__name__
-        raise SourceError(
-            f"{kind} is no image. Give a path, bytes, a file object, an image of Pillow, a NumPy "
-            "array or nested lists."
-        ) from error
+        raise _no_image(image) from error
+    if not text.startswith("["):
+        raise _no_image(image)
+    return Content(text.encode(), is_json=True)
+
+
+def _no_image(value: Any) -> SourceError:
+    return SourceError(
+        f"{type(value).__name__} is no image. Give a path, bytes, a file object, an image of "
+        "Pillow, a NumPy array or nested lists."
+    )
 
 
 def _nested_lists(array: Any) -> Any:

@@ -13,6 +13,8 @@ log = logging.getLogger(__name__)
 
 STDIN = "-"
 LIST_MARK = "@"
+BYTE_ORDER_MARK = "\ufeff"
+"""Begins a list that a Windows editor has written."""
 SUFFIXES = frozenset(
     (
         ".apng",
@@ -87,8 +89,11 @@ def _listed(name: str) -> Iterator[Source]:
 
 
 def _lines(lines: TextIO) -> Iterator[Source]:
-    for line in lines:
-        if name := line.rstrip("\r\n"):
+    for number, line in enumerate(lines):
+        name = line.rstrip("\r\n")
+        if number == 0:
+            name = name.removeprefix(BYTE_ORDER_MARK)
+        if name:
             yield from _files(Path(name))
 
 

@@ -8,8 +8,9 @@ from starlette.testclient import TestClient
 from structlog.testing import capture_logs
 
 from app.errors import Draining, ModelError
+from app.inference import pointer
 from app.main import create_app
-from app.settings import Settings
+from app.settings import MIB, Settings
 from tests.conftest import export_stand_in, png, spoken
 from tests.serving.test_reader import row
 
@@ -53,7 +54,7 @@ def test_the_parts_have_the_limits_of_the_settings(stand_in_models: Path) -> Non
         max_waiting_images=3,
         max_body_bytes=30,
         body_budget_bytes=50,
-        working_budget_bytes=60,
+        working_budget_bytes=16 * MIB,
         inline_cost_pixels=70,
         batch_cost_pixels=80,
         thread_batch_cost_pixels=90,
@@ -63,13 +64,17 @@ def test_the_parts_have_the_limits_of_the_settings(stand_in_models: Path) -> Non
         metrics = client.get("/metrics").text
     assert services.settings is settings
     admission = services.admission
-    assert (admission.images.limit, admission.bodies.limit, admission.working.limit) == (3, 50, 60)
+    assert (admission.images.limit, admission.bodies.limit, admission.working.limit) == (
+        3,
+        50,
+        16 * MIB,
+    )
     for batcher in (services.parser, services.predictions):
         assert (batcher.inline_cost, batcher.batch_cost) == (70, 80)
         assert batcher._workers.max_batch_cost == 90
     assert "digits_waiting_images_limit 3.0" in metrics
     assert "digits_body_bytes_limit 50.0" in metrics
-    assert "digits_working_bytes_limit 60.0" in metrics
+    assert "digits_working_bytes_limit 1.6777216e+07" in metrics
 
 
 def test_no_start_without_a_model_that_may_be_served(tmp_path: Path) -> None:
@@ -79,6 +84,17 @@ def test_no_start_without_a_model_that_may_be_served(tmp_path: Path) -> None:
     (line,) = lines
     assert (line["event"], line["log_level"]) == ("no model to serve", "critical")
     assert "no version" in line["reason"]
+
+
+def test_the_reasons_why_neither_version_may_be_served_are_said(tmp_path: Path) -> None:
+    (tmp_path / "6").mkdir()
+    pointer.write(tmp_path, pointer.Pointer(version=6, previous=5))
+    client = TestClient(create_app(Settings(models_dir=tmp_path)))
+    with capture_logs() as lines, pytest.raises(ModelError, match="no version 5"), client:
+        pytest.fail("started")
+    (line,) = lines
+    assert line["reason"].startswith(f"{tmp_path / '6'}: ")
+    assert line["reason"].endswith(f". {tmp_path}: there is no version 5 in it.")
 
 
 def test_a_pinned_version_is_the_one_that_is_served(stand_in_models: Path) -> None:

@@ -61,7 +61,13 @@ def test_without_environment_the_defaults_are_valid(monkeypatch: pytest.MonkeyPa
         ("DIGITS_ROOT_PATH", "tools/digits", "root_path", "/tools/digits"),
         ("DIGITS_ROOT_PATH", "/", "root_path", ""),
         ("DIGITS_API_KEYS_FILE", "/keys", "api_keys_file", Path("/keys")),
-        ("DIGITS_WORKING_BUDGET_BYTES", "5", "working_budget_bytes", 5),
+        ("DIGITS_WORKING_BUDGET_BYTES", "20000000", "working_budget_bytes", 20_000_000),
+        (
+            "DIGITS_TRACES_ENDPOINT",
+            "https://a.example/otlp/",
+            "traces_endpoint",
+            "https://a.example/otlp/",
+        ),
     ],
 )
 def test_environment(
@@ -88,7 +94,12 @@ def test_environment(
         {"drain_notice_seconds": -1},
         {"inline_cost_pixels": -1},
         {"worker_threads": 0},
-        {"working_budget_bytes": 0},
+        {"working_budget_bytes": 16 * MIB - 1},
+        {"max_header_bytes": 2047},
+        {"traces_endpoint": "foo"},
+        {"traces_endpoint": "collector:4318"},
+        {"traces_endpoint": "http://"},
+        {"traces_endpoint": "http://a.example?x"},
         {"no_such_setting": 1},
         {"max_images": 513},
         {"max_waiting_images": 255},

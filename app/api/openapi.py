@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
@@ -9,7 +10,24 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from ..errors import PROBLEMS
+from ..errors import (
+    PROBLEMS,
+    BadFeedback,
+    BadParameter,
+    BadRequest,
+    BodyTooLarge,
+    DeadlineExceeded,
+    DigitsError,
+    Draining,
+    HeadersTooLarge,
+    InternalError,
+    MalformedBody,
+    NotReady,
+    QueueFull,
+    RequestTimeout,
+    UnsupportedEncoding,
+    VolumeFull,
+)
 from ..inference.grammar import MAX_DIGITS, MAX_PATTERN, PATTERN, Check
 from ..vision.decode import FORMATS
 from .middleware import is_locked
@@ -40,11 +58,43 @@ RETRY_AFTER = {
 }
 
 
-def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's responses for these statuses, each with the problems that it stands for."""
+OF_FEEDBACK = (
+    BadRequest,
+    MalformedBody,
+    RequestTimeout,
+    BodyTooLarge,
+    UnsupportedEncoding,
+    BadParameter,
+    BadFeedback,
+    HeadersTooLarge,
+    InternalError,
+    QueueFull,
+    Draining,
+    NotReady,
+    DeadlineExceeded,
+    VolumeFull,
+)
+"""Problems of `POST /feedback`, which has no images."""
+OF_FEEDBACK_ALONE = (BadFeedback, VolumeFull)
+
+
+def problem_responses(
+    *statuses: int, problems: Collection[type[DigitsError]] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """A route's responses for these statuses, each with the problems that it stands for.
+
+    Args:
+        statuses: Of the responses.
+        problems: That the route has; unless told, all but those of feedback.
+    """
+    problems = problems or {*PROBLEMS.values()}.difference(OF_FEEDBACK_ALONE)
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        titles = [error.title for error in PROBLEMS.values() if error.status == status]
+        titles = [
+            error.title
+            for error in PROBLEMS.values()
+            if error.status == status and error in problems
+        ]
         reference = {"$ref": REFERENCE.format(model=ProblemDetails.__name__)}
         responses[status] = {
             "description": "; ".join(titles),
@@ -55,6 +105,8 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return responses
 
 
+PAGE: dict[str, Any] = {"content": {"text/html": {"schema": {"type": "string"}}}}
+"""What a route answers to a browser, beside JSON."""
 DEADLINE = {
     "name": "X-Deadline-Seconds",
     "in": "header",
@@ -154,12 +206,14 @@ def feedback_operation() -> dict[str, Any]:
         {"$ref": REFERENCE.format(model=model.__name__)} for model in (Feedback, NumberFeedback)
     ]
     body = {"schema": {"oneOf": documents}}
-    refusals = problem_responses(400, 408, 413, 415, 431, 500, 503, 504, 507)
+    statuses = sorted({error.status for error in OF_FEEDBACK})
+    refusals = problem_responses(*statuses, problems=OF_FEEDBACK)
     return {
         "operationId": "feedback",
         "tags": ["digits"],
         "summary": "Say what a picture shows",
         "description": "Keeps the picture of an answer's `id` with its label, to learn from.",
+        "parameters": [DEADLINE],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {"204": {"description": "It is kept"}}
         | {str(status): response for status, response in refusals.items()},
@@ -192,6 +246,7 @@ def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "")
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
+        _leave_out_validation(made)
         models: list[type[BaseModel]] = [OneImage, ManyImages, Answer, Numbers, ProblemDetails]
         if feedback:
             models += [Feedback, NumberFeedback]
@@ -212,6 +267,15 @@ def document(app: FastAPI, *, locked: bool, feedback: bool, root_path: str = "")
             _add_keys(made)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _leave_out_validation(made: dict[str, Any]) -> None:
+    """Leave out what FastAPI says of every route with a parameter: a slug may be any text."""
+    for operations in made["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        made["components"]["schemas"].pop(name, None)
 
 
 def _add_keys(made: dict[str, Any]) -> None:

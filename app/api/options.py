@@ -92,8 +92,10 @@ def parse_options(
 def _unsupported(encodings: Collection[bytes]) -> UnsupportedEncoding:
     if not encodings:
         return UnsupportedEncoding()
-    names = " or ".join(sorted(name.decode() for name in encodings))
-    return UnsupportedEncoding(f"Send the body as it is, or compressed by {names}.")
+    names = sorted(name.decode() for name in encodings)
+    error = UnsupportedEncoding(f"Send the body as it is, or compressed by {' or '.join(names)}.")
+    error.accepted = ", ".join(names)
+    return error
 
 
 def _unknown(options: Sequence[str]) -> BadParameter:
@@ -123,6 +125,16 @@ def parse_query(query: bytes) -> Query:
             case _:
                 raise _unknown(PREDICT_OPTIONS)
     return Query(normalize, include_seen)
+
+
+def parse_no_query(query: bytes) -> None:
+    """Nothing: the query string of a route without parameters.
+
+    Raises:
+        BadParameter: there is one.
+    """
+    if query:
+        raise BadParameter("There are no query parameters here.")
 
 
 @lru_cache(maxsize=64)

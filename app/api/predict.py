@@ -110,9 +110,12 @@ async def answer(
     """
     services = services_of(scope)
     max_bytes = services.settings.max_body_bytes
+    too_large = BodyTooLarge(
+        f"A body has at most {max_bytes:,} bytes. Send fewer or smaller images."
+    )
     received_at = scope["state"].get("received_at") or time.monotonic()
     with services.admission.open_lease(received_at + options.deadline_seconds) as lease:
-        chunks = await read_body(receive, options, lease, max_bytes=max_bytes)
+        chunks = await read_body(receive, options, lease, max_bytes, too_large)
         scope["state"]["body_bytes"] = sum(map(len, chunks))
         images, how = await parse(services, chunks, options, lease, receive)
         lease.charge_images(places_of(images))
@@ -125,18 +128,26 @@ async def answer(
 
 
 async def read_body(
-    receive: Receive, options: Options[Any], lease: Lease, *, max_bytes: int
+    receive: Receive,
+    options: Options[Any],
+    lease: Lease,
+    max_bytes: int,
+    too_large: BodyTooLarge,
 ) -> list[bytes]:
     """The request's body in chunks, charged before it is read where its length is declared.
+
+    Args:
+        receive: Gives the body.
+        options: Of the request.
+        lease: That the body is charged to.
+        max_bytes: That it may have.
+        too_large: Is raised where it has more.
 
     Raises:
         BodyTooLarge: before the first byte where the length is declared, else at the limit.
         QueueFull: there is no room for it.
         ClientGone: the client closed its connection.
     """
-    too_large = BodyTooLarge(
-        f"A body has at most {max_bytes:,} bytes. Send fewer or smaller images."
-    )
     declared = options.content_length
     if declared is not None:
         if declared > max_bytes:

@@ -19,6 +19,7 @@ from ..errors import (
     MethodNotAllowed,
     NotFound,
     Unavailable,
+    UnsupportedEncoding,
 )
 from ..observe.request_id import new_request_id
 from .mount import root_path_of
@@ -32,6 +33,11 @@ PROTOCOL_PATHS = ("/v1/", "/v2/")
 """Where other people's protocols are spoken (`app.protocols`), whose errors are `{"error": …}`."""
 CALLS = "/inference.GRPCInferenceService/"
 """Where gRPC calls are answered, whose errors are text."""
+PROTOCOL_REMEDIES: dict[type[DigitsError], str] = {
+    NotFound: "There is nothing at this address; docs/protocols.md has the addresses.",
+    MethodNotAllowed: "The method is not allowed here; docs/protocols.md has the methods.",
+}
+"""What is said there in place of what `/docs` has, which are the service's own routes."""
 PROTOCOL_STATUSES = {415: 400, 422: 400}
 """Statuses that their clients do not know, and what they know instead: an invalid argument."""
 HTTP_ERRORS: dict[int, type[DigitsError]] = {404: NotFound, 405: MethodNotAllowed, 400: BadRequest}
@@ -53,24 +59,29 @@ def problem_document(error: DigitsError, request_id: str, root_path: str = "") -
 def problem_response(error: DigitsError, request_id: str, root_path: str = "") -> Response:
     """The response that `error` becomes; `root_path` is the service's mount."""
     document = problem_document(error, request_id, root_path)
-    return Response(document, error.status, _retry_after(error), MEDIA_TYPE)
+    return Response(document, error.status, _headers(error), MEDIA_TYPE)
 
 
 def error_response(error: DigitsError, scope: Scope) -> Response:
     """The response that `error` becomes, in the form of the protocol that its path belongs to."""
     path, status = f"{scope['path']}/", PROTOCOL_STATUSES.get(error.status, error.status)
     if path.startswith(CALLS):
-        return Response(error.detail, status, _retry_after(error), "text/plain")
+        return Response(error.detail, status, _headers(error), "text/plain")
     if not path.startswith(PROTOCOL_PATHS):
         return problem_response(error, scope["state"]["request_id"], root_path_of(scope))
-    content = orjson.dumps({"error": error.detail})
-    return Response(content, status, _retry_after(error), "application/json")
+    detail = str(error) or PROTOCOL_REMEDIES.get(type(error), error.remedy)
+    content = orjson.dumps({"error": detail})
+    return Response(content, status, _headers(error), "application/json")
 
 
-def _retry_after(error: DigitsError) -> dict[str, str]:
-    if isinstance(error, Unavailable):
-        return {"retry-after": str(error.retry_after_seconds)}
-    return {}
+def _headers(error: DigitsError) -> dict[str, str]:
+    match error:
+        case Unavailable():
+            return {"retry-after": str(error.retry_after_seconds)}
+        case UnsupportedEncoding():
+            return {"accept-encoding": error.accepted}
+        case _:
+            return {}
 
 
 def render_problem(

@@ -16,7 +16,7 @@ from . import schemas
 from .head import GetRoute
 from .model_page import model_page
 from .mount import root_path_of
-from .openapi import problem_responses
+from .openapi import PAGE, problem_responses
 from .pages import problem_page, wants_page
 from .problems import describe_problem
 from .response import encode
@@ -82,6 +82,7 @@ async def livez() -> Response:
     tags=["model"],
     summary="The live model's card",
     response_model=dict[str, Any],
+    responses={200: PAGE},
 )
 async def model(request: Request, response: Response) -> Any:
     """What the model was trained on and how, every measured figure, and its thresholds.
@@ -134,7 +135,7 @@ async def metrics(request: Request) -> Response:
     tags=["problems"],
     summary="What a problem's type means",
     response_model=dict[str, Any],
-    responses=problem_responses(404),
+    responses={200: PAGE, **problem_responses(404)},
 )
 async def problem(
     request: Request,

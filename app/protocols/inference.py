@@ -100,9 +100,10 @@ async def infer(
             compressed = CompressedBody(chunks, max_bytes, lease)
             chunks = [await _decompressed(services, compressed, receive)]
         size = sum(map(len, chunks))
+        cost = cost_of(size)
         check_json_size(size if json_bytes is None else json_bytes, settings)
         parseable = InferenceBody(chunks, read, lease)
-        parsed = await parse_body(services, parseable, cost_of(size), receive)
+        parsed = await parse_body(services, parseable, cost, receive)
         inputs.append(parsed)
         normalize = options.query.normalize if parsed.normalize is None else parsed.normalize
         return parsed.images, Reading(normalize, classifier_of(parsed))

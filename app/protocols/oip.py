@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 from simdjson import Array, Object
 from starlette.requests import Request
@@ -33,6 +34,7 @@ from .tensors import (
     INPUTS,
     OUTPUTS,
     PLATFORM,
+    WHOLE_TYPES,
     InferInputs,
     Output,
     RequestedOutput,
@@ -266,6 +268,8 @@ def _images(head: Head, binary: memoryview, max_images: int) -> RawImages:
     if is_json:
         images = _listed(tensor.get("data"), count, head.lists)
         _check_kinds(name, images)
+        if datatype in WHOLE_TYPES:
+            _check_whole(tensor["data"], count, datatype)
         return images
     if size != len(binary) or isinstance(size, bool):
         raise MalformedBody(
@@ -300,6 +304,13 @@ def _check_kinds(name: str, images: RawImages) -> None:
         if not isinstance(image, bytes) and image.shape != (SIDE, SIDE):
             height, width = image.shape
             raise BadPixels(f"Image {index} is {height}×{width}; `{IMAGES}` are {SIDE}×{SIDE}.")
+
+
+def _check_whole(data: Array, count: int, datatype: str) -> None:
+    numbers = flat(data, count * SIDE * SIDE, 0)
+    if numbers.dtype.kind == "f" and (fractions := numbers % 1).any():
+        index = np.flatnonzero(fractions)[0] // (SIDE * SIDE)
+        raise BadPixels(f"Image {index} has a fraction, which {datatype} has not; FP32 has.")
 
 
 def _json_bytes(request: Request) -> int | None:

@@ -31,6 +31,7 @@ PLATFORM = "tensorflow_savedmodel"
 IMAGES, IMAGE_BYTES = "images", "image_bytes"
 NUMBER_TYPES = {"UINT8": "u1", "INT32": "<i4", "INT64": "<i8", "FP32": "<f4", "FP64": "<f8"}
 """Datatypes that `images` may have, and NumPy's names for them."""
+WHOLE_TYPES = ("UINT8", "INT32", "INT64")
 BYTES = "BYTES"
 LENGTH_BYTES = 4
 """Bytes of the length, least significant first, before each element of a binary BYTES tensor."""
@@ -135,7 +136,9 @@ def count_of(name: str, datatype: str, shape: list[Any]) -> int:
         BadPixels: it is no tensor that is read.
     """
     if len(shape) > MAX_AXES or not all(type(axis) is int and axis >= 0 for axis in shape):
-        raise MalformedBody(f"A shape is a list of at most {MAX_AXES} whole numbers.")
+        raise MalformedBody(
+            f"A shape is a list of at most {MAX_AXES} whole numbers, none of them below 0."
+        )
     if name not in INPUTS:
         raise BadPixels(f"unexpected inference input; there are {', '.join(INPUTS)}")
     if name == IMAGES:

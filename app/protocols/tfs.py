@@ -176,6 +176,7 @@ def read_inputs(body: bytes, *, max_images: int) -> PredictInputs:
         raise MalformedBody(f'Serving signature name: not found; there is "{SIGNATURE}".')
     values = _values(fields)
     check_count(len(values), max_images)
+    _refuse_rows(values, "inputs" if "inputs" in fields else "instances")
     images = [_image(_named(value), index) for index, value in enumerate(values)]
     return PredictInputs(to_images(images, lists - 1), is_columnar="inputs" in fields)
 
@@ -198,6 +199,16 @@ def _values(fields: dict[str, Any]) -> Array:
     else:
         raise MalformedBody("Missing 'inputs' or 'instances' key")
     return values
+
+
+def _refuse_rows(values: Array, key: str) -> None:
+    """Refuse the rows of a single image, which stand where images are to stand."""
+    first: Any = values[0]
+    is_row = isinstance(first, Array) and len(first) not in (0, SIDE * SIDE)
+    if is_row and isinstance(first[0], int | float):
+        raise BadPixels(
+            f"`{key}` is a list of images, and a single one is in a list, too: here are rows alone."
+        )
 
 
 def _named(value: Any) -> Any:

@@ -26,7 +26,14 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from ..errors import BadRequest, DigitsError, HeadersTooLarge, MethodNotAllowed, RequestTimeout
+from ..errors import (
+    BadRequest,
+    DigitsError,
+    HeadersTooLarge,
+    MethodNotAllowed,
+    RequestTimeout,
+    UnknownMethod,
+)
 from .transport import ResponseTransport
 
 SLICE_BYTES = 1024
@@ -40,6 +47,13 @@ HOP_BY_HOP = frozenset((b"upgrade", b"http2-settings"))
 
 BARE_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*(?=[?#]|\Z)")
 """The beginning of a URL without a path: scheme and authority."""
+
+REQUEST_LINE = re.compile(rb"([!#$%&'*+.^_`|~\w-]+) [\x21-\x7e]+ HTTP/1\.[01]\r?\n")
+"""A request's first line, whatever its method (RFC 9112, section 3)."""
+METHODS = frozenset(b"GET HEAD POST PUT PATCH DELETE CONNECT OPTIONS TRACE".split())
+"""Methods of RFC 9110, section 9.3, and RFC 5789."""
+HOST = re.compile(rb"(\[[0-9A-Za-z:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?")
+"""A value of `Host`: a host, and perhaps a port (RFC 9110, section 7.2)."""
 
 ProblemRenderer = Callable[[type[DigitsError]], tuple[list[tuple[bytes, bytes]], bytes]]
 """Give the headers and the body of a refusal."""
@@ -137,6 +151,12 @@ def with_path(url: bytes) -> bytes:
     """
     match = BARE_AUTHORITY.match(url)
     return b"%b/%b" % (match[0], url[match.end() :]) if match else url
+
+
+def begins_with_unknown_method(part: bytes) -> bool:
+    """Return whether received bytes begin with a request that lacks nothing but a known method."""
+    line = REQUEST_LINE.match(part)
+    return line is not None and line[1] not in METHODS
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -253,6 +273,8 @@ class HttpProtocol(HttpToolsProtocol):
         except httptools.HttpParserUpgrade as upgrade:
             self._decline_upgrade()
             return int(upgrade.args[0])
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(UnknownMethod if begins_with_unknown_method(part) else BadRequest)
         except httptools.HttpParserError:
             self._refuse(self._fault)
         if self.stage is Stage.BODY and self._body_bytes > received:
@@ -331,15 +353,16 @@ class HttpProtocol(HttpToolsProtocol):
     def _check_headers(self, version: str) -> None:
         """Have the parser stop where a head is not as RFC 9112 has it, and llhttp lets it pass.
 
-        HTTP/1.1 wants one `Host` (section 3.2); codings other than `chunked` are not undone, and
-        HTTP/1.0 has none (6.1), nor `Expect` (RFC 9110, section 10.1.1).
+        HTTP/1.1 wants one `Host`, of a host (section 3.2); codings other than `chunked` are not
+        undone, and HTTP/1.0 has none (6.1), nor `Expect` (RFC 9110, section 10.1.1).
         """
         names = [name for name, _ in self.headers]
         if version == "1.0":
             self.expect_100_continue = False
             is_valid = b"transfer-encoding" not in names
         else:
-            is_valid = names.count(b"host") == 1
+            hosts = [value for name, value in self.headers if name == b"host"]
+            is_valid = len(hosts) == 1 and HOST.fullmatch(hosts[0]) is not None
             if b"transfer-encoding" in names:
                 codings = [value for name, value in self.headers if name == b"transfer-encoding"]
                 is_valid &= [coding.lower() for coding in codings] == [b"chunked"]

@@ -480,7 +480,7 @@ def _what_text(text: bytes) -> str:
         if b"<svg" in text:
             return "The bytes are an SVG, which is a drawing and has no pixels; save it as PNG."
         if text.startswith((b"<!doctype html", b"<html")):
-            return "The bytes are a page of HTML; send the image's own address or file."
+            return "The bytes are a page of HTML; send the image's own file."
     return "The bytes are text, and no image; send the image's own file."
 
 

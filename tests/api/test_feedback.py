@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from base64 import b64decode
 from collections.abc import Iterator
@@ -11,13 +12,17 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from app.errors import BadFeedback
 from app.main import create_app
 from app.serving.feedback import id_of, picture_of, row_of
 from app.settings import Settings
 from app.vision.decode import decode
+from app.vision.strip import STRIP_HEIGHT
+from tests.api.calls import detail_of
 from tests.conftest import png, spoken
 from tests.serving.test_reader import row
 
+NUMBER_ID = id_of(np.zeros((STRIP_HEIGHT, 40), np.uint8))
 IMAGE = {"content-type": "image/png"}
 
 
@@ -79,7 +84,10 @@ def test_a_number_is_kept_with_all_of_its_text(listening: TestClient, folder: Pa
 
 def test_the_document_and_the_metrics_have_it(listening: TestClient, client: TestClient) -> None:
     operation = listening.get("/openapi.json").json()["paths"]["/feedback"]["post"]
-    assert operation["responses"].keys() >= {"204", "400", "507"}
+    assert operation["responses"].keys() >= {"204", "400", "422", "507"}
+    assert BadFeedback.title in operation["responses"]["422"]["description"]
+    assert not {*("image", "pixels")} & {*json.dumps(operation["responses"]).split()}
+    assert [parameter["name"] for parameter in operation["parameters"]] == ["X-Deadline-Seconds"]
     assert "/feedback" not in client.get("/openapi.json").json()["paths"]
     assert 'route="/feedback"' in listening.get("/metrics").text
 
@@ -91,43 +99,62 @@ def test_it_is_off_by_default(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "says"),
+    ("body", "slug", "says"),
     [
-        (b"", "Feedback is JSON"),
-        (b"\xff\xfe", "Feedback is JSON"),
-        (b"[]", "Feedback is JSON"),
-        (b'{"id": "x"}', "Feedback is JSON"),
-        (b'{"id": 7, "label": 7}', "Feedback is JSON"),
-        (b'{"id": "x", "label": 10}', "Feedback is JSON"),
-        (b'{"id": "x", "label": "7"}', "Feedback is JSON"),
-        (b'{"id": "x", "label": true}', "Feedback is JSON"),
-        (b'{"id": "x", "label": 7, "user": "me"}', "Feedback is JSON"),
-        (b'{"id": "zxechoxz", "label": 7}', "not that of an answer"),
-        (b'{"id": "../../etc", "label": 7}', "not that of an answer"),
-        (b'{"id": "zxechoxz", "text": "77"}', "not that of an answer"),
-        (b'{"id": "x", "text": ""}', "Feedback is JSON"),
-        (b'{"id": "x", "text": "../4"}', "Feedback is JSON"),
-        (b'{"id": "x", "text": "7\\n"}', "Feedback is JSON"),
-        (b'{"id": "x", "text": 77}', "Feedback is JSON"),
-        (b'{"id": "x", "text": "77", "label": 7}', "Feedback is JSON"),
-        ('{"id": "x", "text": "\u0663"}'.encode(), "Feedback is JSON"),
-        (b'{"id": "x", "text": "%s"}' % (b"7" * 33), "Feedback is JSON"),
+        (b"", "malformed-body", "not JSON"),
+        (b"\xff\xfe", "malformed-body", "not JSON"),
+        (b'{"id": "x", "label": NaN}', "malformed-body", "not JSON"),
+        (b"{" * 20_001, "malformed-body", "not JSON"),
+        (b"[]", "bad-feedback", "no object"),
+        (b'{"id": "x"}', "bad-feedback", "Send JSON"),
+        (b'{"label": 7}', "bad-feedback", "Send JSON"),
+        (b'{"id": "x", "label": 7, "user": "me"}', "bad-feedback", "Send JSON"),
+        (b'{"id": "x", "text": "77", "label": 7}', "bad-feedback", "Send JSON"),
+        (b'{"id": "x", "label": 7, "label": 8}', "bad-feedback", "a key twice"),
+        (b'{"id": "x", "id": "x", "text": "7"}', "bad-feedback", "a key twice"),
+        (b'{"id": "x", "label": 10}', "bad-feedback", "`label` is a digit"),
+        (b'{"id": "x", "label": "7"}', "bad-feedback", "`label` is a digit"),
+        (b'{"id": "x", "label": true}', "bad-feedback", "`label` is a digit"),
+        (b'{"id": "x", "label": [7]}', "bad-feedback", "`label` is a digit"),
+        (b'{"id": "x", "text": ""}', "bad-feedback", "`text` is the digits"),
+        (b'{"id": "x", "text": "../4"}', "bad-feedback", "`text` is the digits"),
+        (b'{"id": "x", "text": "7\\n"}', "bad-feedback", "`text` is the digits"),
+        (b'{"id": "x", "text": 77}', "bad-feedback", "`text` is the digits"),
+        ('{"id": "x", "text": "\u0663"}'.encode(), "bad-feedback", "`text` is the digits"),
+        (b'{"id": "x", "text": "%s"}' % (b"7" * 33), "bad-feedback", "`text` is the digits"),
+        (b'{"id": 7, "label": 7}', "bad-feedback", "not that of an answer"),
+        (b'{"id": "zxechoxz", "label": 7}', "bad-feedback", "not that of an answer"),
+        (b'{"id": "../../etc", "label": 7}', "bad-feedback", "not that of an answer"),
+        (b'{"id": "zxechoxz", "text": "77"}', "bad-feedback", "not that of an answer"),
+        ('{"id": "ü", "text": "77"}'.encode(), "bad-feedback", "not that of an answer"),
+        (b'{"id": "%s", "label": 7}' % NUMBER_ID.encode(), "bad-feedback", "use `text`"),
     ],
 )
 def test_what_is_no_feedback_is_refused(
-    listening: TestClient, folder: Path, body: bytes, says: str
+    listening: TestClient, folder: Path, body: bytes, slug: str, says: str
 ) -> None:
     before = sorted(folder.glob("*/*"))
     reply = listening.post("/feedback", content=body)
-    assert reply.status_code == 400
-    assert says in reply.json()["detail"]
+    assert says in detail_of(reply, slug)
     assert "zxechoxz" not in reply.text
     assert sorted(folder.glob("*/*")) == before
 
 
+def test_json_of_feedback_is_json(listening: TestClient) -> None:
+    body = json.dumps({"id": id_of(spoken(7)), "label": 7}).encode()
+    assert listening.post("/feedback", content=b"\xef\xbb\xbf" + body).status_code == 204
+
+
+def test_what_feedback_has_not_is_said_of_feedback(listening: TestClient) -> None:
+    reply = listening.post("/feedback?normalize=false", content=b"{}")
+    assert detail_of(reply, "bad-parameter") == "There are no query parameters here."
+    reply = listening.post("/feedback", content=b"{}", headers={"content-encoding": "gzip"})
+    assert "PNG" not in detail_of(reply, "unsupported-encoding")
+
+
 def test_a_body_is_not_read_beyond_its_limit(listening: TestClient) -> None:
     reply = listening.post("/feedback", content=b" " * 50_000)
-    assert reply.status_code == 413
+    assert "image" not in detail_of(reply, "body-too-large")
 
 
 def test_other_methods_are_refused(listening: TestClient) -> None:

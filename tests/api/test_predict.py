@@ -340,7 +340,7 @@ REFUSED: list[Any] = [
      "A request has at most 8 images; send several requests."),
     ("out of range", {"json": {"image": [[256]]}}, "bad-pixels", "Image 0 has a value"),
     ("booleans", {"json": {"image": [[True, False]]}}, "bad-pixels", "Image 0 has rows of"),
-    ("not a number", {"content": b'{"image": [[NaN]]}'}, "bad-pixels", "Every pixel is a finite"),
+    ("not a number", {"content": b'{"image": [[NaN]]}'}, "bad-pixels", "A number is not finite"),
     ("an empty row", {"content": b'{"image": [[]]}'}, "bad-pixels", "Image 0 has rows of"),
     ("rows and an object", {"content": b'{"image": [[],{}]}'}, "bad-pixels", "Image 0 has rows"),
     ("color", {"json": {"image": [[[1, 2, 3]] * 2] * 2}}, "bad-pixels", "Image 0 is 2×2×3, which"),
@@ -381,6 +381,21 @@ def test_what_is_refused(client: TestClient, sent: dict[str, Any], slug: str, de
     assert client.post(AS_IS, content=SEVEN, headers=PNG).content == before
 
 
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [
+        ("/predict", "identity"),
+        ("/read", "identity"),
+        ("/v1/models/digits:predict", "deflate, gzip, x-gzip"),
+        ("/v2/models/digits/infer", "deflate, gzip, x-gzip"),
+    ],
+)
+def test_which_encodings_are_taken_is_said(client: TestClient, path: str, accepted: str) -> None:
+    refusal = client.post(path, content=b"{}", headers={"content-encoding": "br"})
+    assert refusal.headers["accept-encoding"] == accepted
+    assert "accept-encoding" not in client.post(path, content=b"{}").headers
+
+
 @pytest.mark.parametrize(("content", "status"), [(SEVEN, 200), (b"no image", 415)])
 def test_a_body_is_counted_whatever_comes_of_it(
     client: TestClient, content: bytes, status: int
@@ -397,10 +412,10 @@ def test_a_body_is_counted_whatever_comes_of_it(
 
 def test_every_problem_that_a_request_can_meet_is_tested_here() -> None:
     elsewhere = {
-        *("bad-request", "request-timeout", "headers-too-large"),  # the server's
+        *("bad-request", "request-timeout", "headers-too-large", "unknown-method"),  # the server's
         *("unauthorized", "forbidden", "not-found", "method-not-allowed"),
         *("queue-full", "draining", "not-ready", "deadline-exceeded"),  # below
-        *("client-gone", "internal-error", "volume-full"),
+        *("client-gone", "internal-error", "volume-full", "bad-feedback"),
     }
     assert {slug for _, _, slug, _ in REFUSED} | elsewhere == PROBLEMS.keys()
 

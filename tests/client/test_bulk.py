@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -146,7 +147,36 @@ def test_a_file_that_has_gone_costs_no_other_anything(tmp_path: Path) -> None:
     assert read["error"] is None
 
 
-@pytest.mark.parametrize("option", [("--processes", "0"), ("--processes", "x"), ("--part", "2/1")])
-def test_numbers_that_are_none_are_wrong_usage(option: tuple[str, str], tmp_path: Path) -> None:
+def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
+    folder, output = Path(os.fsdecode(os.fsencode(tmp_path) + b"/in\xff")), tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(PICTURES[0], folder / os.fsdecode(b"\xe4.png"))
+    shutil.copy(PICTURES[0], folder / "ü.png")
+    assert bulk_read(folder, output) == bulk_read(folder, output) == 0
+    assert [row["image"] for row in answers(output)] == ["ü.png", "\\xe4.png"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--processes", "0", "'0' is no whole number from 1 on."),
+        ("--processes", "x", "'x' is no whole number from 1 on."),
+        ("--part", "5/4", "'5/4' is no share. Give K/N with K from 1 to N"),
+        ("--part", "0/4", "'0/4' is no share."),
+        ("--part", "2", "'2' is no share."),
+    ],
+)
+def test_numbers_that_are_none_are_wrong_usage(
+    option: str, value: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        bulk_read(tmp_path, tmp_path / "out", *option)
+        bulk_read(tmp_path, tmp_path / "out", option, value)
+    assert f"{option}: {reason}" in capsys.readouterr().err
+
+
+def test_a_folder_without_an_image_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "in").mkdir()
+    assert bulk_read(tmp_path / "in", tmp_path / "out") == 0
+    assert caplog.messages == [f"{tmp_path / 'in'} has no image."]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from digits import (
     DeadlineExceeded,
     DigitsError,
     ImageError,
+    InvalidArgument,
     Model,
     PayloadTooLarge,
     Problem,
@@ -141,9 +143,12 @@ def test_an_image_of_pillow_is_sent_upright() -> None:
         (b"", "is empty"),
         (io.StringIO("text"), "binary mode"),
         (object(), "object is no image"),
+        (5, "int is no image"),
+        (np.array(5), "ndarray is no image"),
+        ({"image": [[1]]}, "dict is no image"),
         (bytes(MAX_IMAGE_BYTES + 1), "more than"),
     ],
-    ids=["missing", "folder", "name", "empty", "text", "object", "large"],
+    ids=["missing", "folder", "name", "empty", "text", "object", "number", "0-d", "dict", "large"],
 )
 def test_what_can_not_be_sent_is_not_sent(image: Any, reason: str) -> None:
     service = Service()
@@ -168,6 +173,39 @@ def test_headers_have_the_key_and_the_time_there_is(monkeypatch: pytest.MonkeyPa
     first, second = (request.headers for request in service.requests)
     assert (first["authorization"], first["x-deadline-seconds"]) == ("Bearer secret", "7")
     assert second["authorization"] == "Bearer other"
+
+
+@pytest.mark.parametrize("make", [Client, AsyncClient])
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"timeout_seconds": math.nan}, "`timeout_seconds` is above 0"),
+        ({"timeout_seconds": math.inf}, "`timeout_seconds` is above 0"),
+        ({"timeout_seconds": 0}, "`timeout_seconds` is above 0"),
+        ({"timeout_seconds": -1}, "`timeout_seconds` is above 0"),
+        ({"timeout_seconds": 1e10}, "`timeout_seconds` is above 0 and at most 86,400."),
+        ({"api_key": "se\ncret"}, "`api_key` or DIGITS_API_KEY"),
+        ({"api_key": "secret\0"}, "`api_key` or DIGITS_API_KEY"),
+        ({"api_key": "sécret"}, "`api_key` or DIGITS_API_KEY"),
+        ({"url": "localhost:8000"}, "no address of a service. Give"),
+        ({"url": "http://there/?x=1"}, "it has a query"),
+        ({"url": "http://there/#x"}, "it has a query or a fragment"),
+    ],
+)
+def test_what_can_not_be_is_said_when_a_client_is_made(
+    make: type[Client | AsyncClient], options: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InvalidArgument, match=reason) as raised:
+        make(**options)
+    assert "cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("length", ["3", 3.0, (1, 2, 3), (1,), ("1", None), ()])
+def test_a_length_that_is_none_is_told_so(length: Any) -> None:
+    service = Service()
+    with pytest.raises(InvalidArgument, match="`length` is how many digits"):
+        client_of(service).read(good(1), length=length)
+    assert not service.requests
 
 
 def test_the_address_is_given_or_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

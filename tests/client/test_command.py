@@ -164,7 +164,13 @@ def test_lists_are_read(capsys: pytest.CaptureFixture[str], url: str, tmp_path: 
         (["predict", "--local", "--url", NOWHERE, SEVEN], "not allowed with"),
         (["predict", "--resume", SEVEN], "needs --output"),
         (["predict", "--batch-size", "0", SEVEN], "from 1 to 256"),
-        (["predict", "--in-flight", "many", SEVEN], "invalid"),
+        (["predict", "--in-flight", "many", SEVEN], "'many' is no whole number from 1 to 64"),
+        *(
+            (["versions", "--timeout", seconds], "--timeout: ")
+            for seconds in ("nan", "inf", "1e10", "0", "soon")
+        ),
+        (["predict", "--timeout=-1", SEVEN], "--timeout: '-1' is no number of seconds above 0"),
+        (["versions", "--url", "http://localhost/?x=1"], "it has a query"),
         (["predict", "--url", NOWHERE, "@none"], "can't be read"),
         (["predict", "--url", "localhost:8000", SEVEN], "no address of a service"),
         (["versions", "--url", "http://[::1"], "no address of a service"),
@@ -175,6 +181,16 @@ def test_wrong_usage(capsys: pytest.CaptureFixture[str], arguments: list[str], r
     assert ended.status == USAGE_ERROR
     assert reason in ended.err
     assert ended.out == ""
+
+
+def test_a_key_that_can_not_be_sent_is_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DIGITS_API_KEY", "se\ncret")
+    ended = run(capsys, "versions", "--url", NOWHERE)
+    assert ended.status == USAGE_ERROR
+    assert "DIGITS_API_KEY" in ended.err
+    assert "cret" not in ended.err
 
 
 def test_no_service_is_said_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:

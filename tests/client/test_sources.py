@@ -52,6 +52,8 @@ def test_a_list_has_files_and_folders(folder: Path) -> None:
     expected = ["b.png", "sub/c.tiff", "with space.png"]
     assert names("@list.txt") == expected
     assert names(lists=("list.txt",)) == expected
+    Path("list.txt").write_text("\ufeffb.png\n", "utf-8")
+    assert names("@list.txt") == ["b.png"]
 
 
 def test_standard_input_is_an_image_or_a_list(

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from app.settings import Settings, unknown_settings
+from app.vision.decode import AVIF, FORMATS, HEIC
 from tests.conftest import ROOT
 from tests.faults.server import Server
 
 README = (ROOT / "README.md").read_text("utf-8")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text("utf-8")
+SECURITY = (ROOT / "SECURITY.md").read_text("utf-8")
 PAGES = [ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "CONTRIBUTING.md"]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
 EXAMPLES = re.findall(r"```sh\n(curl .*?)\n```\n+```json\n(.*?)\n```", README, re.DOTALL)
@@ -101,6 +103,11 @@ def shown_default(field: Any) -> str:
 
 def test_the_table_is_that_of_the_settings() -> None:
     assert settings_table() in OPERATIONS
+
+
+def test_the_reachable_decoders_are_those_of_the_table() -> None:
+    (named,) = re.findall(r"formats by their first bytes: ([\w, ]+)", SECURITY)
+    assert {*named.strip().split(", ")} == {each.name for each in (*FORMATS, AVIF, HEIC)}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

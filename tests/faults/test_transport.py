@@ -93,6 +93,14 @@ HTTP_FAULTS: list[tuple[str, list[bytes], str]] = [
         [PREDICT + b"transfer-encoding: chunked\r\n\r\n", b"f" * 40 + b"\r\n"],
         "bad-request",
     ),
+    ("unknown method", [b"FOO / HTTP/1.1\r\nhost: digits\r\n\r\n"], "unknown-method"),
+    ("longer method", [b"GETS /livez HTTP/1.1\r\nhost: digits\r\n\r\n"], "unknown-method"),
+    ("unknown method of no HTTP", [b"FOO / RTSP/1.0\r\n\r\n"], "bad-request"),
+    ("method of no token", [b"FO(O) / HTTP/1.1\r\nhost: digits\r\n\r\n"], "bad-request"),
+    *(
+        (f"host {host}", [f"GET /livez HTTP/1.1\r\nhost: {host}\r\n\r\n".encode()], "bad-request")
+        for host in ("a b/@", "a/b", "me@digits", "[::1", "digits:port", "a,b:1:2", "dígits")
+    ),
     ("not HTTP", [ECHO.encode() + b"\r\n\r\n"], "bad-request"),
     ("TLS", [bytes.fromhex("16030100a5010000a10303") + bytes(160)], "bad-request"),
     ("path not ascii", [b"GET /\xff\xfe HTTP/1.1\r\nhost: digits\r\n\r\n"], "bad-request"),

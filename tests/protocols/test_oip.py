@@ -83,6 +83,7 @@ def error(client: TestClient, body: bytes, path: str = AS_IS, **headers: str) ->
         pytest.param(tensor(PAIR.ravel().tolist(), [2, 28, 28, 1]), id="flat with channels"),
         pytest.param(tensor((PAIR / 255).tolist(), datatype="FP32"), id="0 to 1"),
         pytest.param(tensor(PAIR.tolist(), datatype="INT64"), id="INT64"),
+        pytest.param(tensor(PAIR.astype(float).tolist(), datatype="INT64"), id="with points"),
         pytest.param(texts([base64.b64encode(file).decode() for file in FILES]), id="base64"),
         pytest.param(
             texts([[base64.b64encode(file).decode()] for file in FILES], [2, 1]), id="a column"
@@ -98,6 +99,12 @@ def test_images_in_json(client: TestClient, one: dict[str, Any]) -> None:
     assert answer["rejected"] == ["", ""]
     assert len(answer["probabilities"]) == 20
     assert answer["confidence"] == [max(answer["probabilities"][:10]), answer["probabilities"][11]]
+
+
+def test_an_id_in_any_language_is_given_back(client: TestClient) -> None:
+    document = {"inputs": [tensor(PAIR.tolist())], "id": "zähler-1 😀", "note": "ü"}
+    body = json.dumps(document, ensure_ascii=False).encode()
+    assert client.post(AS_IS, content=body).json()["id"] == "zähler-1 😀"
 
 
 @pytest.mark.parametrize("shape", [[2, 28, 28], [2, 28, 28, 1]])
@@ -318,7 +325,11 @@ SHAPES = "`images` is UINT8, INT32, INT64, FP32, FP64 of shape [n,28,28] or [n,2
         ({"inputs": [ONE | {"shape": [2, 28, 28.0]}]}, "A shape is a list of at most 4 whole"),
         ({"inputs": [ONE | {"shape": [2, 28, 28, 1, 1]}]}, "A shape is a list of at most 4 whole"),
         ({"inputs": [ONE | {"shape": [True, 28, 28]}]}, "A shape is a list of at most 4 whole"),
-        ({"inputs": [ONE | {"shape": [-1, 28, 28]}]}, "A shape is a list of at most 4 whole"),
+        (
+            {"inputs": [ONE | {"shape": [-1, 28, 28]}]},
+            "A shape is a list of at most 4 whole numbers, none of",
+        ),
+        ({"inputs": [ONE | {"shape": [10**30, 28, 28]}]}, "A number is not finite, or larger"),
         ({"inputs": [ONE | {"shape": [0, 28, 28]}]}, "The request holds no image."),
         ({"inputs": [ONE | {"shape": [9, 28, 28]}]}, "A request has at most 8 images"),
         ({"inputs": [ONE | {"shape": [3, 28, 28]}]}, "`data` has 2 entries"),
@@ -332,6 +343,11 @@ SHAPES = "`images` is UINT8, INT32, INT64, FP32, FP64 of shape [n,28,28] or [n,2
         ({"inputs": [texts(["AAAA", "AAAA"])]}, "Image 0: The bytes are no PNG"),
         ({"inputs": [tensor([256] * 1568)]}, "Image 0 has a value that is not from 0 to 255."),
         ({"inputs": [tensor([True] * 1568)]}, "Image 0 has rows of different lengths, or values"),
+        *(
+            ({"inputs": [tensor(data, datatype=datatype)]}, "Image 1 has a fraction, which")
+            for datatype in ("UINT8", "INT32", "INT64")
+            for data in ([0] * 1567 + [0.5], np.stack([PAIR[0], PAIR[1] * 0.7]).tolist())
+        ),
         ({"inputs": [ONE], "id": 1}, "`id` is a string of at most 1,024 characters."),
         ({"inputs": [ONE], "id": "x" * 1025}, "`id` is a string of at most 1,024 characters."),
         ({"inputs": [ONE], "parameters": 1}, "`parameters` is an object."),
@@ -420,11 +436,12 @@ def test_a_length_that_is_no_number(client: TestClient, length: str) -> None:
 
 
 def test_a_length_beyond_the_body(client: TestClient) -> None:
-    status, text = error(client, b"{}", **{LENGTH: "3"})
-    assert (status, text) == (
-        400,
-        "Inference-Header-Content-Length is more than the body has.",
-    )
+    for length in ("3", "99999999"):
+        status, text = error(client, b"{}", **{LENGTH: length})
+        assert (status, text) == (
+            400,
+            "Inference-Header-Content-Length is more than the body has.",
+        )
 
 
 def test_limits_on_bytes(client: TestClient) -> None:
@@ -543,6 +560,7 @@ def test_health_and_the_repository(client: TestClient, monkeypatch: pytest.Monke
 def test_what_there_is_not(client: TestClient, method: str, path: str, status: int) -> None:
     response = client.request(method, path)
     assert (response.status_code, response.json().keys()) == (status, {"error"})
+    assert "docs/protocols.md" in response.json()["error"]
 
 
 @pytest.mark.parametrize(
@@ -628,7 +646,7 @@ def images_in(body: bytes, headers: dict[str, str]) -> list[NDArray[np.uint8]]:
 @settings(max_examples=50)
 def test_binary_tensors_are_the_same_images_as_json(numbers: NDArray[Any]) -> None:
     shape = [*numbers.shape]
-    document = {"inputs": [tensor(numbers.tolist(), shape)]}
+    document = {"inputs": [tensor(numbers.tolist(), shape, "FP64")]}
     wanted = images_in(json.dumps(document).encode(), {})
     for datatype, dtype in NUMBER_TYPES.items():
         if np.can_cast(numbers.dtype, dtype, "safe"):

@@ -218,7 +218,7 @@ FTYP = b"\0\0\0\x1cftyp"
         (b"8BPS" + bytes(100), "Photoshop"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
         (b"<!DOCTYPE html><html><svg", "SVG"),
-        (b" <!DOCTYPE html><html>", "HTML"),
+        (b" <!DOCTYPE html><html>", "HTML; send the image's own file."),
         (FTYP + b"hevc\0\0\0\0msf1", "HEIC"),
         (FTYP + b"avis\0\0\0\0msf1", "AVIF"),
         (FTYP + b"isom\0\0\0\0mp42", "video"),

@@ -16,13 +16,15 @@ def bottom(page: Page, selector: str) -> float:
     return box["y"] + box["height"]
 
 
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height"), [(240, 320), *SIZES])
 def test_nothing_is_wider_than_the_window(
     browser: Browser, address: str, width: int, height: int
 ) -> None:
     with opened(browser, address, viewport={"width": width, "height": height}) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         draw(page, SEVEN)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.goto(f"{address}/model")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

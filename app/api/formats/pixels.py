@@ -16,7 +16,7 @@ import simdjson
 from numpy.typing import NDArray
 from simdjson import Array, Object
 
-from ...errors import BadPixels, BodyTooLarge, MalformedBody, TooManyImages
+from ...errors import BadPixels, BodyTooLarge, MalformedBody, PayloadError, TooManyImages
 from ...serving.predictor import RawImage, RawImages
 from ...vision.normalize import SIDE
 from . import image
@@ -25,12 +25,16 @@ Gray = NDArray[np.uint8]
 Images = NDArray[np.uint8]
 Numbers = NDArray[np.uint64] | NDArray[np.float64]
 
+ASCII_END = 0x7F
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 WIDE_MARKS = codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE
 """Begin a text in UTF-16, or in UTF-32."""
 MAX_NUMBERS, MAX_LISTS, MAX_STRINGS = 400_000, 20_000, 2_000
 """Values in a document. Whichever thread parses it, it holds the interpreter, and so the event
 loop: for some 5 ms at these limits. 256 images of 28×28 have 200,704 numbers and 7,424 lists."""
+MAX_WIDE_BYTES = 2**16
+"""Bytes of the strings that have characters beside ASCII, together: Python takes up to four bytes
+for each character of these, and 20 ms for 8 MiB. Names and remarks have them; no image has."""
 BEGINNINGS = b"{[\"'-0123456789tfn \t\r\n"
 """Bytes that a JSON document begins with, or what is meant to be one; no image file does."""
 COPIES = 5
@@ -42,6 +46,12 @@ MAX_AXES = 6
 KEYS = 'The document is {"image": rows} or {"images": [rows, …]}.'
 NO_NUMBER = re.compile(rb"\b(?:NaN|Infinity)\b|[1-9][0-9]{18}|[0-9][eE]\+?0*[1-9][0-9]{2}")
 """A word for a number that JSON has not, or a number that no type holds."""
+FAULTS = {
+    "DEPTH_ERROR": "The body has lists or objects in one another, more than 1,024 deep.",
+    "STRING_ERROR": "A string in the body has an escape that stands for no character.",
+    "UTF8_ERROR": "The body is not in UTF-8 (RFC 8259, section 8.1).",
+}
+"""Faults of a document, by simdjson's names; of others it is said that it is no JSON."""
 SEARCHED_BYTES, OVERLAP_BYTES = 2**16, 64
 """Bytes that are searched for it in one call, which holds the interpreter for less than a
 millisecond, and those of them that the next call looks at again."""
@@ -90,7 +100,8 @@ def load(body: bytes) -> tuple[Any, int]:
         BadPixels: a number of it is none, or too large for any type.
     """
     body = body.removeprefix(BYTE_ORDER_MARK)
-    lists = _check_counts(np.frombuffer(body, np.uint8))
+    octets = np.frombuffer(body, np.uint8)
+    lists = _check_counts(octets)
     if body.startswith(WIDE_MARKS):
         raise MalformedBody("The body is in UTF-16. Send JSON in UTF-8 (RFC 8259, section 8.1).")
     if body[:1] not in BEGINNINGS:
@@ -98,15 +109,16 @@ def load(body: bytes) -> tuple[Any, int]:
             "The body is not JSON. If it is an image, send it to /predict with its own type, such "
             "as Content-Type: image/png; in JSON, an image is its file in base64."
         )
-    if not body.isascii():  # nothing that is read has other characters, and they cost more
-        raise MalformedBody("The body is not JSON in ASCII.")
+    if not body.isascii():
+        _check_wide_strings(octets)
     try:
         with _parsing:
             return simdjson.Parser().parse(body), lists
-    except (ValueError, RuntimeError):  # for some faults this, for some that
+    except (ValueError, RuntimeError) as error:  # for some faults this, for some that
         if _has_no_number(body):
-            raise BadPixels("Every pixel is a finite number, from 0 to 255.") from None
-        raise MalformedBody("The body is not JSON.") from None
+            raise BadPixels("A number is not finite, or larger than any type holds.") from None
+        said = (text for fault, text in FAULTS.items() if fault in str(error))
+        raise MalformedBody(next(said, "The body is not JSON.")) from None
 
 
 def fields_of(value: Any) -> dict[str, Any]:
@@ -117,6 +129,25 @@ def fields_of(value: Any) -> dict[str, Any]:
     if isinstance(value, Object):
         return {name: value[name] for name in value}
     return value if isinstance(value, dict) else {}
+
+
+def members_of(document: Any, expected: str, refuse: type[PayloadError]) -> dict[str, Any]:
+    """The fields of a document that is an object, each of which it has once.
+
+    Args:
+        document: As `load` gives it.
+        expected: What it should be, for the error.
+        refuse: The error that says that it is something else.
+
+    Raises:
+        PayloadError: `refuse`.
+    """
+    if not isinstance(document, Object):
+        raise refuse(f"{expected} It is no object.")
+    names = [*document]
+    if len({*names}) < len(names):
+        raise refuse(f"{expected} It has a key twice.")
+    return {name: document[name] for name in names}
 
 
 def _has_no_number(body: bytes) -> bool:
@@ -193,6 +224,25 @@ def _check_counts(octets: Gray) -> int:
     return lists
 
 
+def _check_wide_strings(octets: Gray) -> None:
+    """Refuse a document whose strings with characters beside ASCII are long.
+
+    A quote behind a backslash is taken for no end of a string: what is measured is never too short.
+    """
+    is_wide = octets > ASCII_END
+    size = int(np.count_nonzero(is_wide))
+    if size <= MAX_WIDE_BYTES:
+        quotes = np.flatnonzero((octets[1:] == ord('"')) & (octets[:-1] != ord("\\"))) + 1
+        ends = np.concatenate([[0], quotes, [len(octets)]])
+        strings = np.unique(np.searchsorted(ends, np.flatnonzero(is_wide)))
+        size = int(np.sum(ends[strings] - ends[strings - 1]))
+    if size > MAX_WIDE_BYTES:
+        raise BodyTooLarge(
+            "The strings of a JSON body that have characters beside ASCII have at most "
+            f"{MAX_WIDE_BYTES:,} bytes together. Base64 is in ASCII."
+        )
+
+
 def _count(octets: Gray, mark: bytes) -> int:
     """How often `mark` occurs; NumPy takes a tenth of the time of bytes.count."""
     return int(np.count_nonzero(octets == ord(mark)))
@@ -200,18 +250,17 @@ def _count(octets: Gray, mark: bytes) -> int:
 
 def _values(document: Any) -> Array | list[Any]:
     """What stands for the images in a document."""
-    if not isinstance(document, Object):
-        raise BadPixels(f"{KEYS} It is no object.")
-    match list(document):
-        case ["image"]:
-            return [document["image"]]
-        case ["images"] if isinstance(values := document["images"], Array):
-            if len(values) and isinstance(values[0], int | float):
-                raise BadPixels("`images` is a list of images; a single image goes into `image`.")
-            return values
-    raise BadPixels(
-        f"{KEYS} It has other keys, one twice, or none of these; options are query parameters."
-    )
+    fields = members_of(document, KEYS, BadPixels)
+    if fields.keys() == {"image"}:
+        return [fields["image"]]
+    if fields.keys() != {"images"}:
+        raise BadPixels(
+            f"{KEYS} It has other keys, or none of these; options are query parameters."
+        )
+    values = fields["images"]
+    if not isinstance(values, Array) or (len(values) and isinstance(values[0], int | float)):
+        raise BadPixels("`images` is a list of images; a single image goes into `image`.")
+    return values
 
 
 def _shape(values: list[Any], index: int) -> list[int]:
@@ -325,8 +374,8 @@ def _height_and_width(shape: list[int], index: int) -> tuple[int, int]:
     if len(shape) == 1:
         raise BadPixels(
             f"Image {index} has {shape[0]:,} numbers; a flat image has {SIDE * SIDE}, another is "
-            "given as rows. A single image goes into `image`, a list of images into `images`."
+            "given as rows. In a list of images, the rows of each are a list of their own."
         )
     raise BadPixels(
-        f"Image {index} is {size}; an image is rows of numbers. Send several images in `images`."
+        f"Image {index} is {size}; an image is rows of numbers. Several images are a list."
     )

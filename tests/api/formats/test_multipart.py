@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.api.formats.image import is_text
 from app.api.formats.multipart import (
     MAX_BOUNDARY_BYTES,
     MAX_PART_HEADER_BYTES,
@@ -249,14 +250,17 @@ contents = st.lists(pieces, min_size=1, max_size=8).map(b"".join) | st.binary(
 )
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether `data` has no boundary, and is no text that would be decoded."""
+    return not (re.search(rb"(^|[\r\n])--xx", data) or is_text(data))
+
+
 @st.composite
 def forms(draw: st.DrawFn) -> bytes:
     """A form's body as clients write them, with the boundary `xx`."""
     padding = draw(st.sampled_from([b"", b" ", b"\t "]))
     body = draw(st.sampled_from([b"", b"\r\n", b"preamble\r\n"]))
-    for content in draw(
-        st.lists(contents.filter(lambda data: not re.search(rb"(^|[\r\n])--xx", data)))
-    ):
+    for content in draw(st.lists(contents.filter(is_plain))):
         name = draw(names)
         file_name = "" if name == "note" else '; filename="a"'
         lines = [

@@ -17,7 +17,10 @@ from app.api.formats.pixels import (
     MAX_LISTS,
     MAX_NUMBERS,
     MAX_STRINGS,
+    MAX_WIDE_BYTES,
     SEARCHED_BYTES,
+    fields_of,
+    load,
     parse,
     working_bytes,
 )
@@ -152,10 +155,14 @@ def test_json_is_json(body: bytes) -> None:
         (b'{"image": [[1]]} {}', "The body is not JSON."),
         (b"image=x", "The body is not JSON."),
         (FILE, "If it is an image, send it to /predict with its own type"),
-        (b'{"image": "\\ud800"}', "The body is not JSON."),
+        (
+            b'{"image": "\\ud800"}',
+            "A string in the body has an escape that stands for no character.",
+        ),
+        (b'{"image": "\\x"}', "A string in the body has an escape that stands for no character."),
         (b"nothing", "The body is not JSON."),
-        (b'{"image": "\xff"}', "The body is not JSON in ASCII."),
-        ('{"image": "é"}'.encode(), "The body is not JSON in ASCII."),
+        (b'{"image": "\xff"}', "The body is not in UTF-8"),
+        ('{"image": [[1]], "ü": 1}'.encode("latin-1"), "The body is not in UTF-8"),
         ('{"image": [[1]]}'.encode("utf-16"), "The body is in UTF-16. Send JSON in UTF-8"),
     ],
 )
@@ -174,13 +181,17 @@ def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
         ("text", "It is no object."),
         ([], "It is no object."),
         ([[0, 1]], "It is no object."),
-        ({}, "It has other keys, one twice, or none of these"),
-        ({"pixels": [[1]]}, "It has other keys, one twice, or none of these"),
-        (b'{"image": [[4]], "image": [[3]]}', "It has other keys, one twice, or none of these"),
-        ({"image": [[1]], "images": [[[1]]]}, "It has other keys, one twice, or none of these"),
+        ({}, "It has other keys, or none of these"),
+        ({"pixels": [[1]]}, "It has other keys, or none of these"),
+        (b'{"image": [[4]], "image": [[3]]}', "It has a key twice."),
+        ({"image": [[1]], "images": [[[1]]]}, "It has other keys, or none of these"),
         ({"image": [[1]], "normalize": False}, "options are query parameters"),
         ({"images": [[[1]]], "normalize": False}, "options are query parameters"),
-        ({"images": {"0": [[1]]}}, "It has other keys, one twice, or none of these"),
+        (
+            {"images": {"0": [[1]]}},
+            "`images` is a list of images; a single image goes into `image`.",
+        ),
+        ({"images": "AAAA"}, "`images` is a list of images; a single image goes into `image`."),
         ({"images": FLAT}, "a single image goes into `image`"),
         ({"images": [0.5]}, "a single image goes into `image`"),
         ({"image": None}, "Image 0 is neither rows of numbers nor text."),
@@ -188,6 +199,8 @@ def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
         ({"image": {}}, "Image 0 is neither rows of numbers nor text."),
         ({"images": [[[1]], None]}, "Image 1 is neither rows of numbers nor text."),
         ({"images": [[[1]], 7]}, "Image 1 is neither rows of numbers nor text."),
+        ('{"image": "é"}'.encode(), "Image 0 is text that is neither base64"),
+        ('{"image": [[1]], "größe": "ü"}'.encode(), "It has other keys"),
         ({"image": "7"}, "Image 0 is text that is neither base64"),
         ({"image": ""}, "Image 0 is text that is neither base64"),
         ({"images": [[[1]], "\0"]}, "Image 1 is text that is neither base64"),
@@ -220,13 +233,13 @@ def test_what_is_no_json_is_malformed(body: bytes, detail: str) -> None:
         ({"image": [*FLAT[1:], 256]}, "has a value that is not from 0 to 255"),
         ({"image": [[2**63, -1]]}, "has a value that is not from 0 to 255"),
         ({"image": [[-(2**63)]]}, "has a value that is not from 0 to 255"),
-        ({"image": [[2**64]]}, "Every pixel is a finite number, from 0 to 255."),
+        ({"image": [[2**64]]}, "A number is not finite"),
         ({"images": [[[1]], [[256]]]}, "Image 1 has a value"),
-        ({"image": [[float("nan")]]}, "Every pixel is a finite number, from 0 to 255."),
-        ({"image": [[float("inf")]]}, "Every pixel is a finite number, from 0 to 255."),
-        ({"image": [[float("-inf")]]}, "Every pixel is a finite number, from 0 to 255."),
-        (b'{"image": [[1e999]]}', "Every pixel is a finite number, from 0 to 255."),
-        (b'{"image": [[%s]]}' % (b"9" * 5000), "Every pixel is a finite number, from 0 to 255."),
+        ({"image": [[float("nan")]]}, "A number is not finite"),
+        ({"image": [[float("inf")]]}, "A number is not finite"),
+        ({"image": [[float("-inf")]]}, "A number is not finite"),
+        (b'{"image": [[1e999]]}', "A number is not finite"),
+        (b'{"image": [[%s]]}' % (b"9" * 5000), "A number is not finite"),
         ({"image": [1, 2, 3]}, "Image 0 has 3 numbers; a flat image has 784"),
         ({"image": FLAT[1:]}, "Image 0 has 783 numbers"),
         ({"image": [[[1, 2, 3]] * 2] * 2}, "Image 0 is 2×2×3, which looks like color."),
@@ -251,7 +264,7 @@ def test_words_elsewhere_do_not_change_how_numbers_are_read(text: bytes) -> None
 @pytest.mark.parametrize("number", [b"NaN", b"1e999", b"9" * 20])
 @pytest.mark.parametrize("before", [0, SEARCHED_BYTES - 15, SEARCHED_BYTES, 3 * SEARCHED_BYTES + 1])
 def test_what_is_no_number_is_found_wherever_it_is(number: bytes, before: int) -> None:
-    with pytest.raises(BadPixels, match="finite number"):
+    with pytest.raises(BadPixels, match="not finite"):
         images_in(b'{"image": [[%s%s]]}' % (b" " * before, number))
 
 
@@ -279,7 +292,7 @@ def test_nothing_in_lists_in_lists_is_refused(levels: int) -> None:
 
 @pytest.mark.parametrize("levels", [1025, 5000])
 def test_deeper_documents_are_not_parsed(levels: int) -> None:
-    with pytest.raises(MalformedBody):
+    with pytest.raises(MalformedBody, match="more than 1,024 deep"):
         images_in(b'{"image": %s7%s}' % (b"[" * levels, b"]" * levels))
 
 
@@ -299,6 +312,30 @@ def test_documents_of_too_many_values_are_not_parsed(
     monkeypatch.setattr(simdjson, "Parser", None)
     with pytest.raises(BodyTooLarge, match=detail):
         images_in(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("ü" * (MAX_WIDE_BYTES // 2 + 1), id="many characters"),
+        pytest.param("x" * MAX_WIDE_BYTES + "😀", id="one, at the end of a long string"),
+        pytest.param("😀" + "x" * MAX_WIDE_BYTES, id="one, at its beginning"),
+        pytest.param(f'😀{"x" * 20_000}\\"' * 4, id="a long string with quotes in it"),
+        pytest.param(f'😀{"x" * 20_000}", "' * 4, id="several strings"),
+    ],
+)
+def test_long_strings_with_characters_beside_ascii_are_not_parsed(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setattr(simdjson, "Parser", None)
+    with pytest.raises(BodyTooLarge, match="beside ASCII"):
+        images_in(f'{{"images": ["{text}"]}}'.encode())
+
+
+def test_characters_beside_ascii_may_stand_beside_long_strings() -> None:
+    document = {"ä": "AA" * MAX_WIDE_BYTES, "id": "zähler 😀", "x" * MAX_WIDE_BYTES: "ü"}
+    found, _ = load(json.dumps(document, ensure_ascii=False).encode())
+    assert fields_of(found) == document
 
 
 def test_documents_of_as_many_values_as_may_be_are_parsed() -> None:
