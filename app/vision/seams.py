@@ -30,6 +30,8 @@ FREE = 0.04
 """Ink that a seam between two digits crosses, at most, as a share of the row's height."""
 DEEPEST = 0.6
 """Ink that any seam crosses, at most, as a share of the row's height."""
+INKED = 0.5
+"""Ink of a pixel, at least, that is a stroke's."""
 SPACING = 0.14
 """Distance of cuts through ink, at least, as a share of the row's height."""
 NARROW = 0.4
@@ -49,7 +51,7 @@ def seams(ink: Plane) -> Columns:
     upwards, downwards = came[:, 0], came[::-1, 1]
     anchors = [int(share * height) for share in ANCHORS]
     through = total[anchors, 0] + total[::-1, 1][anchors] - cost[anchors]
-    minima = _minima(through - np.float32(WHITE_COST * height), height)
+    minima = _minima(through - np.float32(WHITE_COST * height), ink[anchors] > INKED, height)
     found: list[Columns] = []
     for anchor, chosen in zip(anchors, minima, strict=True):
         above = _traced(chosen, upwards[anchor:0:-1])
@@ -122,15 +124,17 @@ def _distinct(columns: Columns, ink: Plane) -> Columns:
     return columns[kept]
 
 
-def _minima(crossed: NDArray[np.float32], height: int) -> list[NDArray[np.intp]]:
+def _minima(
+    crossed: NDArray[np.float32], inked: NDArray[np.bool_], height: int
+) -> list[NDArray[np.intp]]:
     """The columns whose seams are kept, by the ink that the best seam through each crosses, [k,w].
 
     These are the middle of each gap, and in what lies between two gaps the cheapest columns that
-    are `SPACING` apart.
+    are `SPACING` apart. What is `inked` [k,w] ends a gap, be it as thin as a hair.
     """
     width = crossed.shape[1]
     free = np.zeros((len(crossed), width + 2), np.bool_)
-    free[:, 1:-1] = crossed < FREE * height
+    free[:, 1:-1] = (crossed < FREE * height) & ~inked
     edges = free[:, 1:] != free[:, :-1]
     inner = crossed[:, 1:-1]
     low = (inner <= crossed[:, :-2]) & (inner <= crossed[:, 2:]) & (inner <= DEEPEST * height)

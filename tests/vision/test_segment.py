@@ -54,6 +54,16 @@ def test_touching_digits_have_a_cut_between_them() -> None:
     assert complete(found)
 
 
+@pytest.mark.parametrize("at", [20, 110], ids=["first", "between"])
+def test_a_1_as_thin_as_a_hair_is_a_candidate(at: int) -> None:
+    image = np.full((120, 240), 255, np.uint8)
+    for x in (70, 150):
+        image[30:90, x : x + 60] = 255 - ink(3, 60)
+    cv2.ellipse(image, (at, 60), (6, 27), 0, -70, 70, 0, 1, cv2.LINE_AA)
+    boxes = segment(image).candidates.boxes
+    assert any(at - 4 <= left and right <= at + 12 for left, _, right, _ in boxes)
+
+
 def test_boxes_are_where_the_digits_are() -> None:
     picture = np.zeros((200, 500), np.uint8)
     picture[60:120, 100:160], picture[60:120, 300:360] = ink(2, 60), ink(7, 60)
