@@ -20,9 +20,9 @@ from .rowlines import without_row_lines
 LEFT_OVER = 0.25
 """The largest part that is left when lines are taken away is at least this share of their length
 long, or of the picture's shorter side; else they were the writing."""
-PAGE_LINE = 0.03
-"""Thickness of a line from border to border, at most, as a share of the picture's shorter side,
-from which on it may be a stroke of a digit that fills the picture, and is no line of the page."""
+PAGE_LINES, PAGE_LINE = 3, 0.03
+"""Lines from border to border that are a page's, at least: fewer may be strokes of a digit that
+fills the picture; and their thickness, at most, as a share of the picture's shorter side."""
 BESIDE = 0.4
 """Longer side of writing beside a line, at least, in lengths of the line."""
 HALVES = 0.15
@@ -92,15 +92,17 @@ def without_lines(
 
 def are_writing(lines: list[Line], rest: Mask) -> bool:
     """Whether `lines` were all that is written: hardly anything is left in `rest` [h,w]."""
-    if any(is_of_page(line, rest.shape) for line in lines):
+    if are_of_page(lines, rest.shape):
         return False
     longest = max(line.length for line in lines)
     return max(largest_part(rest)) < LEFT_OVER * float(min(longest, *rest.shape))
 
 
-def is_of_page(line: Line, shape: tuple[int, ...]) -> bool:
-    """Whether `line` runs from border to border, as rules and folds do, and is as thin."""
-    return all(line.ends) and line.thickness <= PAGE_LINE * min(shape)
+def are_of_page(lines: list[Line], shape: tuple[int, ...]) -> bool:
+    """Whether some of `lines` run beside each other from border to border, as thin as rules."""
+    thickest = PAGE_LINE * min(shape)
+    whole = [line.upright for line in lines if all(line.ends) and line.thickness <= thickest]
+    return max(whole.count(upright) for upright in (False, True)) >= PAGE_LINES
 
 
 def without_strokes(

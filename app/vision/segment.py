@@ -101,8 +101,10 @@ def find_row(gray: GrayImage) -> FoundRow:
     strokes, lined = without_lines(found.mask, found.ink, single=components.parts == 1, row=True)
     if lined or components.parts > 1:
         strokes, ringed = without_ring(strokes, found.ink)
-        lined |= ringed
-    kept = row_of(strokes, components_of(strokes) if lined else components, found.ink)
+        components = components_of(strokes) if lined or ringed else components
+    if not components.parts:
+        return row
+    kept = row_of(strokes, components, found.ink)
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row
     plane = leveled_row(gray, factor, found, kept)

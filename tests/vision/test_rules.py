@@ -189,6 +189,16 @@ def test_the_lines_of_a_page_leave_a_small_digit(step: int) -> None:
     assert (rest & (1 - written)).sum() < 0.1 * written.sum()
 
 
+def test_thin_straight_strokes_from_border_to_border_stay() -> None:
+    seven = with_line(
+        with_line(np.zeros((120, 100), np.uint8), (0, 1), (99, 1)), (97, 0), (97, 119)
+    )
+    for row in (False, True):
+        rest, found = bare(seven, row=row)
+        assert not found
+        assert np.array_equal(rest, seven)
+
+
 def test_a_stroke_on_a_fainter_line_stays() -> None:
     written = with_line(with_line(three() * 0, (60, 20), (60, 100), 6), (30, 60), (90, 60), 3)
     ink = np.maximum(written * np.uint8(240), with_line(three() * 0, (0, 60), (119, 60), 3) * 90)

@@ -54,6 +54,17 @@ def test_touching_digits_have_a_cut_between_them() -> None:
     assert complete(found)
 
 
+@pytest.mark.parametrize("squared", [False, True], ids=["ruled", "squared"])
+def test_a_lined_page_without_writing_is_blank(squared: bool) -> None:
+    page = np.full((300, 300), 248, np.uint8)
+    for at in range(20, 300, 40):
+        page[at : at + 2] = 150
+        if squared:
+            page[:, at : at + 2] = 150
+    assert segment(page).box is None
+    assert normalize(page).box is None
+
+
 @pytest.mark.parametrize("at", [20, 110], ids=["first", "between"])
 def test_a_1_as_thin_as_a_hair_is_a_candidate(at: int) -> None:
     image = np.full((120, 240), 255, np.uint8)
