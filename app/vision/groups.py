@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .components import Components, components_of
 from .ink import Mask, Plane
-from .rings import enclosed_by, outline_of
+from .rings import enclosed_by, is_slash, outline_of
 
 NEAR = 0.22
 """Gap within a digit, as a share of its longer side."""
@@ -81,8 +81,9 @@ def chosen(
         box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
     large = keep | (outer <= outer[main])
     large &= is_like(stats, weight, main, framed=framed)
-    if large.sum() > 1:  # what is in a 0 is its dot or its slash
-        large &= ~enclosed_by(main, components)
+    if large.sum() > 1:
+        for part in np.flatnonzero(large & enclosed_by(main, components)).tolist():
+            large[part] = not is_slash(part, main, components)
     order = np.flatnonzero(large)
     order = order[np.argsort(-weight[order], kind="stable")][:MAX_APART]
     apart_masks = [(np.asarray(labels == part, np.uint8), bool(keep[part])) for part in order]

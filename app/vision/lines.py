@@ -26,6 +26,8 @@ SMALLEST_LINED = 48
 MAX_CANDIDATES, MAX_LINES, MAX_MISSED = 200, 40, 12
 """Votes looked at, lines found and votes that were for no line, at most, in each direction; noise
 is full of these. A sheet of squared paper has up to 30 lines."""
+MAX_IN_ROW = 12
+"""Lines found, at most, where a row is looked for: a strip is full of strokes as long as lines."""
 STRONGER = 1.5
 """How much more ink than a line's usual there is, at least, where a stroke lies on it."""
 FITTED = 100
@@ -147,20 +149,20 @@ def left_over(found: Mask, lines: list[Line]) -> LeftOver:
     return LeftOver(parts, crumb)
 
 
-def bare_lines(found: Mask, ink: Plane, *, upright: bool, fitted: bool) -> list[Line]:
+def bare_lines(found: Mask, ink: Plane, *, upright: bool, row: bool) -> list[Line]:
     """The `straight` lines of `found`, where no stroke lies on them."""
-    lines = straight(found, upright=upright, fitted=fitted)
+    lines = straight(found, upright=upright, row=row)
     return [line.beside_strokes(ink) for line in lines]
 
 
-def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
+def straight(found: Mask, *, upright: bool, row: bool = False) -> list[Line]:
     """Return the straight thin lines of `found` within 16 degrees of the rows, or the columns.
 
     Args:
         found: The mask, [h,w].
         upright: Of the columns.
-        fitted: Trace each again along the straight that fits it best: the votes' whole degrees
-            lose a long one before its end.
+        row: A row is looked for: few, and each traced again along the straight that fits it best,
+            for the votes' whole degrees lose a long one before its end.
     """
     height, width = found.shape[::-1] if upright else found.shape
     shorter = min(height, width)
@@ -190,7 +192,7 @@ def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
     hopeful = untaken[inside_rows, columns].sum(axis=1) >= least
     tracer = Tracer(mask, shortest, thickest, upright=upright)
     lines: list[Line] = []
-    missed = 0
+    missed, most = 0, MAX_IN_ROW if row else MAX_LINES
     for candidate in np.flatnonzero(hopeful):
         if lines and untaken[inside_rows[candidate], columns].sum() < least:
             continue
@@ -198,12 +200,12 @@ def straight(found: Mask, *, upright: bool, fitted: bool = False) -> list[Line]:
         if line is None:
             missed += 1
         else:
-            if fitted and line.length >= FITTED:
+            if row and line.length >= FITTED:
                 _take(untaken, line)
                 line = tracer.fitted(line)
             lines.append(line)
             _take(untaken, line)
-        if missed == MAX_MISSED or len(lines) == MAX_LINES:
+        if missed == MAX_MISSED or len(lines) == most:
             break
     return lines
 

@@ -17,15 +17,22 @@ CLOSED = 0.9
 """Share of them in which there is some of it, at least."""
 CONVEX = 0.92
 """Share of its convex hull that it encloses, at least. The outline of a hollow 6 is no ring."""
-WRITTEN = 0.22
-"""Longer side of a part of what is written in a ring, at least, as a share of the ring's: less is a
-dot, and the ring a 0."""
+MAX_RINGS = 3
+"""Rings in one another that are taken away, at most."""
+WRITTEN, LEGIBLE = 0.1, 6
+"""Longer side of a part of what is written in a ring, at least, as a share of the ring's, and in
+pixels."""
 AS_STRONG = 0.6
 """Its ink, at least, as a share of the ring's: less is what a rule or a shadow leaves in a 0."""
+FILLED, EVEN = 0.6, 1.6
+"""Share of its box that a dot fills, at least, and its longer side in shorter ones, at most."""
 STRAIGHT = 0.25
 """Width of the slash in a 0, at most, as a share of its length."""
-SLANTED = 0.35, 3.0
-"""Width of its box, as a share of the height: a 1 is narrower, a dash wider."""
+NARROW, SLANTED = 0.85, 0.35
+"""Width of a 0 as a share of its height, at most, and of the box of a slash in it, at least."""
+MORE_SLANTED, SPANNING = 0.6, 0.65
+"""Width of the slash's box and length of the slash in a wider one, at least, as shares of the box's
+height and of the 0's longer side: a slanted 1 may be in a ring, too."""
 
 
 class Outline(NamedTuple):
@@ -67,19 +74,35 @@ def without_ring(strokes: Mask, ink: Plane) -> tuple[Mask, bool]:
         strokes: The mask, [h,w].
         ink: How much ink there is, [h,w].
     """
-    components = components_of(strokes)
-    if components.parts < 2:
-        return strokes, False
-    stats = components.stats
-    ring = 1 + int((stats[1:, 2] * stats[1:, 3]).argmax())
+    for taken in range(MAX_RINGS):
+        components = components_of(strokes)
+        if components.parts < 2:
+            return strokes, taken > 0
+        ring = 1 + int((components.stats[1:, 2] * components.stats[1:, 3]).argmax())
+        if not _is_around_writing(ring, components, ink):
+            return strokes, taken > 0
+        strokes = np.asarray(strokes & (components.labels != ring), np.uint8)
+    return strokes, True
+
+
+def _is_around_writing(ring: int, components: Components, ink: Plane) -> bool:
+    """Whether there is more in a part that may be a ring than a 0's dot or slash."""
     inside = enclosed_by(ring, components)
-    if inside.any():
-        strength = components.ink(ink) / stats[:, 4]
-        inside &= strength >= AS_STRONG * strength[ring]
-    parts = np.flatnonzero(inside)
-    if not _is_written(components, parts, ring):
-        return strokes, False
-    return np.asarray(strokes & (components.labels != ring), np.uint8), True
+    if not inside.any():
+        return False
+    strength = components.ink(ink) / components.stats[:, 4]
+    inside &= strength >= AS_STRONG * strength[ring]
+    written = _written(ring, np.flatnonzero(inside), components)
+    return len(written) > 1 or (len(written) == 1 and not is_slash(written[0], ring, components))
+
+
+def _written(ring: int, parts: NDArray[np.intp], components: Components) -> list[int]:
+    """Those of the parts in a ring that are too large for specks, and no dots."""
+    _, _, width, height, size = components.stats[parts].T
+    longer, shorter = np.maximum(width, height), np.minimum(width, height)
+    is_large = longer >= max(WRITTEN * components.stats[ring, 2:4].max(), LEGIBLE)
+    is_dot = (size >= FILLED * width * height) & (longer <= EVEN * shorter)
+    return [int(part) for part in parts[is_large & ~is_dot]]
 
 
 def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:
@@ -108,22 +131,18 @@ def outline_of(part: int, components: Components) -> Outline:
     return Outline(middle, nearest, farthest)
 
 
-def _is_written(components: Components, parts: NDArray[np.intp], ring: int) -> bool:
-    """Whether `parts` are large enough for writing, and no slash in a 0."""
-    sizes = components.stats[parts, 2:4]
-    large = sizes.max(axis=1) >= WRITTEN * components.stats[ring, 2:4].max()
-    if large.sum() != 1:
-        return bool(large.any())
-    return not _is_slash(_pixels(parts[large][0], components))
-
-
-def _is_slash(pixels: NDArray[np.intp]) -> bool:
-    """Whether `pixels` [n,2] are one slanted line."""
-    narrowest, widest = SLANTED
-    size = np.ptp(pixels, axis=0) + 1
+def is_slash(part: int, ring: int, components: Components) -> bool:
+    """Whether a part in a ring, a 0, is one straight line and not upright."""
+    pixels = _pixels(part, components)
     (_, sides, _) = cv2.minAreaRect(np.asarray(pixels, np.float32))
-    is_straight = min(sides) + 1 <= STRAIGHT * (max(sides) + 1)
-    return is_straight and bool(narrowest * size[1] <= size[0] <= widest * size[1])
+    length = max(sides) + 1
+    if min(sides) + 1 > STRAIGHT * length:
+        return False
+    _, _, width, height, _ = components.stats[ring].tolist()
+    wide, high = (np.ptp(pixels, axis=0) + 1).tolist()
+    if width <= NARROW * height:
+        return bool(wide >= SLANTED * high)
+    return bool(wide >= MORE_SLANTED * high and length >= SPANNING * max(width, height))
 
 
 def _pixels(part: int, components: Components) -> NDArray[np.intp]:

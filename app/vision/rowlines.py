@@ -16,11 +16,12 @@ from .lines import CONTACT, Line, erased, left_over, own_part
 HAIRLINE = 0.5
 """Thickness of a line beside a row, at most, in widths of its strokes, that is no stroke of it."""
 UNDERLINE = 1.4
-"""Length of a line under a row, at least, in heights of its digits."""
-LONG_UNDERLINE = 2.5
-"""The same of one that touches some of them: their joined feet are shorter."""
-LOWEST = 0.2
-"""Share of the row's height, at its foot, in which a line may be under it."""
+"""Length of a line under or over a row, at least, in heights of its digits."""
+OUTER = 0.2
+"""Share of the row's height, at its foot and top, in which a line may be under or over it."""
+TIGHT = 0.7
+"""Height of the tallest digit of a row that was cut out without margin, at least, as a share of the
+picture's."""
 SHORT = 0.5
 """Height of a mark or a tooth, at most, in heights of the tallest digit."""
 TOOTH = 1.5
@@ -28,6 +29,19 @@ TOOTH = 1.5
 more."""
 ALONG = 0.8
 """Length of a loose line beside a row, at least, as a share of the row's."""
+
+
+def without_digits_strokes(lines: list[Line], found: Mask) -> list[Line]:
+    """Those of `lines`, tied at both ends, that are no strokes of a row cut out without margin.
+
+    The digits are then as high as the picture, `found` [h,w], and their strokes end at its border;
+    but none is as long as the edges of a field.
+    """
+    if not lines or any(line.length > UNDERLINE * len(found) for line in lines if not line.upright):
+        return lines
+    rest = erased(found, lines)
+    tallest = components_of(rest).stats[1:, cv2.CC_STAT_HEIGHT].max(initial=0)
+    return lines if tallest < TIGHT * len(found) else hairlines(lines, rest)
 
 
 def without_row_lines(
@@ -67,9 +81,10 @@ def hairlines(lines: list[Line], rest: Mask) -> list[Line]:
 
 
 def is_underline(line: Line, rest: Mask) -> bool:
-    """Whether `line`, across, lies under the writing of a row in `rest` [h,w].
+    """Whether `line`, across, lies under or over the writing of a row in `rest` [h,w].
 
-    It is as long as the writing, and longer than any stroke of it; much longer if it touches some.
+    It is as long as the writing, longer than any stroke of it, and touches none: the foot of a 2
+    may lie on such a line.
     """
     without = left_over(rest, [line])
     labels = np.flatnonzero(~without.crumb)
@@ -78,16 +93,18 @@ def is_underline(line: Line, rest: Mask) -> bool:
     stats = without.parts.stats[labels]
     tallest = int(stats[:, cv2.CC_STAT_HEIGHT].max())
     large = stats[:, cv2.CC_STAT_HEIGHT] > SHORT * tallest
+    own = components_of(rest).labels
+    touched = np.unique(without.parts.labels[own == own_part(line, own)])
+    if np.isin(labels[large], touched).any():
+        return False
     left, top = stats[large, :2].min(axis=0)
     right, bottom = (stats[large, :2] + stats[large, 2:4]).max(axis=0)
     row, _ = line.point((line.start + line.stop) // 2)
-    own = components_of(rest).labels
-    touched = np.unique(without.parts.labels[own == own_part(line, own)])
-    is_apart = not np.isin(labels[large], touched).any()
+    edge = OUTER * (bottom - top)
     return bool(
-        line.length > (UNDERLINE if is_apart else LONG_UNDERLINE) * tallest
+        line.length > UNDERLINE * tallest
         and min(line.stop, right) - max(line.start, left) > ALONG * (right - left)
-        and row > bottom - LOWEST * (bottom - top)
+        and not top + edge <= row <= bottom - edge
     )
 
 

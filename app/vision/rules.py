@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .components import components_of
 from .ink import Mask, Plane, square
 from .lines import CONTACT, Line, bare_lines, border_slack, erased, left_over, own_part
-from .rowlines import without_row_lines
+from .rowlines import without_digits_strokes, without_row_lines
 
 LEFT_OVER = 0.25
 """The largest part that is left when lines are taken away is at least this share of their length
@@ -64,15 +64,15 @@ def without_lines(
             field of boxes; and one with a loose end may be a 1 or the bar of a 7, unless it is
             longer than the picture is high.
     """
-    across = bare_lines(found, ink, upright=False, fitted=row)
+    across = bare_lines(found, ink, upright=False, row=row)
     if not across and not reaches_border(found):
         return found, False  # an upright line's ends would have nothing to be tied to
-    down = bare_lines(found, ink, upright=True, fitted=row)
+    down = bare_lines(found, ink, upright=True, row=row)
     if not across and not down:
         return found, False
     if row:
         ties = ties_of(across, down, found.shape, row=True)
-        lines = both_tied(ties)
+        lines = without_digits_strokes(both_tied(ties), found)
         rest = erased(found, lines)
     else:
         ties, lines, rest = without_strokes(across, down, found)

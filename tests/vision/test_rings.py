@@ -20,7 +20,7 @@ def ring(width: int = 100, height: int = 100, *, gap: int = 0, thickness: int = 
     """An ellipse of these half axes in the middle, open by `gap` degrees."""
     image = blank()
     middle = (SIDE // 2, SIDE // 2)
-    cv2.ellipse(image, middle, (width, height), 40, 0, 360 - gap, 255, thickness, cv2.LINE_AA)
+    cv2.ellipse(image, middle, (width, height), 0, 40, 400 - gap, 255, thickness, cv2.LINE_AA)
     return image
 
 
@@ -38,13 +38,27 @@ def left(image: GrayImage) -> GrayImage:
 
 
 @digits
-@pytest.mark.parametrize("side", [60, 96, 120])
+@pytest.mark.parametrize("side", [36, 60, 96, 120])
 @pytest.mark.parametrize("gap", [0, 25], ids=["closed", "open"])
 def test_a_digit_is_read_in_a_ring(digit: int, side: int, gap: int) -> None:
     result = normalize(255 - np.maximum(ring(gap=gap), inside(digit, side)))
     assert result.warnings == ("frame-removed",)
     assert result.apart == ()
     assert alike(result.digit, normalized(inside(digit, side))) > 0.9
+
+
+@digits
+def test_a_digit_is_read_in_a_ring_in_a_ring(digit: int) -> None:
+    both = np.maximum(ring(), ring(80, 80))
+    result = normalize(255 - np.maximum(both, inside(digit, 90)))
+    assert alike(result.digit, normalized(inside(digit, 90))) > 0.9
+
+
+@pytest.mark.parametrize("slant", [0, 25, 40])
+def test_a_slanted_1_is_read_in_a_ring(slant: int) -> None:
+    one = blank()
+    cv2.line(one, (120 + slant, 75), (120 - slant, 165), 255, 8, cv2.LINE_AA)
+    assert np.array_equal(left(np.maximum(ring(), one)), one > 100)
 
 
 def test_a_number_is_read_in_a_ring() -> None:

@@ -50,14 +50,15 @@ def test_a_margin_that_ends_at_a_digit_goes() -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 5])
 @pytest.mark.parametrize("thickness", [2, 5])
-def test_a_line_under_a_row_goes(count: int, thickness: int) -> None:
+@pytest.mark.parametrize("over", [False, True], ids=["under", "over"])
+def test_a_line_under_or_over_a_row_goes(count: int, thickness: int, over: bool) -> None:
     written = np.zeros((120, 60 * count + 60), np.uint8)
     for digit in range(count):
         cv2.ellipse(written, (60 + 60 * digit, 45), (18, 27), 0, 0, 360, 1, 8)
     lined = with_line(written, (36, 92), (written.shape[1] - 36, 95), thickness)
-    rest, found = bare(lined, row=True)
+    rest, found = bare(np.ascontiguousarray(lined[::-1]) if over else lined, row=True)
     assert found
-    assert np.array_equal(rest, written)
+    assert np.array_equal(rest, written[::-1] if over else written)
 
 
 def test_the_joined_feet_of_two_digits_are_no_line_under_them() -> None:
@@ -77,5 +78,25 @@ def test_the_teeth_of_a_comb_go_with_it() -> None:
     for x in range(40, 270, 55):
         cv2.line(lined, (x, 80), (x, 100), 1, 2)
     rest, found = bare(written | lined, row=True)
+    assert found
+    assert np.array_equal(rest, written)
+
+
+@pytest.mark.parametrize("margin", [0, 2, 4])
+def test_the_ones_of_a_row_without_margin_stay(margin: int) -> None:
+    written = np.zeros((60, 230), np.uint8)
+    for x in (5, 115, 224):
+        cv2.line(written, (x, 2), (x, 57), 1, 5)
+    for x in (60, 170):
+        cv2.ellipse(written, (x, 30), (20, 27), 0, 0, 360, 1, 5)
+    tight = np.pad(written, margin)
+    assert np.array_equal(bare(tight, row=True)[0], tight)
+
+
+def test_a_thin_margin_beside_a_row_without_margin_goes() -> None:
+    written = np.zeros((60, 200), np.uint8)
+    for x in (60, 130):
+        cv2.ellipse(written, (x, 30), (20, 27), 0, 0, 360, 1, 7)
+    rest, found = bare(with_line(written, (20, 0), (20, 59), 1), row=True)
     assert found
     assert np.array_equal(rest, written)
