@@ -20,10 +20,12 @@ Outline = NDArray[np.int32]
 
 SMALLEST_PICTURE = 48
 """Pixels of the shorter side below which a sheet can't be told from a stroke."""
-SMALLEST_SHEET = 0.12
-"""Share of the picture that a sheet covers, at least."""
-NARROWEST = 0.4
-"""Its shorter side, at least, as a share of the picture's: a thick 1 is narrower."""
+SMALLEST_SHEET, SMALLEST_NOTE = 0.12, 0.05
+"""Share of the picture that a sheet covers, at least, and a note or a strip, which has writing."""
+NARROWEST, NARROWEST_NOTE = 0.4, 0.22
+"""Their shorter sides, at least, as shares of the picture's: a thick 1 is narrower than a sheet."""
+WRITTEN = 0.01
+"""Share of a note's inside that is writing, at least."""
 TONES = 30.0
 """Levels of 255 between sheet and desk, at least."""
 CONVEX = 0.93
@@ -36,7 +38,7 @@ EDGES = 4
 """Edges within the picture; the border may cut the corners off. Shadows have fewer, discs more."""
 PAPER, DESK = 0.75, 0.85
 """Share of the sheet that has its tone, at least, and of what is beside it that has the other."""
-SHARP, EDGE_PIXELS = 0.75, 4
+SHARP, EDGE_PIXELS = 0.68, 4
 """Share of the difference in tone, at least, that is between the bands on both sides of the sheet's
 edge, and their width in pixels: a shadow's edge is soft."""
 RIM = 0.02
@@ -73,13 +75,31 @@ def _outline(region: Mask) -> Outline | None:
     area = cv2.contourArea(hull)
     corners = cv2.approxPolyDP(hull, CORNER_ERROR * cv2.arcLength(hull, True), True)
     is_sheet = (
-        area >= SMALLEST_SHEET * region.size
+        area >= SMALLEST_NOTE * region.size
         and cv2.contourArea(contour) >= CONVEX * area
-        and min(cv2.minAreaRect(hull)[1]) >= NARROWEST * min(region.shape)
+        and min(cv2.minAreaRect(hull)[1]) >= NARROWEST_NOTE * min(region.shape)
         and cv2.contourArea(corners) >= STRAIGHT * area
         and _edges_within(corners, region.shape) == EDGES
     )
-    return np.asarray(hull, np.int32) if is_sheet else None
+    if not is_sheet:
+        return None
+    outline = np.asarray(hull, np.int32)
+    return outline if _is_large(outline, region.shape) or _is_written(outline, region) else None
+
+
+def _is_large(outline: Outline, shape: tuple[int, ...]) -> bool:
+    """Whether an outline is that of a sheet, blank or not, in a picture of `shape`."""
+    shorter = min(cv2.minAreaRect(outline)[1])
+    size = shape[0] * shape[1]
+    is_wide = shorter >= NARROWEST * min(shape)
+    return bool(is_wide and cv2.contourArea(outline) >= SMALLEST_SHEET * size)
+
+
+def _is_written(outline: Outline, region: Mask) -> bool:
+    """Whether there is writing in an outline, away from its edges."""
+    inner = 1 - off_sheet(outline, region.shape)
+    covered = np.count_nonzero(inner)
+    return bool(np.count_nonzero(inner & (1 - region)) > WRITTEN * covered)
 
 
 def _is_toned(region: Mask, outline: Outline) -> bool:

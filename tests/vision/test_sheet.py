@@ -81,3 +81,28 @@ def test_a_thick_1_is_no_sheet() -> None:
 @pytest.mark.parametrize("level", [1, 50, 200, 255])
 def test_a_picture_of_one_tone_shows_no_sheet(level: int) -> None:
     assert find_sheet(np.full((100, 120), level, np.uint8)) is None
+
+
+@pytest.mark.parametrize(("wide", "high"), [(180, 180), (420, 120), (120, 300)])
+@pytest.mark.parametrize("desk", [60, 150])
+def test_a_digit_on_a_note_or_a_strip_is_found(wide: int, high: int, desk: int) -> None:
+    scene = np.full((480, 480), desk, np.uint8)
+    top, left, side = (480 - high) // 2, (480 - wide) // 2, min(wide, high) * 2 // 3
+    scene[top : top + high, left : left + wide] = 235
+    strokes = (ink(3, side) * 0.8).astype(np.uint8)
+    scene[240 - side // 2 :, 240 - side // 2 :][:side, :side] -= strokes
+    result = normalize(cv2.GaussianBlur(scene, (0, 0), 1).astype(np.uint8))
+    assert result.inverted
+    assert (
+        alike(result.digit, normalize(np.full((side, side), 235, np.uint8) - strokes).digit) > 0.9
+    )
+
+
+@pytest.mark.parametrize("desk", [90, 120])
+def test_a_sheet_is_found_in_a_photo_that_is_darker_in_its_corners(desk: int) -> None:
+    y, x = np.mgrid[-1:1:160j, -1:1:120j]
+    scene = np.full((160, 120), desk, np.float64)
+    scene[16:-16, 12:-12] = 235
+    scene[70:90, 55:60] = 40
+    lit = cv2.GaussianBlur(scene * (1 - 0.3 * (x**2 + y**2) / 2), (0, 0), 0.7)
+    assert find_sheet(lit.astype(np.uint8)) is not None
