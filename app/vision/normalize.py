@@ -67,8 +67,9 @@ FILLED = "filled-shape"
 EVEN_SIDES, FILLED_SHARE = 1.2, 0.71
 """Longer side in shorter sides, at most, and share of its box, at least, of a filled shape; eleven
 of 70,000 of MNIST's digits are of that kind."""
-CUT_MARGIN = 2
-"""Pixels between ink and border, at most, where a digit was cut without margin."""
+CUT_MARGIN, CUT_PIXELS = 0.06, 2
+"""Distance of ink from the border, at most, where a digit was cut with little margin, as a share of
+the picture's shorter side; or so many pixels. Within it lines pass for tied to the border."""
 LOW_CONTRAST = 64
 """Levels of 255 between ground and ink below which the answer says that there is little."""
 STRONG = 0.6
@@ -238,10 +239,12 @@ def is_filled(digit: GrayImage) -> bool:
 
 
 def is_cut(mask: Mask) -> bool:
-    """Whether ink comes nearly to three borders, as of a digit that was cut without margin."""
+    """Whether ink comes nearly to three borders, as of a digit that was cut with little margin."""
     left, top, width, height = cv2.boundingRect(mask)
     right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
-    return bool(sorted((left, top, right, bottom))[2] <= CUT_MARGIN)
+    return bool(
+        sorted((left, top, right, bottom))[2] <= max(CUT_PIXELS, CUT_MARGIN * min(mask.shape))
+    )
 
 
 def connected(mask: Mask, kept: Mask) -> Mask:

@@ -79,15 +79,18 @@ def test_dots_are_not_offered_apart() -> None:
     assert normalize(image).apart == ()
 
 
-def test_a_digit_cut_without_margin_is_offered_with_what_looks_like_a_rule() -> None:
+@pytest.mark.parametrize("margin", [0, 3, 6])
+def test_a_digit_cut_without_margin_is_offered_with_what_looks_like_a_rule(margin: int) -> None:
     seven = np.zeros((240, 180), np.uint8)
-    cv2.polylines(seven, [np.array([(3, 3), (176, 3), (70, 236)])], False, 255, 6, cv2.LINE_AA)
+    near, far = 3 + margin, 176 - margin
+    points = np.array([(near, near), (far, near), (70, 236 - margin)])
+    cv2.polylines(seven, [points], False, 255, 6, cv2.LINE_AA)
     result = normalize(255 - seven)
     assert "frame-removed" in result.warnings
     assert result.with_lines is not None
     strokes = result.with_strokes(result.with_lines)
     assert strokes.box is not None
-    assert np.abs(np.subtract(strokes.box, (0, 0, 180, 240))).max() <= 3
+    assert np.abs(np.subtract(strokes.box, (margin, margin, 180 - margin, 240 - margin))).max() <= 4
     assert "frame-removed" not in strokes.warnings
 
 
