@@ -94,8 +94,14 @@ def are_writing(lines: list[Line], rest: Mask) -> bool:
     """Whether `lines` were all that is written: hardly anything is left in `rest` [h,w]."""
     if are_of_page(lines, rest.shape):
         return False
-    longest = max(line.length for line in lines)
-    return max(largest_part(rest)) < LEFT_OVER * float(min(longest, *rest.shape))
+    return max(largest_part(rest)) < least_writing(lines, rest.shape)
+
+
+def least_writing(lines: list[Line], shape: tuple[int, ...]) -> float:
+    """Longer side of writing between `lines`, at least, in pixels: in a cell, if it is a table."""
+    upright = sum(line.upright for line in lines)
+    cells = max(upright, len(lines) - upright) - 1
+    return LEFT_OVER * min(max(line.length for line in lines), *shape) / max(cells, 1)
 
 
 def are_of_page(lines: list[Line], shape: tuple[int, ...]) -> bool:
@@ -119,6 +125,7 @@ def without_strokes(
             for line, ends in ties_of(across, down, found.shape)
         ]
         lines = both_tied(ties)
+        lines += dividers([line for line, ends in ties if ends < 2], lines, found)
         rest = erased(found, lines)
         strokes = strokes_beside(ties, rest)
         if not strokes:
@@ -146,6 +153,36 @@ def both_tied(ties: list[tuple[Line, int]]) -> list[Line]:
         line.within(thickest) if thickness > thickest else line
         for line, thickness in zip(lines, thicknesses, strict=True)
     ]
+
+
+def dividers(untied: list[Line], sides: list[Line], found: Mask) -> list[Line]:
+    """Those of the untied lines that divide a frame, beside writing that they are no strokes of.
+
+    They are as thin as the two sides that they end on.
+    """
+    lines = [line for line in untied if ends_on(line, sides)]
+    if not lines:
+        return []
+    rest = erased(found, sides)
+    parts = components_of(rest).labels
+    without = left_over(rest, lines)
+    longer = np.where(without.crumb, 0, without.parts.stats[:, 2:4].max(axis=1))
+    if longer.max() < least_writing(sides + lines, found.shape):
+        return []
+    return [
+        line
+        for line in lines
+        if longer[np.unique(without.parts.labels[parts == own_part(line, parts)])].max()
+        <= BESIDE * line.length
+    ]
+
+
+def ends_on(line: Line, sides: list[Line]) -> bool:
+    """Whether both ends of `line` are on lines across that are no thinner."""
+    across = [side for side in sides if side.upright is not line.upright]
+    across = [side for side in across if line.thickness <= side.thickness + 1]
+    ends = (line.point(line.start), line.point(line.stop - 1))
+    return all(any(touches(side, *end) for side in across) for end in ends)
 
 
 def is_continued(line: Line, alike: list[Line]) -> bool:

@@ -199,6 +199,26 @@ def test_rules_that_cross_the_digit_are_taken_away(digit: int) -> None:
 
 
 @digits
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (1, 6), (2, 2), (4, 6)])
+def test_the_digit_in_a_tables_cell_is_read(digit: int, rows: int, columns: int) -> None:
+    cell = 80
+    table = np.full((rows * cell + 40, columns * cell + 40), 235, np.uint8)
+    for row in range(rows + 1):
+        cv2.line(table, (20, 20 + row * cell), (20 + columns * cell, 20 + row * cell), 60, 2)
+    for column in range(columns + 1):
+        cv2.line(table, (20 + column * cell, 20), (20 + column * cell, 20 + rows * cell), 60, 2)
+    side = 60
+    left = 20 + (columns - 1) * cell + (cell - side) // 2
+    written = (ink(digit, side, 0.11) * 0.8).astype(np.uint8)
+    window = table[30 : 30 + side, left : left + side]
+    np.minimum(window, 235 - written, out=window)
+    result = normalize(table)
+    assert result.warnings == ("frame-removed",)
+    assert result.apart == ()
+    assert alike(result.digit, normalized(ink(digit, width=0.11))) > 0.85
+
+
+@digits
 @pytest.mark.parametrize("squared", [False, True], ids=["ruled", "squared"])
 def test_a_digit_of_a_fifth_of_a_lined_page_is_read(digit: int, squared: bool) -> None:
     image = np.full((400, 400), 235, np.uint8)
