@@ -19,13 +19,14 @@ CONVEX = 0.92
 """Share of its convex hull that it encloses, at least. The outline of a hollow 6 is no ring."""
 MAX_RINGS = 3
 """Rings in one another that are taken away, at most."""
-WRITTEN, LEGIBLE = 0.1, 6
-"""Longer side of a part of what is written in a ring, at least, as a share of the ring's, and in
-pixels."""
+WRITTEN, SMALLEST, LEGIBLE = 0.36, 0.1, 6
+"""Longer side of a part of what is written in a ring, at least, as a share of the ring's; of one
+that is no mere mark; and in pixels."""
 AS_STRONG = 0.6
 """Its ink, at least, as a share of the ring's: less is what a rule or a shadow leaves in a 0."""
-FILLED, EVEN = 0.6, 1.6
-"""Share of its box that a dot fills, at least, and its longer side in shorter ones, at most."""
+THIN, FILLED = 0.45, 0.6
+"""Width of a mark in a 0, such as a dot, a dash or a tick, at most, as a share of its length; or
+the share of its smallest box that it fills, at least."""
 STRAIGHT = 0.25
 """Width of the slash in a 0, at most, as a share of its length."""
 NARROW, SLANTED = 0.85, 0.35
@@ -97,12 +98,22 @@ def _is_around_writing(ring: int, components: Components, ink: Plane) -> bool:
 
 
 def _written(ring: int, parts: NDArray[np.intp], components: Components) -> list[int]:
-    """Those of the parts in a ring that are too large for specks, and no dots."""
-    _, _, width, height, size = components.stats[parts].T
-    longer, shorter = np.maximum(width, height), np.minimum(width, height)
-    is_large = longer >= max(WRITTEN * components.stats[ring, 2:4].max(), LEGIBLE)
-    is_dot = (size >= FILLED * width * height) & (longer <= EVEN * shorter)
-    return [int(part) for part in parts[is_large & ~is_dot]]
+    """Those of the parts in a ring that are too large for specks, and no marks of a 0's."""
+    whole = components.stats[ring, 2:4].max()
+    longer = components.stats[:, 2:4].max(axis=1)
+    legible = [part for part in parts.tolist() if longer[part] >= max(SMALLEST * whole, LEGIBLE)]
+    return [
+        part
+        for part in legible
+        if longer[part] >= WRITTEN * whole or not _is_mark(part, components)
+    ]
+
+
+def _is_mark(part: int, components: Components) -> bool:
+    """Whether a part is a stroke or a spot, as no digit but a 1 is."""
+    pixels = np.asarray(_pixels(part, components), np.float32)
+    shorter, longer = sorted(side + 1 for side in cv2.minAreaRect(pixels)[1])
+    return shorter <= THIN * longer or len(pixels) >= FILLED * shorter * longer
 
 
 def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:

@@ -38,13 +38,33 @@ def left(image: GrayImage) -> GrayImage:
 
 
 @digits
-@pytest.mark.parametrize("side", [36, 60, 96, 120])
+@pytest.mark.parametrize("side", [84, 96, 120])
 @pytest.mark.parametrize("gap", [0, 25], ids=["closed", "open"])
 def test_a_digit_is_read_in_a_ring(digit: int, side: int, gap: int) -> None:
     result = normalize(255 - np.maximum(ring(gap=gap), inside(digit, side)))
     assert result.warnings == ("frame-removed",)
     assert result.apart == ()
     assert alike(result.digit, normalized(inside(digit, side))) > 0.9
+
+
+@pytest.mark.parametrize("digit", [2, 3, 4, 7])
+@pytest.mark.parametrize("side", [36, 60])
+def test_a_small_digit_is_read_in_a_ring(digit: int, side: int) -> None:
+    result = normalize(255 - np.maximum(ring(), inside(digit, side)))
+    assert alike(result.digit, normalized(inside(digit, side))) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [((120, 105), (120, 135)), ((100, 120), (140, 120)), ((112, 128), (128, 112))],
+    ids=["tick", "dash", "short slash"],
+)
+@pytest.mark.parametrize("width", [70, 100], ids=["narrow", "wide"])
+def test_a_0_keeps_a_mark(start: tuple[int, int], end: tuple[int, int], width: int) -> None:
+    zero = ring(width)
+    cv2.line(zero, start, end, 255, 5, cv2.LINE_AA)
+    assert np.array_equal(left(zero), zero > 100)
+    assert normalize(zero).apart == ()
 
 
 @digits
