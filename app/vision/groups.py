@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .components import Components, components_of
 from .ink import Mask, Plane
-from .rings import enclosed_by, is_slash, outline_of
+from .rings import LEGIBLE, enclosed_by, is_slash, outline_of
 
 NEAR = 0.22
 """Gap within a digit, as a share of its longer side."""
@@ -23,8 +23,6 @@ LARGE, HEAVY = 0.36, 0.1
 shares of the other's."""
 LARGER, HEAVIER = 0.45, 0.15
 """The same where a frame was taken away, which may leave pieces."""
-LEGIBLE = 6
-"""Longer side in pixels, at least, of what may be a digit: less is a dot."""
 CLOSE, STACKED = 0.25, 0.5
 """Gap between the circles of an 8, at most, in heights of the smaller one, and what they share of
 their widths, at least, as a share of the narrower one's."""
@@ -81,15 +79,15 @@ def chosen(
         box = [left[keep].min(), top[keep].min(), right[keep].max(), bottom[keep].max()]
     large = keep | (outer <= outer[main])
     large &= is_like(stats, weight, main, framed=framed)
-    if large.sum() > 1:
+    if large.sum() > 1:  # a 0 keeps its slash
         for part in np.flatnonzero(large & enclosed_by(main, components)).tolist():
             large[part] = not is_slash(part, main, components)
     order = np.flatnonzero(large)
     order = order[np.argsort(-weight[order], kind="stable")][:MAX_APART]
-    apart_masks = [(np.asarray(labels == part, np.uint8), bool(keep[part])) for part in order]
+    kept = np.asarray(keep[labels], np.uint8)
     if len(order) < 2 or (keep[order].all() and are_an_8(order, components)):
-        apart_masks = []
-    return np.asarray(keep[labels], np.uint8), apart_masks
+        return kept, []
+    return kept, [(np.asarray(labels == part, np.uint8), bool(keep[part])) for part in order]
 
 
 def are_an_8(parts: NDArray[np.intp], components: Components) -> bool:

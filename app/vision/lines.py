@@ -33,7 +33,7 @@ STRONGER = 1.5
 FITTED = 100
 """Pixels of a line from which on a degree's rounding moves its ends by a pixel."""
 BARE = 0.04
-"""Share of such a side, at least, that no stroke lies on: without, it is a thicker line."""
+"""Share of a line, at least, that no stroke lies on: without, it is a thicker line."""
 BY_LINES, CRUMB = 0.8, 0.01
 """Share of a crumb's pixels, at least, that lie beside a line that is gone; and how many they are,
 at most, as a share of the picture's."""
@@ -43,8 +43,8 @@ UP_AND_DOWN = np.ones((3, 1), np.uint8)
 SHALLOWEST, STEEPEST = np.deg2rad(74), 1.8588
 """Angles of a line's normal, in radians: within 16 degrees of upright."""
 CONTACT = 2
-"""Pixels between a line's end and the edge of a field that it divides, or across from one half of a
-rule to the other, at most."""
+"""Pixels between a line and what touches it, or across from one half of a rule to the other, at
+most."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -201,12 +201,11 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
+    kept, apart = strokes, list[tuple[Mask, bool]]()
     if parts > 1 or framed:
         strokes, ringed = without_ring(strokes, found.ink)
         framed |= ringed
-    kept, apart = (
-        chosen(strokes, found.ink, framed=framed) if parts > 1 or framed else (strokes, [])
-    )
+        kept, apart = chosen(strokes, found.ink, framed=framed)
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)
     digit, box, peak = digit_of(kept, gray, factor, found, floor)

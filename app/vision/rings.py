@@ -19,9 +19,11 @@ CONVEX = 0.92
 """Share of its convex hull that it encloses, at least. The outline of a hollow 6 is no ring."""
 MAX_RINGS = 3
 """Rings in one another that are taken away, at most."""
-WRITTEN, SMALLEST, LEGIBLE = 0.36, 0.1, 6
-"""Longer side of a part of what is written in a ring, at least, as a share of the ring's; of one
-that is no mere mark; and in pixels."""
+LEGIBLE = 6
+"""Longer side in pixels, at least, of what may be a digit: less is a dot."""
+WRITTEN, SMALLEST = 0.36, 0.1
+"""Longer side of a part of what is written in a ring, at least, as a share of the ring's, and of
+one that is no mere mark."""
 AS_STRONG = 0.6
 """Its ink, at least, as a share of the ring's: less is what a rule or a shadow leaves in a 0."""
 THIN, FILLED = 0.45, 0.6
@@ -111,8 +113,8 @@ def _written(ring: int, parts: NDArray[np.intp], components: Components) -> list
 
 def _is_mark(part: int, components: Components) -> bool:
     """Whether a part is a stroke or a spot, as no digit but a 1 is."""
-    pixels = np.asarray(_pixels(part, components), np.float32)
-    shorter, longer = sorted(side + 1 for side in cv2.minAreaRect(pixels)[1])
+    pixels = _pixels(part, components)
+    shorter, longer = _sides(pixels)
     return shorter <= THIN * longer or len(pixels) >= FILLED * shorter * longer
 
 
@@ -145,15 +147,20 @@ def outline_of(part: int, components: Components) -> Outline:
 def is_slash(part: int, ring: int, components: Components) -> bool:
     """Whether a part in a ring, a 0, is one straight line and not upright."""
     pixels = _pixels(part, components)
-    (_, sides, _) = cv2.minAreaRect(np.asarray(pixels, np.float32))
-    length = max(sides) + 1
-    if min(sides) + 1 > STRAIGHT * length:
+    thickness, length = _sides(pixels)
+    if thickness > STRAIGHT * length:
         return False
     _, _, width, height, _ = components.stats[ring].tolist()
     wide, high = (np.ptp(pixels, axis=0) + 1).tolist()
     if width <= NARROW * height:
         return bool(wide >= SLANTED * high)
     return bool(wide >= MORE_SLANTED * high and length >= SPANNING * max(width, height))
+
+
+def _sides(pixels: NDArray[np.intp]) -> tuple[float, float]:
+    """Shorter and longer side of the smallest box, however turned, around pixels [n,2]."""
+    _, (one, other), _ = cv2.minAreaRect(np.asarray(pixels, np.float32))
+    return min(one, other) + 1, max(one, other) + 1
 
 
 def _pixels(part: int, components: Components) -> NDArray[np.intp]:

@@ -73,15 +73,12 @@ def without_lines(
     if row:
         ties = ties_of(across, down, found.shape, row=True)
         lines = without_digits_strokes(both_tied(ties), found)
-        rest = erased(found, lines)
-    else:
-        ties, lines, rest = without_strokes(across, down, found)
-    if single and not row and not lines:
-        return found, False  # a line that is connected to all the rest is not apart from it
-    untied = [(line, ends) for line, ends in ties if ends < 2]
-    if row:
-        rest, beside, untied = without_row_lines(rest, lines, untied)
+        rest, beside, untied = without_row_lines(erased(found, lines), lines, not_tied(ties))
         lines += beside
+    else:
+        lines, rest, untied = without_strokes(across, down, found)
+        if single and not lines:
+            return found, False  # a line that is connected to all the rest is not apart from it
     if loose := list(lines_apart(rest, untied)):
         lines += loose
         rest = erased(rest, loose) if row else erased(found, lines)
@@ -113,11 +110,12 @@ def are_of_page(lines: list[Line], shape: tuple[int, ...]) -> bool:
 
 def without_strokes(
     across: list[Line], down: list[Line], found: Mask
-) -> tuple[list[tuple[Line, int]], list[Line], Mask]:
-    """The lines that are no strokes of what is written, as `ties_of` gives them.
+) -> tuple[list[Line], Mask, list[tuple[Line, int]]]:
+    """The lines that are no strokes of what is written.
 
     Returns:
-        Each with how many of its ends are tied; those tied at both; `found` [h,w] without these.
+        Those that are tied at both ends, or divide a frame; `found` [h,w] without these; those
+        that are `not_tied`, dividers among them.
     """
     while True:
         ties = [
@@ -125,11 +123,12 @@ def without_strokes(
             for line, ends in ties_of(across, down, found.shape)
         ]
         lines = both_tied(ties)
-        lines += dividers([line for line, ends in ties if ends < 2], lines, found)
+        untied = not_tied(ties)
+        lines += dividers([line for line, _ in untied], lines, found)
         rest = erased(found, lines)
         strokes = strokes_beside(ties, rest)
         if not strokes:
-            return ties, lines, rest
+            return lines, rest, untied
         across = [line for line in across if line not in strokes]
         down = [line for line in down if line not in strokes]
 
@@ -153,6 +152,11 @@ def both_tied(ties: list[tuple[Line, int]]) -> list[Line]:
         line.within(thickest) if thickness > thickest else line
         for line, thickness in zip(lines, thicknesses, strict=True)
     ]
+
+
+def not_tied(ties: list[tuple[Line, int]]) -> list[tuple[Line, int]]:
+    """The lines that have a loose end, and how many of their ends are tied."""
+    return [(line, ends) for line, ends in ties if ends < 2]
 
 
 def dividers(untied: list[Line], sides: list[Line], found: Mask) -> list[Line]:
