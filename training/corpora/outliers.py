@@ -1,11 +1,11 @@
 """Outliers: images that are no digits, made by code, from which the model learns to reject.
 
-They are letters and signs of many scripts, letters that nobody has, shapes filled and drawn, dots,
-bars, scribbles, parts and pairs of digits, pieces of print, and textures. Letters come from the
-fonts that matplotlib ships, from handwriting fonts where `--fonts` names their folder, and from
-skeletons in `WRITTEN`, drawn with a pen and bent as hands bend them; those that can't be told from
-digits (o, l, z, s, …) are left out. Some fonts, scripts, letters and kinds are held back: they are
-evaluated on and never trained on.
+They are letters and signs of many scripts, printed and written, letters that nobody has, shapes
+filled and drawn, dots, bars, scribbles, parts and pairs of digits, pieces of print, and textures.
+Letters come from the fonts that matplotlib ships, from handwriting fonts where `--fonts` names
+their folder, and from skeletons in `WRITTEN`, drawn with a pen and bent as hands bend them; those
+that can't be told from digits (o, l, z, s, …) are left out. Some fonts, scripts, letters and kinds
+are held back: they are evaluated on and never trained on.
 
     python -m training.corpora.outliers --data mnist.npz --count 60000 --seed 1 --out o.npz
 """
@@ -49,6 +49,11 @@ HELD_BACK_LETTERS = "KRhvψЖФ"
 HANDWRITTEN_LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhjkmnprtuvwx"
 """Letters to take from handwriting fonts: those that few hands write as a digit. b, B, D, g, i, I,
 l, o, O, q, s, S, y, z and Z are digits in many."""
+STROKE_SPREAD = 1.6
+"""Pixels of 28 by which a stroke's ink lies off its axis, as a standard deviation: that of a bar of
+five and a half."""
+FAINT = 60
+"""Level, of 255, below which ink joins no two pieces."""
 CARRIED = 0.5
 """Share of the outliers to learn from that come as digits do (`training.corpora.canvases`). Where
 only digits are drawn on small canvases or photographed, a letter there is taken for one."""
@@ -136,6 +141,70 @@ WRITTEN = {
     "x": ("0,0 .2,.05 .8,.95 1,1", "1,0 0,1"),
 }
 HELD_BACK_WRITTEN = {"K", "k", "R", "h", "v", "V", "E round", "a two", "t cross"}
+
+WRITTEN_SIGNS = {
+    "exclamation mark": (".5,0 .48,.66", ".47,.96 .5,.99"),
+    "question mark": ("0,.22 .2,.02 .55,.03 .66,.27 .4,.48 .34,.68", ".33,.96 .36,.99"),
+    "ampersand": (".9,1 .15,.28 .3,0 .55,.14 .12,.65 .2,.95 .55,.95 .9,.55",),
+    "ampersand like E": (
+        ".8,.15 .4,.02 .2,.25 .5,.45 .5,.45 .1,.6 .1,.85 .45,1 .85,.8",
+        ".5,-.12 .48,1.1",
+    ),
+    "at": (
+        ".68,.4 .5,.3 .32,.5 .45,.7 .64,.6 .7,.36 .72,.64 .9,.64 1,.4 .8,.08 .4,0 .05,.3 .05,.7 "
+        ".35,1 .8,.95",
+    ),
+    "heart": (
+        ".5,.34 .35,.14 .06,.17 0,.39 .2,.65 .5,.87 .5,.87 .8,.65 1,.39 .94,.17 .65,.14 .5,.34",
+    ),
+    "heart pointed": (
+        ".5,.87 .05,.46 .08,.19 .35,.17 .5,.35 .5,.35 .65,.17 .92,.19 .95,.46 .5,.87",
+    ),
+    "opening brace": (".6,0 .35,.05 .36,.38 .1,.5 .1,.5 .36,.62 .35,.95 .6,1",),
+    "opening bracket": (".45,0 0,0 0,0 0,1 0,1 .45,1",),
+    "hash": (".32,0 .2,1", ".75,0 .62,1", "0,.34 .95,.3", "0,.7 .95,.66"),
+    "per cent": (
+        ".85,0 .1,1",
+        ".2,.02 .03,.15 .2,.3 .36,.15 .2,.02",
+        ".75,.7 .58,.85 .75,1 .92,.85 .75,.7",
+    ),
+    "dollar": (".8,.18 .45,.05 .1,.2 .2,.42 .65,.56 .8,.78 .45,.95 .02,.82", ".46,-.1 .42,1.1"),
+    "euro": ("1,.1 .6,0 .25,.2 .15,.5 .25,.85 .6,1 1,.9", "0,.4 .75,.38", "0,.6 .7,.58"),
+    "pound": (".9,.15 .65,0 .4,.15 .36,.5 .3,.9 0,1 0,1 .5,.93 .95,1", ".1,.52 .75,.5"),
+    "asterisk": (".5,0 .5,1", ".05,.22 .95,.78", ".95,.22 .05,.78"),
+    "star": (".2,1 .5,0 .5,0 .8,1 .8,1 0,.38 0,.38 1,.38 1,.38 .2,1",),
+    "arrow to the right": ("0,.5 1,.5", ".65,.2 1,.5 1,.5 .65,.8"),
+    "arrow to the left": ("0,.5 1,.5", ".35,.2 0,.5 0,.5 .35,.8"),
+    "arrow up": (".5,1 .5,0", ".15,.35 .5,0 .5,0 .85,.35"),
+    "arrow down": (".5,0 .5,1", ".15,.65 .5,1 .5,1 .85,.65"),
+    "note": (".45,.85 .2,.8 .08,.93 .28,1 .45,.87 .45,.87 .45,0 .45,0 .8,.28",),
+    "infinity": (".5,.5 .25,.2 .02,.5 .25,.8 .5,.5 .75,.2 .98,.5 .75,.8 .5,.5",),
+    "face": (
+        ".5,0 .12,.15 0,.5 .15,.86 .5,1 .86,.85 1,.5 .86,.14 .47,0",
+        ".33,.33 .34,.38",
+        ".66,.33 .67,.38",
+        ".25,.62 .5,.8 .76,.6",
+    ),
+    "ticked box": ("0,0 1,0 1,0 1,1 1,1 0,1 0,1 0,0", ".2,.5 .42,.8 .42,.8 1.1,-.1"),
+    "crossed box": ("0,0 1,0 1,0 1,1 1,1 0,1 0,1 0,0", ".1,.1 .9,.9", ".9,.1 .1,.9"),
+    "divided by": ("0,.5 1,.5", ".5,.15 .51,.18", ".5,.82 .51,.85"),
+    "square root": ("0,.6 .14,.5 .34,1 .34,1 .6,0 .6,0 1.3,0",),
+    "pi": ("0,.12 .2,0 1,.02", ".3,.03 .25,1", ".7,.02 .7,.9 .9,.98"),
+    "not equal": ("0,.35 1,.35", "0,.65 1,.65", ".8,0 .2,1"),
+    "less than": ("1,0 0,.5 0,.5 1,1",),
+    "colon": (".5,.2 .51,.24", ".5,.8 .51,.84"),
+    "sun": (
+        ".5,.28 .3,.36 .27,.5 .34,.68 .5,.73 .68,.66 .73,.5 .66,.33 .48,.28",
+        ".5,0 .5,.16",
+        ".5,.85 .5,1",
+        "0,.5 .16,.5",
+        ".85,.5 1,.5",
+        ".14,.14 .25,.25",
+        ".86,.86 .75,.75",
+    ),
+}
+"""Signs as people write them, without those that are digits in many hands: ( ) | / ] } § > ~."""
+HELD_BACK_SIGNS = {"arrow down", "note", "face", "not equal", "heart pointed"}
 
 
 @cache
@@ -227,11 +296,11 @@ def drawn(strokes: list[NDArray[np.float64]], rng: Rng, pen: float) -> Plane:
     return on_canvas(np.asarray(distance, np.float32), rng, pen)
 
 
-def written(names: list[str], rng: Rng) -> Plane:
-    """Draw one of the named skeletons with an unsteady pen."""
+def written(skeletons: dict[str, tuple[str, ...]], names: list[str], rng: Rng) -> Plane:
+    """Draw one of the named `skeletons` with an unsteady pen."""
     wide = rng.uniform(0.55, 1.0)
     strokes = []
-    for text in WRITTEN[names[rng.integers(len(names))]]:
+    for text in skeletons[names[rng.integers(len(names))]]:
         points = np.array([[float(v) for v in point.split(",")] for point in text.split()])
         moved = points + rng.normal(0, 0.035, (1, 2))
         jitter = rng.normal(0, 0.05, points.shape)
@@ -501,17 +570,21 @@ def turned(digits: GrayImage, labels: GrayImage, rng: Rng) -> Plane:
 Maker = Callable[[GrayImage, GrayImage, Rng], Plane | GrayImage]
 
 MADE: dict[str, tuple[float, Maker]] = {
-    "printed letters": (0.14, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
+    "printed letters": (0.11, lambda d, y, r: printed(without(LETTERS), FONTS, r)),
     "letters of other scripts": (
-        0.17,
+        0.13,
         lambda d, y, r: printed(letters_of(held_back=False), (SCRIPT_FONT,), r),
     ),
     "written letters": (
-        0.2,
-        lambda d, y, r: written(sorted(WRITTEN.keys() - HELD_BACK_WRITTEN), r),
+        0.17,
+        lambda d, y, r: written(WRITTEN, sorted(WRITTEN.keys() - HELD_BACK_WRITTEN), r),
     ),
-    "invented letters": (0.08, lambda d, y, r: invented(r)),
+    "invented letters": (0.06, lambda d, y, r: invented(r)),
     "signs": (0.04, lambda d, y, r: printed(SIGNS, FONTS, r)),
+    "written signs": (
+        0.12,
+        lambda d, y, r: written(WRITTEN_SIGNS, sorted(WRITTEN_SIGNS.keys() - HELD_BACK_SIGNS), r),
+    ),
     "simple signs": (0.04, lambda d, y, r: simple(r)),
     "filled shapes": (0.03, lambda d, y, r: filled(r)),
     "dots": (0.03, lambda d, y, r: dotted(r)),
@@ -530,7 +603,7 @@ MADE: dict[str, tuple[float, Maker]] = {
 
 HELD_BACK: dict[str, tuple[float, Maker]] = {
     "letters of other fonts": (
-        0.3,
+        0.2,
         lambda d, y, r: printed(without(LETTERS), HELD_BACK_FONTS, r),
     ),
     "letters of more scripts": (
@@ -538,7 +611,11 @@ HELD_BACK: dict[str, tuple[float, Maker]] = {
         lambda d, y, r: printed(letters_of(held_back=True), (SCRIPT_FONT,), r),
     ),
     "other letters": (0.15, lambda d, y, r: printed(HELD_BACK_LETTERS, FONTS, r)),
-    "other written letters": (0.2, lambda d, y, r: written(sorted(HELD_BACK_WRITTEN), r)),
+    "other written letters": (0.2, lambda d, y, r: written(WRITTEN, sorted(HELD_BACK_WRITTEN), r)),
+    "other written signs": (
+        0.1,
+        lambda d, y, r: written(WRITTEN_SIGNS, sorted(HELD_BACK_SIGNS), r),
+    ),
     "spirals": (0.05, lambda d, y, r: spiral(r)),
     "several digits": (0.1, lambda d, y, r: several(d, r)),
     "turned digits": (0.05, turned),
@@ -598,15 +675,24 @@ def sample(
     kinds = rng.choice(len(makers), n, p=shares / shares.sum()).astype(np.uint8)
     outliers = np.empty((n, 28, 28), np.uint8)
     for i, kind in enumerate(kinds):
-        while not wide(outlier := arrived(makers[kind](digits, labels, rng), rng, share)):
+        while may_be_one(outlier := arrived(makers[kind](digits, labels, rng), rng, share)):
             pass
         outliers[i] = outlier
     return outliers, kinds
 
 
-def wide(outlier: GrayImage) -> bool:
-    """Tell whether it is wider than a 1: normalizing may leave one side of an empty box."""
-    return cv2.boundingRect(outlier)[2] > 5
+def may_be_one(outlier: GrayImage) -> bool:
+    """Tell whether it is a single stroke, upright or slanted, as a 1 is.
+
+    Normalizing may leave no more of an empty box than a side, nor of an exclamation mark than its
+    bar.
+    """
+    if cv2.connectedComponents((outlier > FAINT).astype(np.uint8))[0] > 2:
+        return False
+    ink = cv2.moments(outlier)
+    along, up, both = ink["mu20"], ink["mu02"], ink["mu11"]
+    across = (along + up - np.hypot(along - up, 2 * both)) / 2
+    return bool(up > along and across <= STROKE_SPREAD**2 * ink["m00"])
 
 
 def arrived(ink: Plane | GrayImage, rng: Rng, share: float) -> GrayImage:

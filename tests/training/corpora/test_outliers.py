@@ -11,13 +11,16 @@ from training.corpora.outliers import (
     HELD_BACK,
     HELD_BACK_FONTS,
     HELD_BACK_LETTERS,
+    HELD_BACK_SIGNS,
     HELD_BACK_WRITTEN,
     LETTERS,
     MADE,
     WRITTEN,
+    WRITTEN_SIGNS,
     arrived,
     drawable,
     main,
+    may_be_one,
     sample,
     smooth,
     table_of,
@@ -67,6 +70,32 @@ def test_nothing_is_both_learnt_and_held_back() -> None:
     assert not set(FONTS) & set(HELD_BACK_FONTS)
     assert not set(without(LETTERS)) & set(HELD_BACK_LETTERS)
     assert set(WRITTEN) > HELD_BACK_WRITTEN
+    assert set(WRITTEN_SIGNS) > HELD_BACK_SIGNS
+
+
+@pytest.mark.parametrize(
+    ("end", "width", "one"),
+    [
+        ((14, 24), 3, True),
+        ((8, 24), 3, True),
+        ((20, 22), 4, True),
+        ((24, 6), 3, False),
+        ((14, 24), 8, False),
+    ],
+    ids=["upright", "slanted", "slanted back", "lying", "a bar"],
+)
+def test_a_single_stroke_may_be_a_one(end: tuple[int, int], width: int, one: bool) -> None:
+    outlier = np.zeros((28, 28), np.uint8)
+    cv2.line(outlier, (14, 4), end, 255, width)
+    assert may_be_one(outlier) is one
+
+
+def test_an_exclamation_mark_may_be_a_one_only_without_its_dot() -> None:
+    outlier = np.zeros((28, 28), np.uint8)
+    cv2.line(outlier, (14, 4), (14, 18), 255, 3)
+    assert may_be_one(outlier)
+    cv2.circle(outlier, (14, 23), 1, 255, -1)
+    assert not may_be_one(outlier)
 
 
 def test_letters_that_look_like_digits_are_left_out() -> None:
