@@ -58,7 +58,11 @@ SCORE_WEIGHT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Arguments:
-    """The choices of the command line; saved with the run."""
+    """The choices of the command line; saved with the run.
+
+    `mean_of` is none: it is the number of runs whose weights a run of `training.soup` has the mean
+    of, and 0 of a run that was trained.
+    """
 
     arch: str = "cnn"
     loss: str = "cross-entropy"
@@ -77,6 +81,7 @@ class Arguments:
     images: str = ""
     source: str = ""
     keep: float = 0.0
+    mean_of: int = 0
 
 
 CONTINUED = {"epochs": 2, "learning_rate": 1e-4}
@@ -465,8 +470,8 @@ def finish(
 ) -> Path:
     """Choose, calibrate, open the test set, draw and export; return the version's folder.
 
-    Of several runs, which should differ by their seeds alone, the best on held-back digits is
-    exported; its card has the mean and spread of all.
+    Of several runs, which should differ by their seeds alone or be the mean of those, the best on
+    held-back digits is exported; its card has the mean and spread over the seeds.
     """
     held_back = held_back_of(next(iter(trained.values()))[0], split)
     run = max(trained, key=lambda run: validation_score(trained[run][1], held_back))
@@ -479,8 +484,9 @@ def finish(
     figures = on_validation(candidate.compute, candidate.thresholds, held_back)
     answers = evaluate.judge(candidate.compute(split.test.images), candidate.thresholds)
     figures |= {"temperature": round(temperature, 4)} | evaluate.of_answers(answers, split.test)
-    if len(trained) > 1:
-        figures["seeds"] = over_seeds([network for _, network in trained.values()], split.test)
+    seeds = [each for choice, each in trained.values() if not choice.mean_of]
+    if len(seeds) > 1:
+        figures["seeds"] = over_seeds(seeds, split.test)
     card = card_of(network, split, arguments, history)
     if candidate.cascade:
         card["cascade"] = cascade_entry(fast.compute, candidate.cascade, split)
@@ -719,7 +725,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
     arguments = Arguments(
-        **{field.name: getattr(options, field.name) for field in fields(Arguments)}
+        **{
+            field.name: getattr(options, field.name)
+            for field in fields(Arguments)
+            if hasattr(options, field.name)
+        }
     )
     try:
         with interruptible():

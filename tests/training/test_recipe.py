@@ -54,7 +54,7 @@ def test_every_stage_is_a_command_that_there_is(
     assert recipe.main(["--data", "mnist.npz", "--list"]) == 0
     assert "fast network" in capsys.readouterr().out
     options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path), "--people", "folder"])
-    for name in ("accurate-1", "accurate-2", "accurate-3", "fast-1"):
+    for name in ("accurate-1", "accurate-2", "accurate-3", "accurate-mean", "fast-1"):
         (tmp_path / "runs" / name / "20260101-000000").mkdir(parents=True)
     for name in ("accurate", "versions"):
         (tmp_path / name / "3").mkdir(parents=True)
@@ -73,3 +73,14 @@ def test_without_mnist_the_command_says_so(
     monkeypatch.delenv("DIGITS_DATA", raising=False)
     assert recipe.main([]) == 2
     assert "mnist.npz" in capsys.readouterr().err
+
+
+def test_the_accurate_network_is_chosen_among_the_seeds_and_their_mean(tmp_path: Path) -> None:
+    names = ("accurate-1", "accurate-2", "accurate-3", "accurate-mean")
+    for name in names:
+        (tmp_path / "runs" / name / "20260101-000000").mkdir(parents=True)
+    options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path)])
+    plan = {stage.name: stage for stage in recipe.stages(options)}
+    words = plan["choice of the accurate network"].words()
+    assert [Path(word).parent.name for word in words if "20260101" in word] == list(names)
+    assert "training.soup" in plan["mean of the seeds"].words()
