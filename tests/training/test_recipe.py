@@ -32,6 +32,14 @@ def test_stages_run_in_order_and_say_what_is_left(
     assert "[1/2] one: about 2 minutes left" in capsys.readouterr().out
 
 
+def test_a_stage_that_had_nothing_to_do_does_not_promise_that_the_others_have(
+    ran: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = [Stage("fetch", lambda: ["fetch"], 2), Stage("learn", lambda: ["learn"], 58)]
+    assert recipe.run(plan, tmp_path) == 0
+    assert "[2/2] learn: about 48 minutes left" in capsys.readouterr().out
+
+
 def test_a_stopped_recipe_goes_on_at_the_stage_it_was_in(
     ran: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,6 +11,8 @@ from training import model, soup, train
 from training.corpora import data
 from training.train import Arguments
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 PLAIN = Arguments(arch="cnn", epochs=2, batch_size=16)
 
 
@@ -21,7 +23,7 @@ def split_of(count: int) -> data.Split:
         rng.integers(0, 256, (count, 28, 28), dtype=np.uint8),
         rng.integers(0, 10, count, dtype=np.uint8),
     )
-    return data.Split(digits, digits, digits, "none")
+    return data.Split(digits, digits, digits, {})
 
 
 def run_of(folder: Path, arguments: Arguments, shift: float) -> Path:
