@@ -50,6 +50,19 @@ def row(text: str, *, gap: int = 30, scale: float = 2.0) -> Image:
     return picture
 
 
+ANGULAR = [(0.75, 1.0), (0.75, 0.0), (0.0, 0.65), (1.0, 0.65)]
+"""Corners of a 4 that has straight strokes alone, as shares of its box."""
+
+
+def angular(height: int, pen: int) -> Image:
+    """A 4 of straight strokes, cut out without any margin, dark on light."""
+    size = np.array((7 * height // 10, height)) - 1 - pen
+    corners = np.rint(pen / 2 + size * np.array(ANGULAR)).astype(np.int32)
+    picture = np.full((height, 7 * height // 10), 255, np.uint8)
+    cv2.polylines(picture, [corners], False, 20, pen, cv2.LINE_AA)
+    return picture
+
+
 def read(*images: bytes | Image, grammar: Grammar | None = None) -> list[Number]:
     one = reader()
     (outcome,) = one.read([one.prepare(images, open_lease(), grammar or Grammar())])
@@ -139,6 +152,19 @@ def test_marks_are_told_from_digits(shown: str, pattern: str, text: str) -> None
     picture = row(shown, gap=12)
     (number,) = read(picture, grammar=Grammar(pattern=pattern))
     assert number.text == text
+
+
+@given(st.integers(60, 180), st.integers(3, 5))
+@settings(max_examples=12)
+def test_a_4_cut_without_margin_keeps_its_straight_strokes(height: int, pen: int) -> None:
+    (number,) = read(angular(height, pen))
+    assert (number.text, number.rejected) == ("4", None)
+
+
+def test_a_digit_with_lines_has_its_place_among_others() -> None:
+    (first, lined, last) = read(row("12"), angular(100, 3), row("345"))
+    assert [first.text, lined.text, last.text] == ["12", "4", "345"]
+    assert lined.digits[0].box == (0, 0, 70, 100)
 
 
 def test_a_blank_page_is_blank() -> None:
