@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
 
+from .candidatenet import Evidence
 from .classifier import Scores
 from .combination import Rivals
-from .figures import LEAST, Floats, log_odds
+from .figures import LEAST, Floats, lean, log_odds, stands_out
 from .lattice import Lattice
 from .search import Reading, Readings
 from .weights import Judging
@@ -21,6 +23,8 @@ of another form does not become one of this."""
 LARGEST = 30.0
 """Largest logarithm of a weight that a row is judged by."""
 NUMBER_FIGURES = 8
+SLASH_LEAN = 0.1
+"""Lean to the right of a slash, at least, in columns a row."""
 
 
 class RowRejection(StrEnum):
@@ -92,12 +96,14 @@ class Judged(NamedTuple):
         number_score: How much the row looks like a number at all, in 0–1.
         judging: What it was judged by.
         facts: The figures of its likeliest reading.
+        lacks_mark: That reading lacks a mark without which the number is another.
     """
 
     readings: Readings
     number_score: float
     judging: Judging
     facts: Floats
+    lacks_mark: bool = False
 
     def rejection(self, *, several_lines: bool) -> RowRejection | None:
         """The reason to reject the likeliest reading, or None to accept it."""
@@ -107,7 +113,7 @@ class Judged(NamedTuple):
             return RowRejection.SEVERAL_LINES
         best, allowed = self.readings.best[0], self.readings.allowed
         unlike = best.probability < self.judging.confidence or allowed < LEAST_ALLOWED
-        return RowRejection.UNCERTAIN if unlike else None
+        return RowRejection.UNCERTAIN if unlike or self.lacks_mark else None
 
 
 def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:
@@ -121,6 +127,16 @@ def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:
     ]
     number_score = logistic(float(facts @ judging.number))
     return Judged(readings._replace(best=calibrated), number_score, judging, facts)
+
+
+def has_slash(reading: Reading, evidence: Evidence) -> bool:
+    """Whether a reading takes for a 1 what leans between digits and stands out of their row.
+
+    Of 1s between digits one in a hundred does, by `training.corpora.rows`.
+    """
+    ones = [digit.candidate for digit in reading.digits[1:-1] if digit.label == 1]
+    tall = stands_out(evidence.shapes[ones])
+    return any(lean(evidence.digits[one]) > SLASH_LEAN for one in compress(ones, tall))
 
 
 def logistic(logit: float) -> float:

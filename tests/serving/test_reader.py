@@ -167,6 +167,23 @@ def test_a_digit_with_lines_has_its_place_among_others() -> None:
     assert lined.digits[0].box == (0, 0, 70, 100)
 
 
+@given(st.lists(st.sampled_from(["3", "4", "12", "25", "1987"]), min_size=2, max_size=3))
+@settings(max_examples=12)
+def test_a_number_whose_slash_would_be_a_1_is_uncertain(parts: list[str]) -> None:
+    (number,) = read(row("/".join(parts), gap=12))
+    assert number.rejected == "uncertain"
+
+
+@given(st.tuples(*[st.sampled_from("023456789")] * 3), st.integers(0, 20))
+@settings(max_examples=12)
+def test_a_1_that_slants_stays(others: tuple[str, ...], slant: int) -> None:
+    before, behind, last = others
+    picture = row(f"{before} {behind}{last}", gap=12)
+    cv2.line(picture, (90 + slant // 2, 34), (90 - slant // 2, 74), 0, 5, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert (number.text, number.rejected) == (f"{before}1{behind}{last}", None)
+
+
 def test_a_blank_page_is_blank() -> None:
     (number,) = read(png(np.full((60, 200), 255, np.uint8)))
     assert (number.text, number.confidence, number.rejected) == ("", 0.0, "blank")
