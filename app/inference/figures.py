@@ -122,6 +122,14 @@ def may_be_noise(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.bool_]
     return np.asarray(single & small)
 
 
+def is_dash(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a candidate [n] has the shape of a dash or a minus, at mid height."""
+    width, height, middle = np.asarray(shapes[:, :3], np.float64).T
+    flat = (height < SMALL) & (width > 0.15) & (width > 1.2 * height)
+    single = spans[:, 1] - spans[:, 0] == 1
+    return np.asarray(single & flat & (np.abs(middle) < 0.3))
+
+
 def stands_out(shapes: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Whether a candidate [n] is higher than the row's digits, as the bar of a dollar sign is."""
     return np.asarray(shapes[:, 1].astype(np.float64) > STANDS_OUT)

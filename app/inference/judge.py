@@ -12,7 +12,8 @@ import numpy as np
 from .candidatenet import Evidence
 from .classifier import Scores
 from .combination import Rivals
-from .figures import LEAST, Floats, lean, log_odds, stands_out
+from .figures import FREE, LEAST, Floats, is_dash, lean, log_odds, stands_out
+from .grammar import Grammar, Mark
 from .lattice import Lattice
 from .search import Reading, Readings
 from .weights import Judging
@@ -127,6 +128,19 @@ def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:
     ]
     number_score = logistic(float(facts @ judging.number))
     return Judged(readings._replace(best=calibrated), number_score, judging, facts)
+
+
+def lacks_minus(reading: Reading, evidence: Evidence, grammar: Grammar) -> bool:
+    """Whether what has a minus' shape and place is left out, or taken for the first digit's ink.
+
+    Where the grammar has a minus or a dash, the search has weighed it.
+    """
+    if Mark.DASH in grammar.marks:
+        return False
+    spans, shapes = evidence.spans, evidence.shapes
+    before = spans[:, 1] < spans[reading.digits[0].candidate, 1]
+    apart = (shapes[:, 3:5] <= FREE).all(axis=1)
+    return bool((before & apart & is_dash(spans, shapes)).any())
 
 
 def has_slash(reading: Reading, evidence: Evidence) -> bool:

@@ -24,6 +24,7 @@ from .figures import (
     SMALL,
     Floats,
     Spans,
+    is_dash,
     may_be_noise,
     noise_figures,
     one_figures,
@@ -83,16 +84,15 @@ def mark_weights(
 
     Where a grammar has a mark, a part of its shape is that mark rather than a digit or dust.
     """
-    width, height, middle = np.asarray(shapes[:, :3], np.float64).T
+    width, height = np.asarray(shapes[:, :2], np.float64).T
     single = spans[:, 1] - spans[:, 0] == 1
     small = single & (width < SMALL) & (height < SMALL)
-    flat = single & (height < SMALL) & (width > 0.15) & (width > 1.2 * height)
     tall = (height > 0.7) & (width < 0.9)
     digit = labels.max(axis=1)
     clear, out = np.maximum(digit, np.median(digit)), stands_out(shapes)
     shape = {
         Mark.POINT: (small, left_out + MARK),
-        Mark.DASH: (flat & (np.abs(middle) < 0.3), left_out + MARK),
+        Mark.DASH: (is_dash(spans, shapes), left_out + MARK),
         Mark.SLASH: (tall, clear + np.where(out, TALL_SLASH, SLASH)),
         Mark.SIGN: (
             height > SMALL,

@@ -184,6 +184,17 @@ def test_a_1_that_slants_stays(others: tuple[str, ...], slant: int) -> None:
     assert (number.text, number.rejected) == (f"{before}1{behind}{last}", None)
 
 
+@given(st.sampled_from(["903", "3627", "45"]), st.integers(8, 14), st.integers(2, 4))
+@settings(max_examples=12)
+def test_a_minus_is_not_dropped_in_silence(text: str, width: int, pen: int) -> None:
+    picture = np.pad(row(text, gap=12), ((0, 0), (20, 0)), constant_values=255)
+    cv2.line(picture, (22, 54), (22 + width, 54), 0, pen, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert number.rejected is not None
+    (signed,) = read(picture, grammar=Grammar(pattern="-###9"))
+    assert signed.text == f"-{text}"
+
+
 def test_a_blank_page_is_blank() -> None:
     (number,) = read(png(np.full((60, 200), 255, np.uint8)))
     assert (number.text, number.confidence, number.rejected) == ("", 0.0, "blank")
