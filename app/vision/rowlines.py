@@ -95,19 +95,19 @@ def is_underline(line: Line, rest: Mask) -> bool:
     stats = without.parts.stats[labels]
     tallest = int(stats[:, cv2.CC_STAT_HEIGHT].max())
     large = stats[:, cv2.CC_STAT_HEIGHT] > SHORT * tallest
-    own = components_of(rest).labels
-    touched = np.unique(without.parts.labels[own == own_part(line, own)])
-    if np.isin(labels[large], touched).any():
-        return False
     left, top = stats[large, :2].min(axis=0)
     right, bottom = (stats[large, :2] + stats[large, 2:4]).max(axis=0)
     row, _ = line.point((line.start + line.stop) // 2)
     edge = OUTER * (bottom - top)
-    return bool(
-        line.length > UNDERLINE * tallest
-        and min(line.stop, right) - max(line.start, left) > ALONG * (right - left)
-        and not top + edge <= row <= bottom - edge
-    )
+    if (
+        line.length <= UNDERLINE * tallest
+        or min(line.stop, right) - max(line.start, left) <= ALONG * (right - left)
+        or top + edge <= row <= bottom - edge
+    ):
+        return False
+    own = components_of(rest).labels
+    touched = np.unique(without.parts.labels[own == own_part(line, own)])
+    return not np.isin(labels[large], touched).any()
 
 
 def is_comb(line: Line, rest: Mask) -> bool:
