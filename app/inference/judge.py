@@ -106,15 +106,20 @@ class Judged(NamedTuple):
     facts: Floats
     lacks_mark: bool = False
 
-    def rejection(self, *, several_lines: bool) -> RowRejection | None:
-        """The reason to reject the likeliest reading, or None to accept it."""
+    def rejection(self, *, several_lines: bool, lacks_digit: bool = False) -> RowRejection | None:
+        """The reason to reject the likeliest reading, or None to accept it.
+
+        Args:
+            several_lines: Two rows are in the picture.
+            lacks_digit: A digit of the row may have been left out.
+        """
         if self.number_score < self.judging.number_score:
             return RowRejection.NOT_A_NUMBER
         if several_lines:
             return RowRejection.SEVERAL_LINES
         best, allowed = self.readings.best[0], self.readings.allowed
         unlike = best.probability < self.judging.confidence or allowed < LEAST_ALLOWED
-        return RowRejection.UNCERTAIN if unlike or self.lacks_mark else None
+        return RowRejection.UNCERTAIN if unlike or self.lacks_mark or lacks_digit else None
 
 
 def judge(readings: Readings, facts: Floats, judging: Judging) -> Judged:

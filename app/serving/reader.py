@@ -183,7 +183,7 @@ def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, rows: RowReade
     others = [
         reading for reading in rest[:MAX_ALTERNATIVES] if reading.probability >= LEAST_ALTERNATIVE
     ]
-    rejected = judged.rejection(several_lines=row.several_lines)
+    rejected = judged.rejection(several_lines=row.several_lines, lacks_digit=row.lacks_digit)
     return Number(best.text, best.probability, _digits(judged.readings, row), others, rejected, row)
 
 

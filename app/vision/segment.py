@@ -40,6 +40,7 @@ class SegmentedRow:
         inverted: The picture is dark ink on light ground.
         box: Left, top, right, bottom of the row in the picture's pixels; None where it is blank.
         several_lines: There is another row that is as weighty.
+        lacks_digit: A digit of it may be in what touches the picture's border.
         cuts: Places at which the row may be cut, both of its ends included.
         candidates: What lies between them.
         plane: The whole row's ink, [h,w].
@@ -50,6 +51,7 @@ class SegmentedRow:
     inverted: bool
     box: Box | None = None
     several_lines: bool = False
+    lacks_digit: bool = False
     cuts: int = 0
     candidates: Candidates = field(default_factory=no_candidates)
     plane: Plane | None = None
@@ -86,6 +88,7 @@ class FoundRow(NamedTuple):
         inverted: The picture is dark ink on light ground.
         plane: The row's ink, [h,w], and the map to pixels of `gray`; None where it is blank.
         several_lines: There is another row that is as weighty.
+        lacks_digit: A digit of it may be in what touches the border.
         with_lines: As `plane`, with the lines that may be its strokes; None where there are none.
     """
 
@@ -94,6 +97,7 @@ class FoundRow(NamedTuple):
     inverted: bool
     plane: tuple[Plane, Matrix] | None = None
     several_lines: bool = False
+    lacks_digit: bool = False
     with_lines: tuple[Plane, Matrix] | None = None
 
 
@@ -125,7 +129,7 @@ def find_row(gray: GrayImage) -> FoundRow:
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row
     plane = leveled_row(gray, factor, found, kept)
-    return row._replace(plane=plane, several_lines=kept.several)
+    return row._replace(plane=plane, several_lines=kept.several, lacks_digit=kept.lacks_digit)
 
 
 def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
@@ -151,7 +155,8 @@ def _cut(row: FoundRow, ink: tuple[Plane, Matrix] | None) -> SegmentedRow:
     if not len(candidates.spans):
         return SegmentedRow(row.inverted)
     box, plane = _box(candidates), ink[0]
-    found = SegmentedRow(row.inverted, box, row.several_lines, cuts, candidates, plane)
+    judged = row.several_lines, row.lacks_digit
+    found = SegmentedRow(row.inverted, box, *judged, cuts, candidates, plane)
     return found.scaled(row.scale)
 
 

@@ -195,6 +195,23 @@ def test_a_minus_is_not_dropped_in_silence(text: str, width: int, pen: int) -> N
     assert signed.text == f"-{text}"
 
 
+@given(
+    st.text("0123456789", min_size=3, max_size=5),
+    st.data(),
+    st.integers(2, 5),
+    st.integers(-20, 20),
+)
+@settings(max_examples=12)
+def test_a_digit_that_a_line_ties_to_the_border_is_not_lost_in_silence(
+    text: str, data: st.DataObject, pen: int, aside: int
+) -> None:
+    picture = row(text)
+    middle = 40 + 70 * data.draw(st.integers(0, len(text) - 1))
+    cv2.line(picture, (middle, 70), (middle + aside, 99), 0, pen, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert number.text == text or number.rejected is not None
+
+
 def test_a_blank_page_is_blank() -> None:
     (number,) = read(png(np.full((60, 200), 255, np.uint8)))
     assert (number.text, number.confidence, number.rejected) == ("", 0.0, "blank")
