@@ -110,7 +110,7 @@ class Input:
     def _files(self) -> Iterator[Slice]:
         for start in range(0, len(self._found), CHUNK_ROWS):
             files = self._found[start : start + CHUNK_ROWS]
-            yield [_text_of(file.relative_to(self.path)) for file in files], files
+            yield [_text(file.relative_to(self.path).as_posix()) for file in files], files
 
     def _rows(self) -> Iterator[Slice]:
         import pyarrow as pa  # noqa: PLC0415 -- an extra
@@ -125,7 +125,10 @@ class Input:
         import pyarrow.parquet as pq  # noqa: PLC0415 -- an extra
 
         first = 0
-        with pq.ParquetFile(self.path, buffer_size=2**20, pre_buffer=False) as file:
+        with (
+            self.path.open("rb") as raw,
+            pq.ParquetFile(raw, buffer_size=2**20, pre_buffer=False) as file,
+        ):
             if self.column not in file.schema_arrow.names:
                 raise UsageError(f"{self.path} has no column {self.column!r}: --column NAME.")
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
@@ -139,9 +142,9 @@ class Input:
                 first += len(files)
 
 
-def _text_of(path: Path) -> str:
-    r"""Return a path as text; bytes of it that are no UTF-8, which Parquet has not, as `\xff`."""
-    return os.fsencode(path.as_posix()).decode(errors="backslashreplace")
+def _text(path: str) -> str:
+    r"""Return a path as text; bytes of it that are no UTF-8, which Arrow has not, as `\xff`."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _state_of(file: Path) -> str:
@@ -235,7 +238,8 @@ def _write(chunk: Chunk) -> int:
         tables.append(_answers(names, _outcomes(batch)))
         first += len(batch)
     partial = chunk.file.with_name(f"_{chunk.file.name}.{os.getpid()}")
-    pq.write_table(pa.concat_tables(tables), partial, compression="zstd")
+    with partial.open("wb") as file:
+        pq.write_table(pa.concat_tables(tables), file, compression="zstd")
     partial.replace(chunk.file)
     return len(chunk.names)
 
@@ -313,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"digits bulk: {error.filename}: {error.strerror}", file=sys.stderr)  # noqa: T201
         return UNFINISHED
-    print(f"{done:,} images read into {options.output}")  # noqa: T201
+    print(f"{done:,} images read into {_text(str(options.output))}")  # noqa: T201
     return 0
 
 

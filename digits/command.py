@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TextIO
 from rich.console import Console
 
 from . import launch
-from .arguments import lengths, seconds, whole
+from .arguments import MAX_DIGITS, lengths, seconds, whole
 from .client import (
     BATCH_SIZE,
     DEFAULT_URL,
@@ -207,7 +207,7 @@ def _add_read(commands: Any) -> None:
     form.add_argument("--json", action="store_true", help="write a JSON object a line")
     form.add_argument("--csv", action="store_true", help="write CSV")
     read.add_argument(
-        "--length", type=lengths, metavar="N", help="digits: 4, or 2-6, 2- or -6 (1-32)"
+        "--length", type=lengths, metavar="N", help=f"digits: 4, or 2-6, 2- or -6 (1-{MAX_DIGITS})"
     )
     read.add_argument(
         "--pattern", help="how they are written, such as '#,##9.99', or --pattern='-##9'"

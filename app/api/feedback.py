@@ -20,6 +20,7 @@ from ..errors import (
     PayloadError,
     VolumeFull,
 )
+from ..inference.grammar import MAX_DIGITS
 from ..serving.feedback import MAX_ROW_ID_LENGTH, FeedbackFolder, picture_of, row_of
 from .formats import joined
 from .formats.pixels import load, members_of
@@ -35,7 +36,7 @@ KEYS = BadFeedback.remedy
 FIELDS = {
     "id": "The `id` is not that of an answer; send it unchanged.",
     "label": "`label` is a digit from 0 to 9, or null for no digit.",
-    "text": "`text` is the digits of the number, at most 32, or null for no number.",
+    "text": f"`text` is the digits of the number, at most {MAX_DIGITS}, or null for no number.",
 }
 """What each field is, of feedback that has it with another value."""
 MAX_BODY_BYTES = MAX_ROW_ID_LENGTH + 1024

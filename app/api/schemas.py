@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from ..inference.classifier import Rejection
+from ..inference.grammar import MAX_DIGITS
 from ..inference.judge import RowRejection
 
 Level = Annotated[float, Field(ge=0, le=255)]
@@ -94,7 +95,7 @@ class NumberFeedback(BaseModel, extra="forbid"):
 
     id: Annotated[str, Field(description="That of a number, unchanged.")]
     text: Annotated[
-        Annotated[str, Field(strict=True, pattern=r"^[0-9]{1,32}$")] | None,
+        Annotated[str, Field(strict=True, pattern=rf"^[0-9]{{1,{MAX_DIGITS}}}$")] | None,
         Field(description="All of its digits, without signs; null for no number."),
     ]
 

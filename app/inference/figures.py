@@ -21,6 +21,8 @@ FREE = 0.04
 """Ink that the cuts beside a whole piece of ink cross, at most, in heights of the row's digits."""
 FLAT = 0.25
 """Height of one that may be wider, as a rule's rest is."""
+STANDS_OUT = 1.2
+"""Height of what stands out of a row, at least, in heights of its digits."""
 
 
 def log_odds(scores: NDArray[np.float32]) -> Floats:
@@ -118,6 +120,28 @@ def may_be_noise(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.bool_]
     width, height = shapes[:, 0], shapes[:, 1]
     small = (height < SMALL) & ((width < SMALL) | (height < FLAT))
     return np.asarray(single & small)
+
+
+def is_dash(spans: Spans, shapes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a candidate [n] has the shape of a dash or a minus, at mid height."""
+    width, height, middle = np.asarray(shapes[:, :3], np.float64).T
+    flat = (height < SMALL) & (width > 0.15) & (width > 1.2 * height)
+    single = spans[:, 1] - spans[:, 0] == 1
+    return np.asarray(single & flat & (np.abs(middle) < 0.3))
+
+
+def stands_out(shapes: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Whether a candidate [n] is higher than the row's digits, as the bar of a dollar sign is."""
+    return np.asarray(shapes[:, 1].astype(np.float64) > STANDS_OUT)
+
+
+def lean(digit: NDArray[np.uint8]) -> float:
+    """By how many columns the ink of `digit` [h,w] moves to the right for each row upwards."""
+    rows, columns = np.nonzero(digit)
+    if len(rows) < 2:
+        return 0.0
+    (upright, both), _ = np.cov(rows, columns, aweights=digit[rows, columns])
+    return float(-both / upright) if upright else 0.0
 
 
 def one_figures(shapes: NDArray[np.float32]) -> Floats:

@@ -24,19 +24,19 @@ from .figures import (
     SMALL,
     Floats,
     Spans,
+    is_dash,
     may_be_noise,
     noise_figures,
     one_figures,
+    stands_out,
 )
 from .grammar import Mark
 from .weights import Weights
 
-MARK, SLASH, SIGN_COST, TALL_SIGN = 4.0, 1.5, 4.0, 3.0
+MARK, SLASH, TALL_SLASH, SIGN_COST, TALL_SIGN = 4.0, 1.5, 5.0, 4.0, 3.0
 """What a mark's shape counts where the grammar has it, in logarithms of weights. They are set, not
-fitted: a pattern leaves little else that a mark could be. The last is of a currency sign that
-stands out of the row, as the bar of a dollar sign does: otherwise it is often a clear 5."""
-STANDS_OUT = 1.2
-"""Height of such a sign, at least, in heights of the row's digits."""
+fitted: a pattern leaves little else that a mark could be. Tall is a slash or a currency sign that
+stands out of the row, as the bar of a dollar sign does: otherwise they are often a clear 1 or 5."""
 
 
 class Lattice(NamedTuple):
@@ -84,23 +84,19 @@ def mark_weights(
 
     Where a grammar has a mark, a part of its shape is that mark rather than a digit or dust.
     """
-    width, height, middle = np.asarray(shapes[:, :3], np.float64).T
+    width, height = np.asarray(shapes[:, :2], np.float64).T
     single = spans[:, 1] - spans[:, 0] == 1
     small = single & (width < SMALL) & (height < SMALL)
-    flat = single & (height < SMALL) & (width > 0.15) & (width > 1.2 * height)
     tall = (height > 0.7) & (width < 0.9)
     digit = labels.max(axis=1)
+    clear, out = np.maximum(digit, np.median(digit)), stands_out(shapes)
     shape = {
         Mark.POINT: (small, left_out + MARK),
-        Mark.DASH: (flat & (np.abs(middle) < 0.3), left_out + MARK),
-        Mark.SLASH: (tall, np.maximum(digit, np.median(digit)) + SLASH),
+        Mark.DASH: (is_dash(spans, shapes), left_out + MARK),
+        Mark.SLASH: (tall, clear + np.where(out, TALL_SLASH, SLASH)),
         Mark.SIGN: (
             height > SMALL,
-            np.where(
-                height > STANDS_OUT,
-                np.maximum(digit, np.median(digit)) + TALL_SIGN,
-                np.median(digit) - SIGN_COST,
-            ),
+            np.where(out, clear + TALL_SIGN, np.median(digit) - SIGN_COST),
         ),
     }
     return {mark: np.where(holds, weight, -np.inf) for mark, (holds, weight) in shape.items()}

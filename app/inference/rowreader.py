@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from .candidatenet import Evidence
 from .combination import Rivals, combined, rivals_of
 from .grammar import Grammar, Mark
-from .judge import Judged, judge, number_figures, rival_figures
+from .judge import Judged, has_slash, judge, lacks_minus, number_figures, rival_figures
 from .lattice import Lattice, lattice_of
 from .rownet import RowNet
 from .search import Readings, search
@@ -58,7 +58,10 @@ class RowReader:
         alone = judge(readings, facts, self.weights.alone)
         is_enough = self._is_sure(alone) or not UNTAUGHT.isdisjoint(grammar.marks)
         rivals = None if is_enough else self.rivals(row, lattice, readings, grammar)
-        return alone if rivals is None else self._judge_rivals(row, lattice, rivals)
+        judged = alone if rivals is None else self._judge_rivals(row, lattice, rivals)
+        best, seen = judged.readings.best[0], row.evidence
+        lacks_mark = lacks_minus(best, seen, grammar) or has_slash(best, seen)
+        return judged._replace(lacks_mark=lacks_mark)
 
     def _is_sure(self, judged: Judged) -> bool:
         """Whether the row net would hardly change a reading of the lattice."""

@@ -125,7 +125,7 @@ class Reader:
         classifier = self._registry.live
         rows, failures, seconds = each_picture(requests, _segment)
         kept = [[] if request in failures else some for request, some in enumerate(rows)]
-        crops = [digit for some in kept for row in some for digit in row.candidates.digits]
+        crops = [digit for some in kept for row in some for digit in row.digits]
         scores = classify(classifier, np.array(crops), requests, seconds, self._on_batch)
         if scores is None:
             return [
@@ -135,7 +135,7 @@ class Reader:
         outcomes: list[Numbers | Exception] = []
         start = 0
         for place, (request, some) in enumerate(zip(requests, kept, strict=True)):
-            size = sum(len(row.candidates.digits) for row in some)
+            size = sum(len(row.digits) for row in some)
             part = scores[start : start + size]
             start += size
             outcomes.append(failures.get(place) or self._numbers(request, some, part, classifier))
@@ -148,8 +148,8 @@ class Reader:
         try:
             for row in rows:
                 request.lease.check()
-                stop = start + len(row.candidates.digits)
-                items.append(read_row(row, scores[start:stop], request.grammar, self._rows))
+                stop = start + len(row.digits)
+                items.append(read_with_lines(row, scores[start:stop], request.grammar, self._rows))
                 start = stop
         except DigitsError as error:
             return error
@@ -158,6 +158,16 @@ class Reader:
 
 def _segment(request: ReadRequest, picture: Picture) -> SegmentedRow:
     return segment(picture.gray).scaled(picture.scale)
+
+
+def read_with_lines(row: SegmentedRow, scores: Scores, grammar: Grammar, rows: RowReader) -> Number:
+    """Read a row whose `digits` have these scores [n,11]: with its lines, if that is accepted."""
+    own, lined = np.split(scores, [len(row.candidates.digits)])
+    if row.with_lines is not None:
+        number = read_row(row.with_lines, lined, grammar, rows)
+        if number.rejected is None:  # the lines are strokes of it
+            return number
+    return read_row(row, own, grammar, rows)
 
 
 def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, rows: RowReader) -> Number:
@@ -173,7 +183,7 @@ def read_row(row: SegmentedRow, scores: Scores, grammar: Grammar, rows: RowReade
     others = [
         reading for reading in rest[:MAX_ALTERNATIVES] if reading.probability >= LEAST_ALTERNATIVE
     ]
-    rejected = judged.rejection(several_lines=row.several_lines)
+    rejected = judged.rejection(several_lines=row.several_lines, lacks_digit=row.lacks_digit)
     return Number(best.text, best.probability, _digits(judged.readings, row), others, rejected, row)
 
 

@@ -25,7 +25,7 @@ from ..inference.grammar import Grammar
 from ..inference.judge import RowRejection
 from ..vision.segment import SegmentedRow
 from .predictions import Prediction
-from .reader import Number, read_row, shipped_reader
+from .reader import Number, read_with_lines, shipped_reader
 from .workers import NICE, give_way
 
 log = structlog.get_logger()
@@ -212,8 +212,8 @@ class Shadow:
         return outcomes
 
     def _read(self, answered: ReadRow) -> Number:
-        scores = self._classifier(answered.row.candidates.digits)
-        return read_row(answered.row, scores, answered.grammar, shipped_reader())
+        scores = self._classifier(answered.row.digits)
+        return read_with_lines(answered.row, scores, answered.grammar, shipped_reader())
 
     def _failure(self, error: Exception, count: int) -> Outcomes:
         log.warning("the shadow failed", version=self.version, reason=str(error))

@@ -43,6 +43,9 @@ OUTER = 0.1
 BAND, OUTER_HEIGHT = 0.35, 0.75
 """How far such a part may stand out above or below the row, in heights of the row, and its own
 height, at least, in usual heights of the other parts: it may be a shadow's edge or half a digit."""
+LOST_GAP, LOST_INK = 1.0, 0.5
+"""How far from the row, at most, in heights of its digits, a part at the border that is not of it
+may have one of its digits in it; and its ink, at least, in that of a usual digit."""
 SMALL = 0.3
 """Height of a mark beside a digit, such as a comma, at most, as a share of the digit's."""
 ROW_OVERLAP = 0.5
@@ -94,22 +97,24 @@ class RowParts(NamedTuple):
         mask: Where they are, 0 or 1 [h,w].
         boxes: Left, top, width and height of each, [n,4].
         several: Another row is nearly as weighty.
+        lacks_digit: A digit of it may be in what touches the border.
     """
 
     mask: Mask
     boxes: NDArray[np.int32]
     several: bool
+    lacks_digit: bool
 
 
 def row_of(strokes: Mask, components: Components, ink: Plane) -> RowParts:
     """Keep the parts of `strokes` [h,w], its `components`, that form the weightiest row."""
     labels, stats, _ = components
     blobs = blobs_of(stats, components.ink(ink), strokes.shape)
-    members, several = _members(blobs)
+    members, several, lacks_digit = _members(blobs)
     keep = np.zeros(len(stats), bool)
     keep[blobs.labels[members]] = True
     mask = strokes if keep[1:].all() else np.asarray(keep[labels], np.uint8)
-    return RowParts(mask, stats[keep, :4], several)
+    return RowParts(mask, stats[keep, :4], several, lacks_digit)
 
 
 def blobs_of(
@@ -127,16 +132,21 @@ def blobs_of(
     return Blobs(order, edges[:, order], weight[order], outer[order])
 
 
-def _members(blobs: Blobs) -> tuple[NDArray[np.bool_], bool]:
-    """Which parts are the weightiest row's, [n], and whether another row is nearly as weighty."""
+def _members(blobs: Blobs) -> tuple[NDArray[np.bool_], bool, bool]:
+    """Which parts are the weightiest row's, [n].
+
+    And whether another row is nearly as weighty, and whether this one may lack a digit.
+    """
     large, beside = blobs.large, _beside(*blobs.edges)
     rows = _closure(beside & large & large[:, None])
     sums = (rows * blobs.weight).sum(axis=1) * large
     main = int(sums.argmax())
     several = bool(np.where(rows[main], 0, sums).max(initial=0) > RIVAL * sums[main])
     members = rows[main] & _in_band(blobs, rows[main])
+    lacks_digit = _has_lost(blobs, rows[main] & ~members, members)
     # A small part belongs to the row where it stands beside one of its digits, or between them.
-    return members | (~large & ~blobs.outer & beside[:, members].any(axis=1)), several
+    small = ~large & ~blobs.outer & beside[:, members].any(axis=1)
+    return members | small, several, lacks_digit
 
 
 def _in_band(blobs: Blobs, row: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -150,6 +160,22 @@ def _in_band(blobs: Blobs, row: NDArray[np.bool_]) -> NDArray[np.bool_]:
     inside = (top >= highest - slack) & (bottom <= lowest + slack)
     tall = blobs.high >= OUTER_HEIGHT * median(blobs.high[inner])
     return np.asarray(~blobs.outer | (inside & tall))
+
+
+def _has_lost(blobs: Blobs, lost: NDArray[np.bool_], row: NDArray[np.bool_]) -> bool:
+    """Whether a part that the row has lost may have a digit of it in it.
+
+    A digit that a stray line ties to the border is one; half a digit and a shadow's edge are none.
+    """
+    if not lost.any():
+        return False
+    left, top, right, bottom = blobs.edges
+    usual = median(blobs.high[row])
+    within = np.minimum(bottom, bottom[row].max()) - np.maximum(top, top[row].min())
+    apart = np.maximum(left[row].min() - right, left - right[row].max())
+    near = (within >= OUTER_HEIGHT * usual) & (apart <= LOST_GAP * usual)
+    inked = blobs.weight >= OUTER * LOST_INK * median(blobs.weight[row])
+    return bool((lost & near & inked).any())
 
 
 def _beside(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .components import components_of
 from .ink import Mask, median
-from .lines import CONTACT, Line, erased, left_over, own_part
+from .lines import CONTACT, Line, Rows, erased, left_over, own_part
 
 HAIRLINE = 0.5
 """Thickness of a line beside a row, at most, in widths of its strokes, that is no stroke of it."""
@@ -27,6 +27,8 @@ SHORT = 0.5
 TOOTH = 1.5
 """Thickness of a comb's tooth, at most, in thicknesses of the line that it stands on, and a pixel
 more."""
+CELLS = 2
+"""Cells of a comb, at least."""
 ALONG = 0.8
 """Length of a loose line beside a row, at least, as a share of the row's."""
 
@@ -61,7 +63,7 @@ def without_row_lines(
     rest = erased(rest, taken)
     least = max(min(rest.shape), ALONG * cv2.boundingRect(rest)[2])
     across = [(line, ends) for line, ends in untied if not line.upright and line not in taken]
-    under = [line for line, _ in across if is_underline(line, rest)]
+    under = [line for line, _ in across if is_comb(line, rest) or is_underline(line, rest)]
     taken += under
     rest = erased(rest, under)
     rest = without_teeth(rest, [line for line in gone + taken if not line.upright])
@@ -93,46 +95,78 @@ def is_underline(line: Line, rest: Mask) -> bool:
     stats = without.parts.stats[labels]
     tallest = int(stats[:, cv2.CC_STAT_HEIGHT].max())
     large = stats[:, cv2.CC_STAT_HEIGHT] > SHORT * tallest
-    own = components_of(rest).labels
-    touched = np.unique(without.parts.labels[own == own_part(line, own)])
-    if np.isin(labels[large], touched).any():
-        return False
     left, top = stats[large, :2].min(axis=0)
     right, bottom = (stats[large, :2] + stats[large, 2:4]).max(axis=0)
     row, _ = line.point((line.start + line.stop) // 2)
     edge = OUTER * (bottom - top)
-    return bool(
-        line.length > UNDERLINE * tallest
-        and min(line.stop, right) - max(line.start, left) > ALONG * (right - left)
-        and not top + edge <= row <= bottom - edge
-    )
+    if (
+        line.length <= UNDERLINE * tallest
+        or min(line.stop, right) - max(line.start, left) <= ALONG * (right - left)
+        or top + edge <= row <= bottom - edge
+    ):
+        return False
+    own = components_of(rest).labels
+    touched = np.unique(without.parts.labels[own == own_part(line, own)])
+    return not np.isin(labels[large], touched).any()
+
+
+def is_comb(line: Line, rest: Mask) -> bool:
+    """Whether `line`, across, is a comb's under the row in `rest` [h,w], whatever touches it."""
+    _, top, width, height = cv2.boundingRect(rest)
+    row, _ = line.point((line.start + line.stop) // 2)
+    is_under = row >= top + (1 - OUTER) * height
+    is_long = line.length > max(ALONG * width, UNDERLINE * height)
+    return is_under and is_long and bool(teeth_on(line, rest))
 
 
 def without_teeth(rest: Mask, across: list[Line]) -> Mask:
-    """Return `rest` [h,w] without the teeth of a comb: marks that divide a line that is gone.
+    """Return `rest` [h,w] without the teeth of combs whose lines, across, are gone."""
+    return erased(rest, [tooth for line in across for tooth in teeth_on(line, rest)])
 
-    They are as thin as the line, of one height, less than that of what is written, and stand on it.
+
+def teeth_on(line: Line, rest: Mask) -> list[Line]:
+    """The teeth of a comb that stand on `line` in `rest` [h,w], from left to right.
+
+    They are as thin as the line, and of one height, less than half of that of what is written; one
+    stands at each of the line's ends. One that a digit stands on stays, as does what is beside one.
     """
-    if not across:
-        return rest
-    components = components_of(rest)
-    tooth = np.zeros(len(components.stats), np.bool_)
-    for line in across:
-        tooth |= are_teeth(components.stats, line)
-    return np.asarray(rest & ~tooth[components.labels], np.uint8) if tooth.any() else rest
+    foot = line.rows - int(median(line.above[line.thin])) - 1
+    most = int(SHORT * cv2.boundingRect(rest)[3])
+    high = climb(rest, line, foot, most + 1)
+    marks = [(run, int(high[run].max())) for run in runs_of(high > CONTACT)]
+    widest = TOOTH * line.thickness + 1
+    thin = [(run, height) for run, height in marks if len(run) <= min(widest, height - 1)]
+    if len(thin) <= CELLS:
+        return []
+    (first, height), (last, other) = thin[0], thin[-1]
+    height = min(height, other)
+    reach = CONTACT + line.thickness
+    alike = [mark for mark in thin if abs(mark[1] - height) <= CONTACT]
+    if height > most or first[0] > reach or last[-1] < line.length - 1 - reach or len(alike) < 2:
+        return []
+    return [tooth(rest, run + line.start, int(foot[run[0]]), height) for run, height in alike]
 
 
-def are_teeth(stats: NDArray[np.int32], line: Line) -> NDArray[np.bool_]:
-    """Which parts, by OpenCV's statistics [n,5], are teeth on the line; none unless two are."""
-    left, top, width, height, _ = stats.T
-    at = (left + width // 2 - line.start).clip(0, line.length - 1)
-    teeth: NDArray[np.bool_] = (
-        (np.abs(top + height - line.rows[at]) <= CONTACT + line.thickness)
-        & (width <= TOOTH * line.thickness + 1)
-        & (height > width)
-        & (height <= SHORT * height[1:].max(initial=0))
-    )
-    teeth[0] = False
-    if teeth.sum() < 2:
-        return np.zeros(len(stats), np.bool_)
-    return np.asarray(teeth & (np.abs(height - median(height[teeth])) <= CONTACT))
+def runs_of(hit: NDArray[np.bool_]) -> list[NDArray[np.intp]]:
+    """The places of true values, by runs without a hole."""
+    at = np.flatnonzero(hit)
+    return np.split(at, np.flatnonzero(np.diff(at) > 1) + 1) if at.size else []
+
+
+def climb(rest: Mask, line: Line, foot: Rows, most: int) -> Rows:
+    """How far the ink of `rest` [h,w] goes up from above each column of `line`, `most` at most."""
+    rows = foot - np.arange(most)[:, None]
+    columns = np.arange(line.start, line.stop)
+    inked = np.where(rows >= 0, rest[rows.clip(0), columns], 0)
+    return np.asarray(np.minimum.accumulate(inked, axis=0).sum(axis=0, dtype=np.intp))
+
+
+def tooth(rest: Mask, columns: NDArray[np.intp], foot: int, height: int) -> Line:
+    """The upright line of these columns of `rest`, from row `foot` upwards, where it is bare."""
+    rows, width = np.arange(foot - height + 1, foot + 1), len(columns)
+    sides = np.array((columns[0] - 1, columns[-1] + 1)).clip(0, rest.shape[1] - 1)
+    beside = np.setdiff1d(sides, columns)
+    bare = ~rest[rows[:, None], beside].any(axis=1)
+    left = np.full(height, (width - 1) // 2)
+    ends = False, False
+    return Line(True, int(rows[0]), foot + 1, columns[0] + left, left, width - 1 - left, bare, ends)

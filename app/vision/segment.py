@@ -22,7 +22,7 @@ from .candidates import Candidates, candidates_of, no_candidates
 from .components import components_of
 from .grayscale import GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
-from .normalize import GRAINY_PARTS, Box, is_shade
+from .normalize import GRAINY_PARTS, Box, is_cut, is_shade
 from .rings import without_ring
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
@@ -40,17 +40,28 @@ class SegmentedRow:
         inverted: The picture is dark ink on light ground.
         box: Left, top, right, bottom of the row in the picture's pixels; None where it is blank.
         several_lines: There is another row that is as weighty.
+        lacks_digit: A digit of it may be in what touches the picture's border.
         cuts: Places at which the row may be cut, both of its ends included.
         candidates: What lies between them.
         plane: The whole row's ink, [h,w].
+        with_lines: Where it may have been cut out without margin, and its strokes be taken for
+            rules: the row with them.
     """
 
     inverted: bool
     box: Box | None = None
     several_lines: bool = False
+    lacks_digit: bool = False
     cuts: int = 0
     candidates: Candidates = field(default_factory=no_candidates)
     plane: Plane | None = None
+    with_lines: SegmentedRow | None = None
+
+    @property
+    def digits(self) -> GrayImage:
+        """What the model is asked about: its candidates, and those of it with lines, [n,28,28]."""
+        own, lined = self.candidates.digits, self.with_lines
+        return own if lined is None else np.concatenate((own, lined.candidates.digits))
 
     def strip(self) -> GrayImage:
         """The whole row at one height, for the row net, [28,w]."""
@@ -63,7 +74,9 @@ class SegmentedRow:
         left, top, right, bottom = (round(edge * scale) for edge in self.box)
         found = self.candidates
         candidates = Candidates(found.spans, found.digits, found.boxes * scale, found.shapes)
-        return replace(self, box=(left, top, right, bottom), candidates=candidates)
+        lined = self.with_lines and self.with_lines.scaled(scale)
+        box = left, top, right, bottom
+        return replace(self, box=box, candidates=candidates, with_lines=lined)
 
 
 class FoundRow(NamedTuple):
@@ -75,6 +88,8 @@ class FoundRow(NamedTuple):
         inverted: The picture is dark ink on light ground.
         plane: The row's ink, [h,w], and the map to pixels of `gray`; None where it is blank.
         several_lines: There is another row that is as weighty.
+        lacks_digit: A digit of it may be in what touches the border.
+        with_lines: As `plane`, with the lines that may be its strokes; None where there are none.
     """
 
     gray: GrayImage
@@ -82,6 +97,8 @@ class FoundRow(NamedTuple):
     inverted: bool
     plane: tuple[Plane, Matrix] | None = None
     several_lines: bool = False
+    lacks_digit: bool = False
+    with_lines: tuple[Plane, Matrix] | None = None
 
 
 def find_row(gray: GrayImage) -> FoundRow:
@@ -98,8 +115,12 @@ def find_row(gray: GrayImage) -> FoundRow:
     row = FoundRow(gray, scale, found.dark)
     if not components.parts:
         return row
-    strokes, lined = without_lines(found.mask, found.ink, single=components.parts == 1, row=True)
-    if lined or components.parts > 1:
+    single = components.parts == 1
+    strokes, lined = without_lines(found.mask, found.ink, single=single, row=True)
+    if lined and single and is_cut(found.mask):
+        whole = row_of(found.mask, components, found.ink)
+        row = row._replace(with_lines=leveled_row(gray, factor, found, whole))
+    if lined or not single:
         strokes, ringed = without_ring(strokes, found.ink)
         components = components_of(strokes) if lined or ringed else components
     if not components.parts:
@@ -108,7 +129,7 @@ def find_row(gray: GrayImage) -> FoundRow:
     if not len(kept.boxes) or is_shade(kept.mask, found.ink):
         return row
     plane = leveled_row(gray, factor, found, kept)
-    return row._replace(plane=plane, several_lines=kept.several)
+    return row._replace(plane=plane, several_lines=kept.several, lacks_digit=kept.lacks_digit)
 
 
 def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
@@ -120,13 +141,22 @@ def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
 def segment(gray: GrayImage) -> SegmentedRow:
     """Cut the row that stands out in `gray` [h,w] of any size into candidates."""
     row = find_row(gray)
-    if row.plane is None:
+    found = _cut(row, row.plane)
+    if found.box is None or row.with_lines is None:
+        return found
+    return replace(found, with_lines=_cut(row, row.with_lines))
+
+
+def _cut(row: FoundRow, ink: tuple[Plane, Matrix] | None) -> SegmentedRow:
+    """Cut a row's ink, with its lines or without."""
+    if ink is None:
         return SegmentedRow(row.inverted)
-    cuts, candidates = candidates_of(*row.plane, row.gray.shape)
+    cuts, candidates = candidates_of(*ink, row.gray.shape)
     if not len(candidates.spans):
         return SegmentedRow(row.inverted)
-    box, plane = _box(candidates), row.plane[0]
-    found = SegmentedRow(row.inverted, box, row.several_lines, cuts, candidates, plane)
+    box, plane = _box(candidates), ink[0]
+    judged = row.several_lines, row.lacks_digit
+    found = SegmentedRow(row.inverted, box, *judged, cuts, candidates, plane)
     return found.scaled(row.scale)
 
 

@@ -156,6 +156,27 @@ def test_names_that_are_no_text_are_escaped(tmp_path: Path) -> None:
     assert [row["image"] for row in answers(output)] == ["ü.png", "\\xe4.png"]
 
 
+def test_paths_that_are_no_text_are_read_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output, again = (
+        Path(os.fsdecode(os.fsencode(tmp_path) + name))
+        for name in (b"/in\xff", b"/out\xfe", b"/again\xfd")
+    )
+    source.mkdir()
+    shutil.copy(PICTURES[0], source / "a.png")
+    assert bulk_read(source, output) == 0
+    assert "out\\xfe" in capsys.readouterr().out
+    (part,) = output.glob("*.parquet")
+    with part.open("rb") as file:
+        (row,) = pq.read_table(file).to_pylist()
+    assert row["error"] is None
+    column = Path(os.fsdecode(os.fsencode(tmp_path) + b"/rows\xff.parquet"))
+    with column.open("wb") as file:
+        pq.write_table(pa.table({"image": [PICTURES[0].read_bytes()]}), file)
+    assert bulk_read(column, again) == 0
+
+
 @pytest.mark.parametrize(
     ("option", "value", "reason"),
     [

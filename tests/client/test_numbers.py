@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from app.inference import grammar
 from digits import (
     Alternative,
     AsyncClient,
@@ -19,6 +20,7 @@ from digits import (
     Retries,
     SeenRow,
     UnexpectedAnswer,
+    arguments,
 )
 from digits.command import ALL_READ, SOME_NOT_READ, USAGE_ERROR, main
 from tests.client.service import problem
@@ -182,3 +184,7 @@ def test_a_pattern_that_is_none_ends_it(
 ) -> None:
     assert main(["read", "--url", url, "--pattern", "abc", file]) == USAGE_ERROR
     assert "pattern" in capsys.readouterr().err
+
+
+def test_the_longest_number_is_the_services() -> None:
+    assert arguments.MAX_DIGITS == grammar.MAX_DIGITS

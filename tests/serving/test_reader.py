@@ -50,6 +50,19 @@ def row(text: str, *, gap: int = 30, scale: float = 2.0) -> Image:
     return picture
 
 
+ANGULAR = [(0.75, 1.0), (0.75, 0.0), (0.0, 0.65), (1.0, 0.65)]
+"""Corners of a 4 that has straight strokes alone, as shares of its box."""
+
+
+def angular(height: int, pen: int) -> Image:
+    """A 4 of straight strokes, cut out without any margin, dark on light."""
+    size = np.array((7 * height // 10, height)) - 1 - pen
+    corners = np.rint(pen / 2 + size * np.array(ANGULAR)).astype(np.int32)
+    picture = np.full((height, 7 * height // 10), 255, np.uint8)
+    cv2.polylines(picture, [corners], False, 20, pen, cv2.LINE_AA)
+    return picture
+
+
 def read(*images: bytes | Image, grammar: Grammar | None = None) -> list[Number]:
     one = reader()
     (outcome,) = one.read([one.prepare(images, open_lease(), grammar or Grammar())])
@@ -139,6 +152,64 @@ def test_marks_are_told_from_digits(shown: str, pattern: str, text: str) -> None
     picture = row(shown, gap=12)
     (number,) = read(picture, grammar=Grammar(pattern=pattern))
     assert number.text == text
+
+
+@given(st.integers(60, 180), st.integers(3, 5))
+@settings(max_examples=12)
+def test_a_4_cut_without_margin_keeps_its_straight_strokes(height: int, pen: int) -> None:
+    (number,) = read(angular(height, pen))
+    assert (number.text, number.rejected) == ("4", None)
+
+
+def test_a_digit_with_lines_has_its_place_among_others() -> None:
+    (first, lined, last) = read(row("12"), angular(100, 3), row("345"))
+    assert [first.text, lined.text, last.text] == ["12", "4", "345"]
+    assert lined.digits[0].box == (0, 0, 70, 100)
+
+
+@given(st.lists(st.sampled_from(["3", "4", "12", "25", "1987"]), min_size=2, max_size=3))
+@settings(max_examples=12)
+def test_a_number_whose_slash_would_be_a_1_is_uncertain(parts: list[str]) -> None:
+    (number,) = read(row("/".join(parts), gap=12))
+    assert number.rejected == "uncertain"
+
+
+@given(st.tuples(*[st.sampled_from("023456789")] * 3), st.integers(0, 20))
+@settings(max_examples=12)
+def test_a_1_that_slants_stays(others: tuple[str, ...], slant: int) -> None:
+    before, behind, last = others
+    picture = row(f"{before} {behind}{last}", gap=12)
+    cv2.line(picture, (90 + slant // 2, 34), (90 - slant // 2, 74), 0, 5, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert (number.text, number.rejected) == (f"{before}1{behind}{last}", None)
+
+
+@given(st.sampled_from(["903", "3627", "45"]), st.integers(8, 14), st.integers(2, 4))
+@settings(max_examples=12)
+def test_a_minus_is_not_dropped_in_silence(text: str, width: int, pen: int) -> None:
+    picture = np.pad(row(text, gap=12), ((0, 0), (20, 0)), constant_values=255)
+    cv2.line(picture, (22, 54), (22 + width, 54), 0, pen, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert number.rejected is not None
+    (signed,) = read(picture, grammar=Grammar(pattern="-###9"))
+    assert signed.text == f"-{text}"
+
+
+@given(
+    st.text("0123456789", min_size=3, max_size=5),
+    st.data(),
+    st.integers(2, 5),
+    st.integers(-20, 20),
+)
+@settings(max_examples=12)
+def test_a_digit_that_a_line_ties_to_the_border_is_not_lost_in_silence(
+    text: str, data: st.DataObject, pen: int, aside: int
+) -> None:
+    picture = row(text)
+    middle = 40 + 70 * data.draw(st.integers(0, len(text) - 1))
+    cv2.line(picture, (middle, 70), (middle + aside, 99), 0, pen, cv2.LINE_AA)
+    (number,) = read(picture)
+    assert number.text == text or number.rejected is not None
 
 
 def test_a_blank_page_is_blank() -> None:

@@ -1,6 +1,8 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from .test_rules import Mask, bare, three, with_line
 
@@ -100,3 +102,22 @@ def test_a_thin_margin_beside_a_row_without_margin_goes() -> None:
     rest, found = bare(with_line(written, (20, 0), (20, 59), 1), row=True)
     assert found
     assert np.array_equal(rest, written)
+
+
+@given(st.integers(2, 6), st.integers(1, 3), st.integers(14, 20), st.integers(-5, 5))
+@settings(max_examples=25)
+def test_a_comb_goes_though_digits_touch_its_teeth_and_its_line(
+    cells: int, thickness: int, height: int, aside: int
+) -> None:
+    written = np.zeros((130, 60 * cells + 60), np.uint8)
+    combed = np.zeros_like(written)
+    for cell in range(cells):
+        middle = 60 + 60 * cell + (aside if cell % 2 else -aside), 68
+        cv2.ellipse(written, middle, (20, 32), 0, 0, 360, 1, 7)
+    cv2.line(combed, (30, 105), (30 + 60 * cells, 105), 1, thickness)
+    for at in range(30, 31 + 60 * cells, 60):
+        cv2.line(combed, (at, 105 - height), (at, 105), 1, thickness)
+    rest, found = bare(written | combed, row=True)
+    assert found
+    assert (rest & written).sum() > 0.95 * written.sum()
+    assert (rest & (1 - written)).sum() < 0.5 * combed.sum()
