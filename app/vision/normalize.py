@@ -24,7 +24,6 @@ from . import dots
 from .grayscale import GrayImage, reduced
 from .groups import chosen
 from .ink import (
-    CONTRAST,
     InkMap,
     Mask,
     Plane,
@@ -40,6 +39,7 @@ from .ink import (
 from .lines import SMALLEST_LINED
 from .rings import without_ring
 from .rules import without_lines
+from .shade import is_shade
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
@@ -337,13 +337,6 @@ def within(box: Box, shape: tuple[int, ...]) -> bool:
     """Tell whether `box` touches no border of a picture of this shape."""
     left, top, right, bottom = box
     return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
-
-
-def is_shade(kept: Mask, ink: Plane) -> bool:
-    """Whether there is nothing but a faint edge of the picture, where it grows darker."""
-    if cv2.minMaxLoc(ink, kept)[1] >= 3 * CONTRAST:
-        return False
-    return any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
 
 
 def window(ink: Plane, kept: Mask, *, clean: bool) -> Box:
