@@ -40,6 +40,7 @@ from .lines import SMALLEST_LINED
 from .rings import without_ring
 from .rules import without_lines
 from .shade import is_shade
+from .shadows import without_shadows
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
@@ -155,7 +156,7 @@ def normalize(gray: GrayImage) -> Normalized:
     level = plain_ground(small)
     sheet = find_sheet(small) if level is None else None
     if sheet is None:
-        return normalize_page(gray, factor, find_ink_on(small, level))
+        return normalize_page(gray, factor, without_shadows(small, find_ink_on(small, level)))
     left, top, right, bottom = (edge * factor for edge in around(sheet, small.shape))
     sheet = np.asarray(sheet * factor - (left, top), np.int32)
     page = gray[top:bottom, left:right]
@@ -175,7 +176,7 @@ def ink_on(gray: GrayImage, factor: int, sheet: Outline | None) -> InkMap:
     """Find the ink of `gray` [h,w], reduced by `factor`, or on the sheet that it shows."""
     small = reduced(gray, factor)
     if sheet is None:
-        return find_ink(small)
+        return without_shadows(small, find_ink(small))
     off = off_sheet(sheet // factor, small.shape)
     return replace(find_ink(painted(small, off)), off=off)
 
