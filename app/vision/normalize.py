@@ -37,6 +37,7 @@ from .ink import (
     square,
 )
 from .lines import SMALLEST_LINED
+from .panel import find_panel
 from .rings import without_ring
 from .rules import without_lines
 from .shade import is_shade
@@ -125,6 +126,12 @@ class Normalized(NamedTuple):
             return self
         return self._placed(lambda box: in_pixels(box, left, top, 1))
 
+    def without_frame(self) -> Normalized:
+        """The same where a frame around all of it was left out."""
+        if self.box is None or "frame-removed" in self.warnings:
+            return self
+        return self._replace(warnings=("frame-removed", *self.warnings))
+
     def with_strokes(self, lined: Part) -> Normalized:
         """The same where the lines that were taken away are strokes of the digit."""
         warnings = tuple(slug for slug in self.warnings if slug != "frame-removed")
@@ -153,6 +160,10 @@ def normalize(gray: GrayImage) -> Normalized:
         return normalize_reduced(gray, excess)
     factor = finding_factor(gray)
     small = reduced(gray, factor)
+    if (panel := find_panel(small)) is not None:
+        left, top, right, bottom = (edge * factor for edge in panel)
+        drawn = normalize(np.ascontiguousarray(gray[top:bottom, left:right]))
+        return drawn.moved(left, top).without_frame()
     level = plain_ground(small)
     sheet = find_sheet(small) if level is None else None
     if sheet is None:
