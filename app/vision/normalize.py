@@ -23,6 +23,7 @@ import numpy as np
 from . import dots
 from .grayscale import GrayImage, reduced
 from .groups import chosen
+from .impulses import without_impulses
 from .ink import (
     InkMap,
     Mask,
@@ -165,6 +166,8 @@ def normalize(gray: GrayImage) -> Normalized:
         drawn = normalize(np.ascontiguousarray(gray[top:bottom, left:right]))
         return drawn.moved(left, top).without_frame()
     level = plain_ground(small)
+    if level is None and (calm := without_impulses(gray)) is not gray:
+        gray, small = calm, reduced(calm, factor)
     sheet = find_sheet(small) if level is None else None
     if sheet is None:
         return normalize_page(gray, factor, without_shadows(small, find_ink_on(small, level)))
