@@ -39,7 +39,7 @@ from .ink import (
 )
 from .lines import SMALLEST_LINED
 from .panel import find_panel
-from .rings import without_ring
+from .rings import without_ring, without_touched_ring
 from .rules import without_lines
 from .shade import is_shade
 from .shadows import without_shadows
@@ -217,9 +217,13 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
     kept, apart = strokes, list[tuple[Mask, bool]]()
+    ringed = False
     if parts > 1 or framed:
         strokes, ringed = without_ring(strokes, found.ink)
-        framed |= ringed
+    if not ringed:
+        strokes, ringed = without_touched_ring(strokes)
+    framed |= ringed
+    if parts > 1 or framed:
         kept, apart = chosen(strokes, found.ink, framed=framed)
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)
