@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from . import dots
+from .boxes import without_boxes
 from .grayscale import GrayImage, reduced
 from .groups import chosen
 from .impulses import without_impulses
@@ -216,6 +217,9 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
+    if parts > 1:
+        strokes, ticked = without_boxes(strokes)
+        framed |= ticked
     kept, apart = strokes, list[tuple[Mask, bool]]()
     ringed = False
     if parts > 1 or framed:
