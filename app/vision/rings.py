@@ -13,8 +13,8 @@ from .ink import Mask, Plane
 
 DIRECTIONS = 32
 """Directions from its middle in which a ring is looked at."""
-CLOSED = 0.9
-"""Share of them in which there is some of it, at least."""
+CLOSED, OPEN = 0.9, 0.83
+"""Share of them in which there is some of it, at least, and where something written is in it."""
 CONVEX = 0.92
 """Share of its convex hull that it encloses, at least. The outline of a hollow 6 is no ring."""
 MAX_RINGS = 3
@@ -68,8 +68,12 @@ class Outline(NamedTuple):
     @property
     def is_ring(self) -> bool:
         """Whether it is closed, but for a small gap, and round rather than lobed."""
+        return self.goes_around(CLOSED)
+
+    def goes_around(self, least: float) -> bool:
+        """Whether it is there in this share of all directions, and round rather than lobed."""
         there = self.farthest > 0
-        if there.mean() < CLOSED:
+        if there.mean() < least:
             return False
         angles = np.arange(DIRECTIONS)[there] * (2 * np.pi / DIRECTIONS)
         points = self.farthest[there, None] * np.stack((np.cos(angles), np.sin(angles)), axis=1)
@@ -206,7 +210,7 @@ def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:
     if not inside.any():
         return inside
     outline = outline_of(ring, components)
-    if not outline.is_ring:
+    if not outline.goes_around(OPEN):
         return np.zeros(len(stats), np.bool_)
     for part in np.flatnonzero(inside).tolist():
         inside[part] = outline.encloses(_pixels(part, components))

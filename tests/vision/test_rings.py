@@ -39,7 +39,7 @@ def left(image: GrayImage) -> GrayImage:
 
 @digits
 @pytest.mark.parametrize("side", [84, 96, 120])
-@pytest.mark.parametrize("gap", [0, 25], ids=["closed", "open"])
+@pytest.mark.parametrize("gap", [0, 25, 60], ids=["closed", "open", "wide open"])
 def test_a_digit_is_read_in_a_ring(digit: int, side: int, gap: int) -> None:
     result = normalize(255 - np.maximum(ring(gap=gap), inside(digit, side)))
     assert result.warnings == ("frame-removed",)
