@@ -32,16 +32,25 @@ def without_boxes(strokes: Mask) -> tuple[Mask, bool]:
     outlines = [np.asarray(contour, np.int32) for contour in contours]
     boxes = [cv2.boundingRect(outline) for outline in outlines]
     largest = SMALLER * max(box[3] for box in boxes)
+    small = [min(box[2:]) >= SMALLEST and max(box[2:]) <= largest for box in boxes]
+    if not any(small):
+        return strokes, False
     rest = strokes.copy()
-    for outline, (left, top, width, height) in zip(outlines, boxes, strict=True):
-        small = min(width, height) >= SMALLEST and max(width, height) <= largest
-        if small and _is_square(outline):
-            within = np.s_[top : top + height, left : left + width]
-            inside = np.zeros((height, width), np.uint8)
-            cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-left, -top))
-            if cv2.countNonZero(inside & strokes[within]) <= HOLLOW * cv2.countNonZero(inside):
-                rest[within] &= 1 - inside
-    return rest, bool((rest != strokes).any())
+    for outline in (outlines[part] for part in np.flatnonzero(small)):
+        _erase_box(outline, strokes, rest)
+    return rest, cv2.countNonZero(rest) < cv2.countNonZero(strokes)
+
+
+def _erase_box(outline: NDArray[np.int32], strokes: Mask, rest: Mask) -> None:
+    """Blacken what has this outline in `rest` [h,w], if it is a box among the `strokes` [h,w]."""
+    if not _is_square(outline):
+        return
+    left, top, width, height = cv2.boundingRect(outline)
+    within = np.s_[top : top + height, left : left + width]
+    inside = np.zeros((height, width), np.uint8)
+    cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-left, -top))
+    if cv2.countNonZero(inside & strokes[within]) <= HOLLOW * cv2.countNonZero(inside):
+        rest[within] &= 1 - inside
 
 
 def _is_square(outline: NDArray[np.int32]) -> bool:

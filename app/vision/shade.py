@@ -28,10 +28,12 @@ def is_shade(kept: Mask, ink: Plane) -> bool:
     That is a faint edge of the picture, where it grows darker, or a faint band with soft edges.
     """
     highest = cv2.minMaxLoc(ink, kept)[1]
+    if highest >= FAINT_ACROSS:
+        return False
     touching = any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
     if touching and highest < 3 * CONTRAST:
         return True
-    if not 0 < highest < (FAINT_ACROSS if touching else FAINT):
+    if not 0 < highest < FAINT and not touching:
         return False
     return (touching or is_band(kept)) and is_soft(kept, ink)
 
