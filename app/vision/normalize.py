@@ -162,11 +162,11 @@ def normalize(gray: GrayImage) -> Normalized:
         return normalize_reduced(gray, excess)
     factor = finding_factor(gray)
     small = reduced(gray, factor)
-    if (panel := find_panel(small)) is not None:
+    level = plain_ground(small)
+    if level is None and (panel := find_panel(small)) is not None:
         left, top, right, bottom = (edge * factor for edge in panel)
         drawn = normalize(np.ascontiguousarray(gray[top:bottom, left:right]))
         return drawn.moved(left, top).without_frame()
-    level = plain_ground(small)
     if level is None and (calm := without_impulses(gray)) is not gray:
         gray, small = calm, reduced(calm, factor)
     sheet = find_sheet(small) if level is None else None
