@@ -21,10 +21,11 @@ import cv2
 import numpy as np
 
 from . import dots
+from .boxes import without_boxes
 from .grayscale import GrayImage, reduced
 from .groups import chosen
+from .impulses import without_impulses
 from .ink import (
-    CONTRAST,
     InkMap,
     Mask,
     Plane,
@@ -38,8 +39,11 @@ from .ink import (
     square,
 )
 from .lines import SMALLEST_LINED
-from .rings import without_ring
+from .panel import find_panel
+from .rings import without_ring, without_touched_ring
 from .rules import without_lines
+from .shade import is_shade
+from .shadows import without_shadows
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
 Box = tuple[int, int, int, int]
@@ -124,6 +128,12 @@ class Normalized(NamedTuple):
             return self
         return self._placed(lambda box: in_pixels(box, left, top, 1))
 
+    def without_frame(self) -> Normalized:
+        """The same where a frame around all of it was left out."""
+        if self.box is None or "frame-removed" in self.warnings:
+            return self
+        return self._replace(warnings=("frame-removed", *self.warnings))
+
     def with_strokes(self, lined: Part) -> Normalized:
         """The same where the lines that were taken away are strokes of the digit."""
         warnings = tuple(slug for slug in self.warnings if slug != "frame-removed")
@@ -153,9 +163,15 @@ def normalize(gray: GrayImage) -> Normalized:
     factor = finding_factor(gray)
     small = reduced(gray, factor)
     level = plain_ground(small)
+    if level is None and (panel := find_panel(small)) is not None:
+        left, top, right, bottom = (edge * factor for edge in panel)
+        drawn = normalize(np.ascontiguousarray(gray[top:bottom, left:right]))
+        return drawn.moved(left, top).without_frame()
+    if level is None and (calm := without_impulses(gray)) is not gray:
+        gray, small = calm, reduced(calm, factor)
     sheet = find_sheet(small) if level is None else None
     if sheet is None:
-        return normalize_page(gray, factor, find_ink_on(small, level))
+        return normalize_page(gray, factor, without_shadows(small, find_ink_on(small, level)))
     left, top, right, bottom = (edge * factor for edge in around(sheet, small.shape))
     sheet = np.asarray(sheet * factor - (left, top), np.int32)
     page = gray[top:bottom, left:right]
@@ -175,7 +191,7 @@ def ink_on(gray: GrayImage, factor: int, sheet: Outline | None) -> InkMap:
     """Find the ink of `gray` [h,w], reduced by `factor`, or on the sheet that it shows."""
     small = reduced(gray, factor)
     if sheet is None:
-        return find_ink(small)
+        return without_shadows(small, find_ink(small))
     off = off_sheet(sheet // factor, small.shape)
     return replace(find_ink(painted(small, off)), off=off)
 
@@ -201,10 +217,17 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     """Normalize the ink that was found in `gray` [h,w], reduced by `factor`, in so many parts."""
     floor = noise_of(found.ink, found.mask)
     strokes, framed = without_lines(found.mask, found.ink, single=parts == 1)
+    if parts > 1:
+        strokes, ticked = without_boxes(strokes)
+        framed |= ticked
     kept, apart = strokes, list[tuple[Mask, bool]]()
+    ringed = False
     if parts > 1 or framed:
         strokes, ringed = without_ring(strokes, found.ink)
-        framed |= ringed
+    if not ringed:
+        strokes, ringed = without_touched_ring(strokes)
+    framed |= ringed
+    if parts > 1 or framed:
         kept, apart = chosen(strokes, found.ink, framed=framed)
     if is_shade(kept, found.ink):
         return blank(inverted=found.dark)
@@ -337,13 +360,6 @@ def within(box: Box, shape: tuple[int, ...]) -> bool:
     """Tell whether `box` touches no border of a picture of this shape."""
     left, top, right, bottom = box
     return left > 0 and top > 0 and right < shape[1] and bottom < shape[0]
-
-
-def is_shade(kept: Mask, ink: Plane) -> bool:
-    """Whether there is nothing but a faint edge of the picture, where it grows darker."""
-    if cv2.minMaxLoc(ink, kept)[1] >= 3 * CONTRAST:
-        return False
-    return any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
 
 
 def window(ink: Plane, kept: Mask, *, clean: bool) -> Box:

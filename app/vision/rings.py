@@ -13,8 +13,8 @@ from .ink import Mask, Plane
 
 DIRECTIONS = 32
 """Directions from its middle in which a ring is looked at."""
-CLOSED = 0.9
-"""Share of them in which there is some of it, at least."""
+CLOSED, OPEN = 0.9, 0.83
+"""Share of them in which there is some of it, at least, and where something written is in it."""
 CONVEX = 0.92
 """Share of its convex hull that it encloses, at least. The outline of a hollow 6 is no ring."""
 MAX_RINGS = 3
@@ -38,6 +38,20 @@ MORE_SLANTED, SPANNING = 0.6, 0.65
 height and of the 0's longer side: a slanted 1 may be in a ring, too."""
 
 
+ROUND, EVEN = 0.95, 1.6
+"""Share of its convex hull that a ring encloses, at least, and its longer side in shorter ones, at
+most, where what is written in it touches it: then its outline alone tells."""
+THINNEST = 0.1
+"""Thickness of that ring, at most, as a share of its shorter side: a 0 may be thicker."""
+RING, APART = 0.75, 0.5
+"""Share of a line around, at least, that is ink within the ring, and, at most, just inside it."""
+SMALLEST_RING = 24
+"""Pixels of its shorter side, at least."""
+TOUCHING, DEEP = 0.5, 0.7
+"""Longer side, at least, of what is written and touches the ring, as a share of the ring's; and how
+deep in it some of it is, at least, as a share of the middle's depth."""
+
+
 class Outline(NamedTuple):
     """How far the ink of a part reaches from its middle, in each of `DIRECTIONS`.
 
@@ -54,8 +68,12 @@ class Outline(NamedTuple):
     @property
     def is_ring(self) -> bool:
         """Whether it is closed, but for a small gap, and round rather than lobed."""
+        return self.goes_around(CLOSED)
+
+    def goes_around(self, least: float) -> bool:
+        """Whether it is there in this share of all directions, and round rather than lobed."""
         there = self.farthest > 0
-        if there.mean() < CLOSED:
+        if there.mean() < least:
             return False
         angles = np.arange(DIRECTIONS)[there] * (2 * np.pi / DIRECTIONS)
         points = self.farthest[there, None] * np.stack((np.cos(angles), np.sin(angles)), axis=1)
@@ -86,6 +104,72 @@ def without_ring(strokes: Mask, ink: Plane) -> tuple[Mask, bool]:
             return strokes, taken > 0
         strokes = np.asarray(strokes & (components.labels != ring), np.uint8)
     return strokes, True
+
+
+def without_touched_ring(strokes: Mask) -> tuple[Mask, bool]:
+    """Return `strokes` [h,w] without a ring that the writing in it touches, and whether it has one.
+
+    It is the even rim of one round part. The slash of a 0 touches it, too, and is not written.
+    """
+    contours = cv2.findContours(strokes, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    contour = np.asarray(max(contours, key=cv2.contourArea, default=()), np.int32)
+    if not _is_round(contour):
+        return strokes, False
+    left, top, width, height = cv2.boundingRect(contour)
+    filled = np.zeros((height + 2, width + 2), np.uint8)
+    cv2.drawContours(filled, [contour], -1, 1, cv2.FILLED, offset=(1 - left, 1 - top))
+    depth = np.asarray(cv2.distanceTransform(filled, cv2.DIST_L2, 3)[1:-1, 1:-1], np.float32)
+    within = np.s_[top : top + height, left : left + width]
+    thickness = _rim(np.rint(depth).astype(np.intp), strokes[within])
+    if not 0 < thickness <= THINNEST * min(width, height):
+        return strokes, False
+    inner = np.asarray(strokes[within] & (depth > thickness + 1), np.uint8)
+    if not _is_written(inner, depth):
+        return strokes, False
+    rest = strokes.copy()
+    rest[within] = np.where(depth > 0, inner, rest[within])
+    return rest, True
+
+
+def _is_round(contour: NDArray[np.int32]) -> bool:
+    """Whether an outline is round and about as wide as high, and larger than a dot."""
+    if not contour.size:
+        return False
+    shorter, longer = sorted(cv2.boundingRect(contour)[2:])
+    if shorter < SMALLEST_RING or longer > EVEN * shorter:
+        return False
+    return cv2.contourArea(contour) >= ROUND * cv2.contourArea(cv2.convexHull(contour))
+
+
+def _rim(depth: NDArray[np.intp], strokes: Mask) -> int:
+    """How many pixels deep the even rim of a round part is; 0 if what is inside is as full.
+
+    Args:
+        depth: How far each pixel is from what is outside the part, [h,w].
+        strokes: The mask, [h,w].
+    """
+    around = np.bincount(depth.ravel())[1:]
+    inked = np.bincount(depth[strokes > 0], minlength=len(around) + 1)[1:]
+    full = inked >= RING * around
+    thickness = int(full.argmin())
+    inside = slice(thickness + 1, thickness + 3)
+    is_apart = inked[inside].sum() <= APART * around[inside].sum()
+    return thickness if is_apart and not full.all() else 0
+
+
+def _is_written(inner: Mask, depth: NDArray[np.floating]) -> bool:
+    """Whether what is left in a ring, so deep in it [h,w], is written, and no mark of a 0's.
+
+    Of a 0 whose rim is uneven, or whose end curls, something is left near the rim alone.
+    """
+    components = components_of(inner)
+    longer = components.stats[:, 2:4].max(axis=1) * (np.arange(components.parts + 1) > 0)
+    main = int(longer.argmax())
+    height, width = depth.shape
+    if longer[main] < max(TOUCHING * max(width, height), LEGIBLE):
+        return False
+    is_deep = depth[components.labels == main].max() >= DEEP * depth.max()
+    return bool(is_deep and not _crosses(_pixels(main, components), width, height))
 
 
 def _is_around_writing(ring: int, components: Components, ink: Plane) -> bool:
@@ -126,7 +210,7 @@ def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:
     if not inside.any():
         return inside
     outline = outline_of(ring, components)
-    if not outline.is_ring:
+    if not outline.goes_around(OPEN):
         return np.zeros(len(stats), np.bool_)
     for part in np.flatnonzero(inside).tolist():
         inside[part] = outline.encloses(_pixels(part, components))
@@ -146,11 +230,15 @@ def outline_of(part: int, components: Components) -> Outline:
 
 def is_slash(part: int, ring: int, components: Components) -> bool:
     """Whether a part in a ring, a 0, is one straight line and not upright."""
-    pixels = _pixels(part, components)
+    _, _, width, height, _ = components.stats[ring].tolist()
+    return _crosses(_pixels(part, components), width, height)
+
+
+def _crosses(pixels: NDArray[np.intp], width: int, height: int) -> bool:
+    """Whether pixels [n,2] in a 0 of this size are one straight line and not upright."""
     thickness, length = _sides(pixels)
     if thickness > STRAIGHT * length:
         return False
-    _, _, width, height, _ = components.stats[ring].tolist()
     wide, high = (np.ptp(pixels, axis=0) + 1).tolist()
     if width <= NARROW * height:
         return bool(wide >= SLANTED * high)

@@ -22,10 +22,11 @@ from .candidates import Candidates, candidates_of, no_candidates
 from .components import components_of
 from .grayscale import GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
-from .normalize import GRAINY_PARTS, Box, is_cut, is_shade
+from .normalize import GRAINY_PARTS, Box, is_cut
 from .rings import without_ring
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
+from .shade import is_shade
 from .strip import no_strip, strip_of
 
 FINDING_SHORTER, FINDING_LONGER = 180, 900

@@ -57,16 +57,19 @@ def find_sheet(gray: GrayImage) -> Outline | None:
     tones = [cv2.mean(calm, mask)[0] for mask in (bright, 1 - bright)]
     if tones[0] - tones[1] < TONES:
         return None
-    for region in (bright, 1 - bright):
-        outline = _outline(region)
+    for region, blank in ((bright, True), (1 - bright, False)):
+        outline = _outline(region, blank=blank)
         if outline is not None and _is_toned(region, outline):
             step = _step_over(calm, outline)
             return outline if step >= SHARP * (tones[0] - tones[1]) else None
     return None
 
 
-def _outline(region: Mask) -> Outline | None:
-    """The convex outline of the largest part of `region` [h,w], if it has a sheet's shape."""
+def _outline(region: Mask, *, blank: bool) -> Outline | None:
+    """The convex outline of the largest part of `region` [h,w], if it has a sheet's shape.
+
+    Nothing need be written on it where it may be `blank`: what is dark and blank is a shadow.
+    """
     contours = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     if not contours:
         return None
@@ -84,7 +87,9 @@ def _outline(region: Mask) -> Outline | None:
     if not is_sheet:
         return None
     outline = np.asarray(hull, np.int32)
-    return outline if _is_large(outline, region.shape) or _is_written(outline, region) else None
+    if blank and _is_large(outline, region.shape):
+        return outline
+    return outline if _is_written(outline, region) else None
 
 
 def _is_large(outline: Outline, shape: tuple[int, ...]) -> bool:

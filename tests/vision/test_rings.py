@@ -4,7 +4,7 @@ import pytest
 
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
-from app.vision.rings import without_ring
+from app.vision.rings import without_ring, without_touched_ring
 from app.vision.segment import segment
 
 from .test_normalize import alike, digits, ink, normalized
@@ -39,7 +39,7 @@ def left(image: GrayImage) -> GrayImage:
 
 @digits
 @pytest.mark.parametrize("side", [84, 96, 120])
-@pytest.mark.parametrize("gap", [0, 25], ids=["closed", "open"])
+@pytest.mark.parametrize("gap", [0, 25, 60], ids=["closed", "open", "wide open"])
 def test_a_digit_is_read_in_a_ring(digit: int, side: int, gap: int) -> None:
     result = normalize(255 - np.maximum(ring(gap=gap), inside(digit, side)))
     assert result.warnings == ("frame-removed",)
@@ -135,3 +135,44 @@ def test_two_circles_close_above_each_other_are_an_8(gap: int, count: int) -> No
     cv2.ellipse(image, (120, 90), (50, 55), 0, 0, 360, 255, 9)
     cv2.ellipse(image, (120, 90 + 110 + 9 + gap), (55, 55), 0, 0, 360, 255, 9)
     assert len(normalize(image).apart) == count
+
+
+def touched_ring(strokes: GrayImage, thickness: int) -> GrayImage:
+    """A ring around the middle that is as large as the strokes reach."""
+    image = blank()
+    away = np.argwhere(strokes > 100) - SIDE // 2
+    reach = round(float(np.hypot(*away.T).max()))
+    cv2.circle(image, (SIDE // 2, SIDE // 2), reach, 255, thickness, cv2.LINE_AA)
+    return image
+
+
+@digits
+@pytest.mark.parametrize("side", [100, 140])
+@pytest.mark.parametrize("thickness", [3, 6])
+def test_a_digit_that_touches_its_ring_is_read(digit: int, side: int, thickness: int) -> None:
+    strokes = inside(digit, side)
+    result = normalize(255 - np.maximum(touched_ring(strokes, thickness), strokes))
+    assert result.warnings == ("frame-removed",)
+    assert alike(result.digit, normalized(strokes)) > 0.8
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+@pytest.mark.parametrize("thickness", [4, 10, 20])
+def test_a_0_keeps_a_curl_that_ends_in_it_or_a_slash_that_touches_it(
+    width: int, thickness: int
+) -> None:
+    for start, end in (((120, 20), (120, 60)), ((120 - width, 200), (120 + width, 40))):
+        zero = ring(width, thickness=thickness)
+        cv2.line(zero, start, end, 255, thickness)
+        strokes = (zero > 100).view(np.uint8)
+        assert without_touched_ring(strokes)[0] is strokes
+
+
+@digits
+def test_what_is_beside_a_touched_ring_stays(digit: int) -> None:
+    strokes = inside(digit, 100)
+    both = np.maximum(touched_ring(strokes, 4), strokes)
+    both[:40, :40] = 255
+    rest, ringed = without_touched_ring((both > 100).view(np.uint8))
+    assert ringed
+    assert rest[:40, :40].all()

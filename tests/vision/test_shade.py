@@ -1,0 +1,78 @@
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from app.vision.grayscale import GrayImage
+from app.vision.normalize import normalize
+
+from .test_normalize import alike, ink, normalized
+
+SIDE = 400
+
+
+def photographed(light: NDArray[np.floating], *, noise: float = 3) -> GrayImage:
+    """Paper of this much light, 0-1 [h,w], as a camera takes it."""
+    grain = np.random.default_rng(5).normal(0, noise, light.shape)
+    return np.asarray((228 * light + grain).clip(0, 255).round(), np.uint8)
+
+
+def across(degrees: float, offset: float = 0) -> NDArray[np.float64]:
+    """Distance of each pixel [SIDE,SIDE] from a straight line, which is so far from the middle."""
+    turn = np.deg2rad(degrees)
+    y, x = np.mgrid[0:SIDE, 0:SIDE] - SIDE / 2
+    return np.asarray(np.cos(turn) * x + np.sin(turn) * y - offset)
+
+
+def fold(distance: NDArray[np.float64], width: float, taken: float) -> NDArray[np.float64]:
+    """Light where a fold takes some: sharp on one side and soft on the other."""
+    return np.where(distance < 0, 1 - taken * np.exp(distance / width), 1.05)
+
+
+def crease(distance: NDArray[np.float64], width: float, taken: float) -> NDArray[np.float64]:
+    """Light where a crease takes some: soft on both sides."""
+    return np.asarray(1 - taken * np.exp(-((distance / width) ** 2) / 2))
+
+
+@pytest.mark.parametrize("kind", [fold, crease])
+@pytest.mark.parametrize("degrees", [0, 10, 90])
+@pytest.mark.parametrize("width", [12, 20])
+@pytest.mark.parametrize("taken", [0.15, 0.25])
+def test_a_fold_in_blank_paper_is_no_ink(
+    kind: Callable[..., NDArray[np.float64]], degrees: float, width: float, taken: float
+) -> None:
+    assert normalize(photographed(kind(across(degrees, 20), width, taken))).box is None
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 90])
+@pytest.mark.parametrize("width", [25, 50])
+@pytest.mark.parametrize("taken", [0.15, 0.3])
+def test_a_soft_band_of_shadow_is_no_ink(degrees: float, width: float, taken: float) -> None:
+    distance = across(degrees)
+    begins, ends = (1 / (1 + np.exp(-(distance + at) / 8)) for at in (width / 2, -width / 2))
+    assert normalize(photographed(1 - taken * (begins - ends))).box is None
+
+
+@pytest.mark.parametrize("degrees", [0, 20])
+@pytest.mark.parametrize("length", [60, 100])
+def test_a_crease_that_ends_within_the_paper_is_no_ink(degrees: float, length: float) -> None:
+    fading = np.exp(-((across(degrees + 90) / length) ** 4))
+    light = 1 - 0.2 * np.exp(-((across(degrees) / 13) ** 2) / 2) * fading
+    assert normalize(photographed(light)).box is None
+
+
+@pytest.mark.parametrize("digit", [1, 7])
+@pytest.mark.parametrize("taken", [0.15, 0.25])
+@pytest.mark.parametrize("blur", [1, 3])
+def test_faint_pencil_is_ink_out_of_focus_too(digit: int, taken: float, blur: float) -> None:
+    strokes = cv2.GaussianBlur(np.pad(ink(digit, 240), 80) / 255, (0, 0), blur)
+    result = normalize(photographed(1 - taken * strokes))
+    assert alike(result.digit, normalized(ink(digit, 240))) > 0.75
+
+
+@pytest.mark.parametrize("degrees", [0, 90])
+def test_a_digit_is_read_beside_a_fold(degrees: float) -> None:
+    light = crease(across(degrees, 140), 12, 0.2) * (1 - 0.8 * np.pad(ink(3, 200), 100) / 255)
+    assert alike(normalize(photographed(light)).digit, normalized(ink(3, 200))) > 0.9
