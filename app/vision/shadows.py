@@ -26,8 +26,8 @@ STEP, NOISE = 0.1, 6
 BROAD, BROADER = 0.045, 0.14
 """Half the width of ground, at least, as a share of the picture's shorter side; and that of a
 shadow that lies within the picture, as a thick stroke does, too."""
-DARKER = 0.88
-"""Light in a shadow, at most, as a share of the paper's."""
+DARKEST, DARKER = 0.2, 0.88
+"""Light in a shadow, at least and at most, as a share of the paper's."""
 PAPER = 0.05
 """Share of the picture that paper in full light covers, at least."""
 ALIKE = 0.12
@@ -135,10 +135,10 @@ def find_shadows(calm: GrayImage) -> Shadows | None:
     large = broad & (regions.stats[:, 4] >= PAPER * calm.size)
     paper = level[large].max(initial=0)
     dark = broad & (level < DARKER * paper)
-    shadow = dark & (_at_border(regions) | broader)
+    shadow = dark & (level >= DARKEST * paper) & (_at_border(regions) | broader)
     if not shadow.any():
         return None
-    ground = _with_pieces(shadow | (broad & ~dark), level, regions)
+    ground = _with_pieces(shadow | (broad & ~dark), level, regions) | _at_corner(regions)
     bare = np.asarray(ground[regions.labels], np.uint8)
     return Shadows(_filled(calm, bare), bare, float(level[shadow].min() / paper))
 
@@ -161,6 +161,14 @@ def _at_border(regions: Components) -> NDArray[np.bool_]:
     left, top, wide, high = regions.stats[:, :4].T
     across = (left == 0) | (left + wide == width)
     return np.asarray(across | (top == 0) | (top + high == height), np.bool_)
+
+
+def _at_corner(regions: Components) -> NDArray[np.bool_]:
+    """Whether each region fills a corner of the picture, as what lies beyond a page does, [n]."""
+    corners = np.zeros(len(regions.stats), np.bool_)
+    corners[regions.labels[[0, 0, -1, -1], [0, -1, 0, -1]]] = True
+    corners[0] = False
+    return corners
 
 
 def _with_pieces(

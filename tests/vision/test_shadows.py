@@ -84,3 +84,13 @@ def test_thick_strokes_beside_darker_lines_are_no_shadow(digit: int, width: floa
     gray[::40] = 20
     found = find_ink(gray)
     assert without_shadows(gray, found) is found
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_lies_beyond_a_corner_of_the_page_is_no_ink(turns: int) -> None:
+    gray = shaded(phone(35, 110, 20), placed(3), 0.5)
+    cv2.fillConvexPoly(gray, np.array([[148, 0], [159, 0], [159, 60]]), 12)
+    gray = np.ascontiguousarray(np.rot90(gray, turns))
+    found = without_shadows(gray, find_ink(gray))
+    corner = np.rot90(found.mask, -turns)[:50, 150:]
+    assert not corner[:, 4:].any()
