@@ -399,9 +399,13 @@ def cascade_candidate(fast: Compute, folder: Path, held_back: Collections) -> Ca
 
 
 def cascade_entry(fast: Compute, behind: export.Cascade, split: data.Split) -> Figures:
-    """Return the card's entry about a cascade: its accurate network, and how often it is asked."""
+    """Return the card's entry about a cascade: its accurate network, and how often it is asked.
+
+    It has that network's figures over seeds, if it was chosen among several.
+    """
     card = export.read_card(behind.accurate)
     entry = {name: card[name] for name in ("version", "arch", "parameters", "multiply_adds")}
+    entry |= {name: card["figures"][name] for name in ("seeds",) if name in card["figures"]}
     shares = share_unsure(fast, behind.threshold, split)
     return entry | {"threshold": behind.threshold, "share_unsure": shares}
 
