@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from training import evaluate, export, model, train
+from training.corpora import data
 
 # Keras 3.15 saving weights under NumPy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -322,3 +323,19 @@ def test_scores_are_those_of_the_exported_graph(outputs: int) -> None:
     assert scores[:, :10].sum(axis=1) == pytest.approx(1)
     expected = 1 / (1 + np.exp(-logits[:, -1])) if outputs == 11 else scores[:, :10].max(axis=1)
     assert scores[:, 10] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("figures", [{}, {"seeds": {"runs": 3}}], ids=["one", "several"])
+def test_a_cascade_s_card_has_the_accurate_network_s_figures_over_seeds(
+    figures: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = {"version": "1", "arch": "slim", "parameters": 2, "multiply_adds": 3, "figures": figures}
+    (tmp_path / "model_card.json").write_text(json.dumps(card))
+    monkeypatch.setattr(train, "share_unsure", lambda *_: {"test": 0.5})
+    nothing = data.Digits(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8))
+    split = data.Split(nothing, nothing, nothing, {})
+    entry = train.cascade_entry(
+        lambda _: np.zeros((0, 11), np.float32), export.Cascade(tmp_path, 0.9), split
+    )
+    assert {name: entry[name] for name in figures} == figures
+    assert ("seeds" in entry) == bool(figures)
