@@ -34,7 +34,7 @@ help:
 	@echo 'format  let ruff rewrite what it can; a second'
 	@echo 'fonts   fetch the handwriting fonts to train with, by npm, into .fonts; a minute'
 	@echo 'train   train, evaluate and export the next version, 40 minutes; ARGS="--seed 1 --data mnist.npz"'
-	@echo 'model   make the version that ships, from version 5 and all corpora, an hour; DIGITS_DATA=mnist.npz'
+	@echo 'model   make the version that ships, from version 6 and all corpora, an hour at most; DIGITS_DATA=mnist.npz'
 	@echo 'bench   measure beside peers and floors, 25 minutes; ARGS="--quick": 5'
 	@echo 'fuzz    fuzz decode and normalize for SECONDS=1800: half an hour'
 	@echo 'lock    resolve requirements/*.in anew; UPGRADE=1 takes newer versions; a minute'

@@ -1,6 +1,6 @@
 """What a hundred of a writer's digits bring that writer, and what they cost the others.
 
-    python -m benchmarks.writers --from models/digits/5 --data mnist.npz --usps usps.npz
+    python -m benchmarks.writers --from models/digits/7 --data mnist.npz --usps usps.npz
 
 draws two writers by `training.corpora.strokes`, of whom no corpus and no test has the seed: each
 writes a digit in one way, with one slant and one pen. A hundred digits of a writer are a folder of
@@ -123,7 +123,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.writers", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--from", dest="source", type=Path, default=Path("models/digits/5"))
+    parser.add_argument("--from", dest="source", type=Path, default=Path("models/digits/7"))
     parser.add_argument("--data", type=Path, default=data.path_from_environment())
     parser.add_argument("--usps", type=Path, required=True, help="digits with x and y")
     options = parser.parse_args()

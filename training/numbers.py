@@ -1,8 +1,8 @@
 """Numbers: fit the weights of `app.inference.lattice` on rows made by code, and measure reading.
 
-    python -m training.numbers fit --data mnist.npz --usps usps.npz --model models/digits/6
-    python -m training.numbers judge --data mnist.npz --usps usps.npz --model models/digits/6
-    python -m training.numbers report --data mnist.npz --usps usps.npz --model models/digits/6
+    python -m training.numbers fit --data mnist.npz --usps usps.npz --model models/digits/7
+    python -m training.numbers judge --data mnist.npz --usps usps.npz --model models/digits/7
+    python -m training.numbers report --data mnist.npz --usps usps.npz --model models/digits/7
 
 `judge` fits anew what calibrates and rejects readings, and leaves the weights of readings as they
 are. Rows are made of digits that the networks have not learned from: the first half of MNIST's

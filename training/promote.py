@@ -1,8 +1,8 @@
 """Promotion: a candidate passes the gate and becomes the live version.
 
-    python -m training.promote 6                     the gate, then live
-    python -m training.promote 6 --images FOLDER     your own images are part of the gate
-    python -m training.promote 6 --force "why"       without the gate; the card keeps the reason
+    python -m training.promote 7                     the gate, then live
+    python -m training.promote 7 --images FOLDER     your own images are part of the gate
+    python -m training.promote 7 --force "why"       without the gate; the card keeps the reason
     python -m training.promote --rollback            back to the version before; again: forth
 
 Exit codes: 0 it is live; 1 the gate refuses it; 2 it can't be promoted. In the last two nothing has

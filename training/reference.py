@@ -1,8 +1,8 @@
 """The reference: what a version's predictions are like for digits as they should be, on its card.
 
-    python -m training.reference models/digits/6                    held-back digits: scenes, rows
-    python -m training.reference models/digits/6 --images FOLDER    your own labelled images
-    python -m training.reference models/digits/6 --numbers FOLDER   your own labelled rows
+    python -m training.reference models/digits/7                    held-back digits: scenes, rows
+    python -m training.reference models/digits/7 --images FOLDER    your own labelled images
+    python -m training.reference models/digits/7 --numbers FOLDER   your own labelled rows
 
 A service compares what comes with it: `digits_drift`, `digits_expected_accuracy`, and the same of
 numbers. Pictures that a service gets are of one kind rather than of all kinds; some 1,000 of its

@@ -1,6 +1,6 @@
 """Worst: the kinds of validation digits that a version does least well, as a picture.
 
-    python -m training.worst --model models/digits/6 --out docs/v6-worst.png \
+    python -m training.worst --model models/digits/7 --out docs/v7-worst.png \
         .model/validation/fonts.npz .model/validation/strokes.npz .model/validation/scenes.npz
 
 The pools are those of `training.corpora.fonts`, `strokes` and `scenes`, drawn by code from

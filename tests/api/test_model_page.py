@@ -68,7 +68,7 @@ def test_a_browser_gets_a_page_and_a_program_the_card(client: TestClient) -> Non
 def test_the_shipped_versions_figures_uses_and_limits_are_on_it() -> None:
     page = outline(card_of(6))
     assert page.headings[:4] == [
-        "Model digits, version 6",
+        "Model digits, version 7",
         "What it is for",
         "Where it fails",
         "How well it reads",

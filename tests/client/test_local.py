@@ -18,7 +18,7 @@ from digits.local import without_native_info
 from tests.conftest import EXAMPLES, ROOT
 from tests.faults.server import Server
 
-SHIPPED = ROOT / "models" / "digits" / "6"
+SHIPPED = ROOT / "models" / "digits" / "7"
 BAD: list[Any] = [ROOT / "README.md", "missing.png", [[1, 2], [3]], [[256]], b"\x89PNG\r\n\x1a\n"]
 BLOCK = """
 import sys

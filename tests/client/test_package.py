@@ -17,7 +17,7 @@ from digits.local import MODELS
 from tests.conftest import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-SHIPPED = "6"
+SHIPPED = "7"
 
 
 @pytest.fixture(scope="module")

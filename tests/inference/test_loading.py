@@ -20,7 +20,7 @@ from app.inference.tflite import FLOAT32, INT8, PRECISIONS, SIZES, InterpreterPo
 from app.settings import Settings
 from tests.conftest import Image, export_stand_in, plain_stand_in, spoken, write_manifest
 
-SHIPPED = Settings().models_dir / "6"
+SHIPPED = Settings().models_dir / "7"
 """A cascade with programs of both precisions."""
 WITHOUT_TFLITE = "TensorFlow Lite is not used"
 """The event that is logged where the signature answers alone."""
@@ -195,7 +195,7 @@ def test_the_quicker_program_of_each_network_is_chosen_by_measured_times(
 def test_a_program_without_its_golden_scores_is_not_chosen(
     network: str, precision: str, tmp_path: Path
 ) -> None:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path / "6"))
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "7"))
     file = tflite_file(folder, network, precision).with_suffix(".npz")
     arrays = dict(np.load(file))
     np.savez(file, **(arrays | {"digit_score": arrays["digit_score"] + np.float32(0.01)}))
@@ -211,13 +211,13 @@ def test_a_program_without_its_golden_scores_is_not_chosen(
 
 
 def test_the_signature_is_used_where_a_network_has_no_program(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(SHIPPED, tmp_path / "6"))
+    folder = Path(shutil.copytree(SHIPPED, tmp_path / "7"))
     for precision in PRECISIONS:
         tflite_file(folder, ACCURATE, precision).write_bytes(b"no program")
     write_manifest(folder)
     with capture_logs() as logs:
         classifier = load(folder, max_batch=1)
-    assert classifier.version == "6"
+    assert classifier.version == "7"
     assert logs[-1]["event"] == WITHOUT_TFLITE
     assert "'accurate'" in logs[-1]["reason"]
 

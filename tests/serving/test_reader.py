@@ -33,7 +33,7 @@ class Live:
 
 @cache
 def shipped() -> Classifier:
-    return loading.load(ROOT / "models" / "digits" / "6")
+    return loading.load(ROOT / "models" / "digits" / "7")
 
 
 def reader(classifier: Classifier | None = None, **options: object) -> Reader:

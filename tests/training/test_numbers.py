@@ -25,7 +25,7 @@ from training.corpora.data import Digits
 
 @pytest.fixture(scope="module")
 def some() -> list[numbers.Row]:
-    classifier = loading.load(ROOT / "models" / "digits" / "6")
+    classifier = loading.load(ROOT / "models" / "digits" / "7")
     texts = ["1977", "20", "404", "35"]
     return numbers.read_rows(((text, row(text)) for text in texts), classifier)
 
@@ -65,7 +65,7 @@ def test_what_judges_is_fitted_to_the_weights(some: list[numbers.Row]) -> None:
     content = json.loads(WEIGHTS_FILE.read_text("utf-8"))
     blot = np.full((60, 160), 255, np.uint8)
     cv2.line(blot, (20, 20), (140, 40), 0, 6)
-    outside = numbers.read_rows([("", blot)], loading.load(ROOT / "models" / "digits" / "6"))
+    outside = numbers.read_rows([("", blot)], loading.load(ROOT / "models" / "digits" / "7"))
     fitted = numbers.fit_judging(content, some, outside, loading.shipped_row_net())
     reader = RowReader(weights_of(fitted), loading.shipped_row_net())
     assert len(fitted["rivals"]) == RIVAL_FIGURES
@@ -92,7 +92,7 @@ def test_the_candidate_net_is_taught_on_rows(monkeypatch: pytest.MonkeyPatch) ->
     images = np.stack([normalize(row(str(label))).digit for label in range(10)])
     digits = Digits(images, np.arange(10, dtype=np.uint8))
     sets = numbers.Sets(digits, (digits, digits), (digits, digits))
-    classifier = loading.load(ROOT / "models" / "digits" / "6")
+    classifier = loading.load(ROOT / "models" / "digits" / "7")
     net = numbers.fitted_net(classifier, sets, count=3, seed=1)
     assert len(net.mean) == len(shipped_net().mean)
     assert net.output.shape == shipped_net().output.shape

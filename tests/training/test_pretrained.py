@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 from training import calibrate, export, model, pretrained, train
 from training.corpora import data
 
-SHIPPED = ROOT / "models" / "digits" / "6"
+SHIPPED = ROOT / "models" / "digits" / "7"
 IMAGES = export.golden_images()
 
 # Keras 3.15 saving weights under NumPy 2.4.
