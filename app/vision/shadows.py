@@ -131,7 +131,7 @@ def find_shadows(calm: GrayImage) -> Shadows | None:
     even = even_ground(calm)
     regions = components_of(even)
     broad, broader = _wider(even, regions, (BROAD, BROADER))
-    level = regions.ink(calm) / regions.stats[:, 4]
+    level = regions.ink(calm) / np.maximum(regions.stats[:, 4], 1)
     large = broad & (regions.stats[:, 4] >= PAPER * calm.size)
     paper = level[large].max(initial=0)
     dark = broad & (level < DARKER * paper)

@@ -5,7 +5,7 @@ import pytest
 from app.vision.grayscale import GrayImage
 from app.vision.ink import Mask, find_ink
 from app.vision.normalize import normalize
-from app.vision.shadows import without_shadows
+from app.vision.shadows import find_shadows, without_shadows
 from app.vision.sheet import find_sheet
 
 from .test_normalize import alike, digits, ink, normalized
@@ -94,3 +94,7 @@ def test_what_lies_beyond_a_corner_of_the_page_is_no_ink(turns: int) -> None:
     found = without_shadows(gray, find_ink(gray))
     corner = np.rot90(found.mask, -turns)[:50, 150:]
     assert not corner[:, 4:].any()
+
+
+def test_one_tone_from_border_to_border_has_no_shadow() -> None:
+    assert find_shadows(np.full((SIDE, SIDE), 200, np.uint8)) is None
