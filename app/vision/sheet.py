@@ -26,6 +26,8 @@ NARROWEST, NARROWEST_NOTE = 0.4, 0.22
 """Their shorter sides, at least, as shares of the picture's: a thick 1 is narrower than a sheet."""
 WRITTEN = 0.01
 """Share of a note's inside that is writing, at least."""
+CRUMBS = 0.002
+"""Share of the picture that is dark beside a dark patch, at most, if nothing is written there."""
 TONES = 30.0
 """Levels of 255 between sheet and desk, at least."""
 CONVEX = 0.93
@@ -57,8 +59,8 @@ def find_sheet(gray: GrayImage) -> Outline | None:
     tones = [cv2.mean(calm, mask)[0] for mask in (bright, 1 - bright)]
     if tones[0] - tones[1] < TONES:
         return None
-    for region, blank in ((bright, True), (1 - bright, False)):
-        outline = _outline(region, blank=blank)
+    for region in (bright, 1 - bright):
+        outline = _outline(region, blank=region is bright)
         if outline is not None and _is_toned(region, outline):
             step = _step_over(calm, outline)
             return outline if step >= SHARP * (tones[0] - tones[1]) else None
@@ -68,7 +70,8 @@ def find_sheet(gray: GrayImage) -> Outline | None:
 def _outline(region: Mask, *, blank: bool) -> Outline | None:
     """The convex outline of the largest part of `region` [h,w], if it has a sheet's shape.
 
-    Nothing need be written on it where it may be `blank`: what is dark and blank is a shadow.
+    Nothing need be written on it where it may be `blank`. A dark patch may be a shadow: it must be
+    written on if there is writing beside it.
     """
     contours = cv2.findContours(region, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     if not contours:
@@ -87,7 +90,7 @@ def _outline(region: Mask, *, blank: bool) -> Outline | None:
     if not is_sheet:
         return None
     outline = np.asarray(hull, np.int32)
-    if blank and _is_large(outline, region.shape):
+    if _is_large(outline, region.shape) and (blank or _is_alone(outline, region)):
         return outline
     return outline if _is_written(outline, region) else None
 
@@ -105,6 +108,14 @@ def _is_written(outline: Outline, region: Mask) -> bool:
     inner = 1 - off_sheet(outline, region.shape)
     covered = np.count_nonzero(inner)
     return bool(np.count_nonzero(inner & (1 - region)) > WRITTEN * covered)
+
+
+def _is_alone(outline: Outline, region: Mask) -> bool:
+    """Whether there is nothing of `region` [h,w] beside an outline, away from its edges."""
+    beside = region.copy()
+    cv2.fillConvexPoly(beside, outline, 0)
+    cv2.polylines(beside, [outline], True, 0, 2 * EDGE_PIXELS)
+    return bool(np.count_nonzero(beside) <= CRUMBS * region.size)
 
 
 def _is_toned(region: Mask, outline: Outline) -> bool:
