@@ -11,38 +11,38 @@ import numpy as np
 
 from .ink import CONTRAST, Mask, Plane, percentile, square
 
-FAINT, FAINT_ACROSS = 72, 110
-"""Levels of 255 below which ink may be shade, and where it touches the picture's border."""
-STEEP, WINDOW = 0.65, 5
+FAINT = 110
+"""Levels of 255 below which ink may be shade."""
+STEEP, WINDOW = 0.55, 5
 """Share of its peak, at least, by which a stroke's ink changes over so many pixels at its edge."""
 SOFTEST = 0.25
 """Share of the edge that is looked at, the softest: a fold may be soft on one side alone."""
-BROAD, BAND = 0.05, 0.6
-"""Width of a band of shade, at least, as a share of the picture's longer side, and what it fills of
-the smallest box around it, however turned."""
+NARROW, LONG, FULL = 0.2, 5.0, 0.75
+"""Width of a band of shade, at most, as a share of the picture's shorter side; its length, at
+least, in widths; and what it fills of the smallest box around it, however turned."""
 
 
 def is_shade(kept: Mask, ink: Plane) -> bool:
     """Whether `kept` [h,w] keeps nothing but shade of the ink [h,w].
 
-    That is a faint edge of the picture, where it grows darker, or a faint band with soft edges.
+    That is a faint edge of the picture, where it grows darker, or a faint band with soft edges from
+    border to border. A soft band that ends within the picture may be a 1 out of focus.
     """
     highest = cv2.minMaxLoc(ink, kept)[1]
-    if highest >= FAINT_ACROSS:
+    if highest >= FAINT:
         return False
-    touching = any(side.any() for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
-    if touching and highest < 3 * CONTRAST:
+    sides = sum(bool(side.any()) for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
+    if sides and highest < 3 * CONTRAST:
         return True
-    if not 0 < highest < FAINT and not touching:
-        return False
-    return (touching or is_band(kept)) and is_soft(kept, ink)
+    return sides > 1 and is_band(kept) and is_soft(kept, ink)
 
 
 def is_band(kept: Mask) -> bool:
-    """Whether `kept` [h,w] is broad and straight."""
+    """Whether `kept` [h,w] is long, straight and not as broad as a digit cut without margin."""
     points = cv2.findNonZero(kept)
-    sides = cv2.minAreaRect(points)[1]
-    return bool(min(sides) >= BROAD * max(kept.shape) and len(points) >= BAND * sides[0] * sides[1])
+    shorter, longer = sorted(cv2.minAreaRect(points)[1])
+    is_long = LONG * shorter <= longer and shorter <= NARROW * min(kept.shape)
+    return bool(is_long and len(points) >= FULL * shorter * longer)
 
 
 def is_soft(kept: Mask, ink: Plane) -> bool:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 
-from .test_normalize import alike, ink, normalized
+from .test_normalize import alike, digits, ink, normalized
 
 SIDE = 400
 
@@ -55,12 +55,17 @@ def test_a_soft_band_of_shadow_is_no_ink(degrees: float, width: float, taken: fl
     assert normalize(photographed(1 - taken * (begins - ends))).box is None
 
 
-@pytest.mark.parametrize("degrees", [0, 20])
-@pytest.mark.parametrize("length", [60, 100])
-def test_a_crease_that_ends_within_the_paper_is_no_ink(degrees: float, length: float) -> None:
-    fading = np.exp(-((across(degrees + 90) / length) ** 4))
-    light = 1 - 0.2 * np.exp(-((across(degrees) / 13) ** 2) / 2) * fading
-    assert normalize(photographed(light)).box is None
+@digits
+@pytest.mark.parametrize("margin", [0, 4, 60])
+@pytest.mark.parametrize("taken", [0.2, 0.35])
+def test_faint_soft_strokes_are_ink_however_they_are_cut(
+    digit: int, margin: int, taken: float
+) -> None:
+    strokes = ink(digit, 240, 0.2)
+    left, top, width, height = cv2.boundingRect(strokes)
+    cut = np.pad(strokes[top : top + height, left : left + width], margin)
+    soft = cv2.GaussianBlur(cut / 255, (0, 0), 5)
+    assert normalize(photographed(1 - taken * soft)).box is not None
 
 
 @pytest.mark.parametrize("digit", [1, 7])
