@@ -50,6 +50,9 @@ SMALLEST_RING = 24
 TOUCHING, DEEP = 0.5, 0.7
 """Longer side, at least, of what is written and touches the ring, as a share of the ring's; and how
 deep in it some of it is, at least, as a share of the middle's depth."""
+MIDDLE = 0.35
+"""Depth of the middle of what is written, at least, as a share of its deepest: a 0's overlapping
+ends are beside its rim."""
 
 
 class Outline(NamedTuple):
@@ -160,16 +163,21 @@ def _rim(depth: NDArray[np.intp], strokes: Mask) -> int:
 def _is_written(inner: Mask, depth: NDArray[np.floating]) -> bool:
     """Whether what is left in a ring, so deep in it [h,w], is written, and no mark of a 0's.
 
-    Of a 0 whose rim is uneven, or whose end curls, something is left near the rim alone.
+    Of a 0 whose rim is uneven, or whose end curls, something is left near the rim alone. A straight
+    stroke in the middle may be a 1, but is the slash of a 0 more often.
     """
     components = components_of(inner)
     longer = components.stats[:, 2:4].max(axis=1) * (np.arange(components.parts + 1) > 0)
     main = int(longer.argmax())
-    height, width = depth.shape
-    if longer[main] < max(TOUCHING * max(width, height), LEGIBLE):
+    if longer[main] < max(TOUCHING * max(depth.shape), LEGIBLE):
         return False
-    is_deep = depth[components.labels == main].max() >= DEEP * depth.max()
-    return bool(is_deep and not _crosses(_pixels(main, components), width, height))
+    own = components.labels == main
+    deepest = depth[own].max()
+    if deepest < DEEP * depth.max():
+        return False
+    middle = np.argwhere(own & (depth >= MIDDLE * deepest))
+    thickness, length = _sides(np.asarray(middle, np.intp))
+    return bool(thickness > STRAIGHT * length)
 
 
 def _is_around_writing(ring: int, components: Components, ink: Plane) -> bool:

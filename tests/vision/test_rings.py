@@ -7,7 +7,7 @@ from app.vision.normalize import normalize
 from app.vision.rings import without_ring, without_touched_ring
 from app.vision.segment import segment
 
-from .test_normalize import alike, digits, ink, normalized
+from .test_normalize import STROKES, alike, digits, ink, normalized
 
 SIDE = 240
 
@@ -146,7 +146,10 @@ def touched_ring(strokes: GrayImage, thickness: int) -> GrayImage:
     return image
 
 
-@digits
+no_ones = pytest.mark.parametrize("digit", sorted({*STROKES} - {1}))
+
+
+@no_ones
 @pytest.mark.parametrize("side", [100, 140])
 @pytest.mark.parametrize("thickness", [3, 6])
 def test_a_digit_that_touches_its_ring_is_read(digit: int, side: int, thickness: int) -> None:
@@ -168,7 +171,25 @@ def test_a_0_keeps_a_curl_that_ends_in_it_or_a_slash_that_touches_it(
         assert without_touched_ring(strokes)[0] is strokes
 
 
-@digits
+@pytest.mark.parametrize("degrees", [45, 56, 65, 75, 90])
+@pytest.mark.parametrize("width", [60, 80, 95])
+@pytest.mark.parametrize("turns", [1.0, 1.15])
+def test_a_0_keeps_its_slash_however_steep_it_is_and_its_ends_overlap(
+    degrees: float, width: int, turns: float
+) -> None:
+    turn = np.linspace(0, 2 * np.pi * turns, 200)
+    reach = np.interp(turn, [0, 2 * np.pi, 8], [100, 100, 92])
+    steps = np.column_stack([width / 100 * np.cos(turn), np.sin(turn)]) * reach[:, None]
+    zero = blank()
+    cv2.polylines(zero, [np.asarray(steps + SIDE / 2, np.int32)], False, 255, 7)
+    across, up = width * np.cos(np.deg2rad(degrees)), 100 * np.sin(np.deg2rad(degrees))
+    start, end = ((int(SIDE / 2 + s * across), int(SIDE / 2 - s * up)) for s in (-1, 1))
+    cv2.line(zero, start, end, 255, 7)
+    strokes = (zero > 100).view(np.uint8)
+    assert without_touched_ring(strokes)[0] is strokes
+
+
+@no_ones
 def test_what_is_beside_a_touched_ring_stays(digit: int) -> None:
     strokes = inside(digit, 100)
     both = np.maximum(touched_ring(strokes, 4), strokes)
