@@ -31,8 +31,6 @@ OF_TRAINING = {"DIGITS_DATA", "DIGITS_USPS"}
 
 def differences(shown: Any, real: Any, where: str = "") -> Iterator[str]:
     """Where `real` is not what is shown; `…` at the end of a text or list stands for the rest."""
-    if where == ".model.version":
-        return  # the newest that ships
     if isinstance(shown, dict) and isinstance(real, dict):
         if shown.keys() != real.keys():
             yield f"{where}: {list(shown)} and {list(real)}"
