@@ -19,9 +19,6 @@ import numpy as np
 from training import train
 from training.corpora import data
 
-BATCHES = 100
-"""Batches on which the batch norms of the mean are measured."""
-
 
 def mean_history(histories: list[train.History]) -> train.History:
     """Return the mean of each epoch's figures over runs of as many epochs; seconds are summed."""
@@ -54,7 +51,7 @@ def cook(runs: list[Path], split: data.Split, folder: Path) -> Path:
         raise data.DataError("the runs differ in more than their seeds")
     network = mean_network([network for _, network in resumed])
     batches = train.epochs_of(split.train, train.pools_of(arguments), arguments)(arguments.epochs)
-    train.refresh_batch_norms(network, batches.take(BATCHES))
+    train.refresh_batch_norms(network, batches)
     run = train.new_run(folder, replace(arguments, mean_of=len(runs)))
     network.save_weights(run / train.WEIGHTS)
     histories = [json.loads((each / "history.json").read_text()) for each in runs]

@@ -49,6 +49,8 @@ Figures = dict[str, Any]
 History = list[dict[str, float]]
 
 WEIGHTS = "model.weights.h5"
+NORM_BATCHES = 100
+"""Batches on which batch norms are measured again, at most."""
 
 SOFTENING = 2.0
 """Temperature at which a teacher's probabilities are learned."""
@@ -60,8 +62,8 @@ SCORE_WEIGHT = 0.5
 class Arguments:
     """The choices of the command line; saved with the run.
 
-    `mean_of` is none: it is the number of runs whose weights a run of `training.soup` has the mean
-    of, and 0 of a run that was trained.
+    One is no choice: `mean_of`, the number of runs whose weights a run of `training.soup` has the
+    mean of. It is 0 of a run that was trained.
     """
 
     arch: str = "cnn"
@@ -207,12 +209,15 @@ def mix(network: Any, before: list[NDArray[np.float32]], keep: float) -> None:
 
 
 def refresh_batch_norms(network: Any, batches: Any) -> None:
-    """Measure batch-norm statistics again: the old ones are not those of the averaged weights."""
+    """Measure batch-norm statistics again, on `NORM_BATCHES` of the batches.
+
+    The old ones are not those of the averaged weights.
+    """
     norms = model.batch_norms(network)
     if not norms:
         return
     momentum = norms[0].momentum
-    for seen, (images, _) in enumerate(batches):
+    for seen, (images, _) in enumerate(batches.take(NORM_BATCHES)):
         for norm in norms:
             norm.momentum = seen / (seen + 1)  # a plain mean over the batches
         network(images, training=True)
@@ -326,7 +331,7 @@ def fit(
         progress.line(title, history[-1])
     average.swap()
     mix(network, before, arguments.keep)
-    refresh_batch_norms(network, epochs(arguments.epochs).take(100))
+    refresh_batch_norms(network, epochs(arguments.epochs))
     network.save_weights(run / WEIGHTS)
     return network
 
@@ -608,6 +613,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="RUN",
         help="train nothing; evaluate the networks of these runs, and export the best",
     )
+    parser.set_defaults(mean_of=defaults.mean_of)
     if parser.parse_args(argv).source:
         parser.set_defaults(**CONTINUED)
     return parser.parse_args(argv)
@@ -729,11 +735,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
     arguments = Arguments(
-        **{
-            field.name: getattr(options, field.name)
-            for field in fields(Arguments)
-            if hasattr(options, field.name)
-        }
+        **{field.name: getattr(options, field.name) for field in fields(Arguments)}
     )
     try:
         with interruptible():

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import dots
 from .boxes import without_boxes
-from .grayscale import GrayImage, reduced
+from .grayscale import Box, GrayImage, reduced
 from .groups import chosen
 from .impulses import without_impulses
 from .ink import (
@@ -46,7 +46,6 @@ from .shade import is_shade
 from .shadows import without_shadows
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 
-Box = tuple[int, int, int, int]
 P = TypeVar("P", GrayImage, Plane)
 
 SIDE = 28

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 
 from .components import Components, components_of
-from .grayscale import GrayImage
+from .grayscale import Box, GrayImage
 from .ink import Mask, square
-
-Box = tuple[int, int, int, int]
 
 SMALLEST_PICTURE = 64
 """Pixels of the shorter side below which a screenshot's words can't be told from specks."""

@@ -167,7 +167,8 @@ def _is_written(inner: Mask, depth: NDArray[np.floating]) -> bool:
     stroke in the middle may be a 1, but is the slash of a 0 more often.
     """
     components = components_of(inner)
-    longer = components.stats[:, 2:4].max(axis=1) * (np.arange(components.parts + 1) > 0)
+    longer = components.stats[:, 2:4].max(axis=1)
+    longer[0] = 0
     main = int(longer.argmax())
     if longer[main] < max(TOUCHING * max(depth.shape), LEGIBLE):
         return False
@@ -238,15 +239,11 @@ def outline_of(part: int, components: Components) -> Outline:
 
 def is_slash(part: int, ring: int, components: Components) -> bool:
     """Whether a part in a ring, a 0, is one straight line and not upright."""
-    _, _, width, height, _ = components.stats[ring].tolist()
-    return _crosses(_pixels(part, components), width, height)
-
-
-def _crosses(pixels: NDArray[np.intp], width: int, height: int) -> bool:
-    """Whether pixels [n,2] in a 0 of this size are one straight line and not upright."""
+    pixels = _pixels(part, components)
     thickness, length = _sides(pixels)
     if thickness > STRAIGHT * length:
         return False
+    _, _, width, height, _ = components.stats[ring].tolist()
     wide, high = (np.ptp(pixels, axis=0) + 1).tolist()
     if width <= NARROW * height:
         return bool(wide >= SLANTED * high)

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .components import Components
-from .grayscale import GrayImage, reduced
+from .grayscale import Box, GrayImage, reduced
 from .ink import InkMap, Mask, Plane, ink_above, median, noise_of
 from .normalize import (
     INK_SIDE,
     MAX_SIDE,
     THICKENED_SIDE,
-    Box,
     cut,
     ink_box,
     leveled,

@@ -20,9 +20,9 @@ import numpy as np
 
 from .candidates import Candidates, candidates_of, no_candidates
 from .components import components_of
-from .grayscale import GrayImage, reduced
+from .grayscale import Box, GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
-from .normalize import GRAINY_PARTS, Box, is_cut
+from .normalize import GRAINY_PARTS, is_cut
 from .rings import without_ring
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines

@@ -7,7 +7,7 @@ every region around it, a shadow's edge only than that of the brighter one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
@@ -104,16 +104,11 @@ def may_be_shadow(mask: Mask, calm: GrayImage) -> bool:
         box = cv2.floodFill(left, None, seed, 0)[3]
         region = cv2.subtract(before, left)
         is_taken = _has_some(mask, region)
-        if is_taken and (_is_at_border(box, left.shape) or _has_some(broader, region)):
+        at_border = _at_border(np.asarray(box), left.shape)
+        if is_taken and (at_border or _has_some(broader, region)):
             return True
         broad = cv2.bitwise_and(broad, left)
     return False
-
-
-def _is_at_border(box: Sequence[int], shape: tuple[int, ...]) -> bool:
-    """Whether a box, left, top, width and height, touches the border of a picture of `shape`."""
-    left, top, width, height = box
-    return left == 0 or top == 0 or left + width == shape[1] or top + height == shape[0]
 
 
 def _has_some(plane: MatLike, region: MatLike) -> bool:
@@ -135,7 +130,8 @@ def find_shadows(calm: GrayImage) -> Shadows | None:
     large = broad & (regions.stats[:, 4] >= PAPER * calm.size)
     paper = level[large].max(initial=0)
     dark = broad & (level < DARKER * paper)
-    shadow = dark & (level >= DARKEST * paper) & (_at_border(regions) | broader)
+    at_border = _at_border(regions.stats, calm.shape)
+    shadow = dark & (level >= DARKEST * paper) & (at_border | broader)
     if not shadow.any():
         return None
     ground = _with_pieces(shadow | (broad & ~dark), level, regions) | _at_corner(regions)
@@ -155,12 +151,14 @@ def _wider(
         yield wide
 
 
-def _at_border(regions: Components) -> NDArray[np.bool_]:
-    """Whether each region touches the picture's border, [n]."""
-    height, width = regions.labels.shape
-    left, top, wide, high = regions.stats[:, :4].T
-    across = (left == 0) | (left + wide == width)
-    return np.asarray(across | (top == 0) | (top + high == height), np.bool_)
+def _at_border(boxes: NDArray[np.integer], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Whether a box, or each [n,4], touches the border of a picture of `shape`.
+
+    A box is its left, top, width and height; OpenCV's statistics [n,5] of regions begin with it.
+    """
+    left, top, width, height = boxes.T[:4]
+    across = (left == 0) | (left + width == shape[1])
+    return np.asarray(across | (top == 0) | (top + height == shape[0]), np.bool_)
 
 
 def _at_corner(regions: Components) -> NDArray[np.bool_]:
