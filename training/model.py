@@ -3,7 +3,12 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
+
+from app.inference.classifier import Images
+from training.corpora.data import Digits
 
 
 def build(arch: str) -> Any:
@@ -92,6 +97,26 @@ def multiply_adds(model: Any) -> int:
 def batch_norms(model: Any) -> list[Any]:
     """Return the model's batch norms, in order."""
     return [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
+
+
+def has_digit_score(network: Any) -> bool:
+    """Tell whether the network was trained against images that are no digits."""
+    return bool(network.output_shape[1] == 11)
+
+
+def logits_of(network: Any, images: Images, size: int = 250) -> NDArray[np.float32]:
+    """Return the logits float32 [n,10 or 11] of images [n,28,28], `size` of them at a time."""
+    parts = [
+        network(images[i : i + size, ..., None] / np.float32(255), training=False).numpy()
+        for i in range(0, len(images), size)
+    ]
+    return np.concatenate(parts)
+
+
+def accuracy(network: Any, digits: Digits) -> float:
+    """Return the share of `digits` whose label the network finds, in 0–1."""
+    labels = logits_of(network, digits.images)[:, :10].argmax(axis=1)
+    return float(np.mean(labels == digits.labels))
 
 
 ARCHITECTURES = {"cnn": cnn, "slim": slim, "glance": glance, "mlp": mlp}

@@ -57,7 +57,7 @@ def restore(folder: Path, name: str, arch: str, images: Images) -> Any:
         arch: The network's architecture.
         images: [n,28,28], examples of all that it will learn. Trained on, and measured again, the
             batch norms have those images' mean and variance; restored on others, the weights that
-            are kept of the version (`train.mix`) would no longer compute what it does.
+            are kept of the version (`fit.mix`) would no longer compute what it does.
 
     Raises:
         DataError: The folder's network is not of that architecture.

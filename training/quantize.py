@@ -32,7 +32,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from app.inference.cascade import ACCURATE, FAST, compose
 from app.inference.classifier import Compute, Images
 from app.inference.tflite import INT8, PADDING, SIDE, InterpreterPool, inside, tflite_file
-from training import calibrate, evaluate, export, train, validation
+from training import calibrate, evaluate, export, finish, validation
 from training.corpora import corruptions, data
 
 EXAMPLES = 1_000
@@ -201,7 +201,7 @@ def share_unsure(
     cascade: dict[str, Any],
     split: data.Split,
     held_back: validation.Collections,
-) -> train.Figures:
+) -> finish.Figures:
     """Return the share of images that the accurate network is asked about, by data set.
 
     Raises:
@@ -212,23 +212,23 @@ def share_unsure(
         scores = networks[FAST](digits.images), networks[ACCURATE](digits.images)
         if not calibrate.is_sufficient(*scores, digits.labels, threshold):
             raise QuantizeError(f"in int8, the fast network is wrong where it is {threshold} sure")
-    return train.share_unsure(networks[FAST], threshold, split)
+    return finish.share_unsure(networks[FAST], threshold, split)
 
 
 def figures(
     compute: Compute, card: export.Card, split: data.Split, held_back: validation.Collections
-) -> train.Figures:
+) -> finish.Figures:
     """Measure the figures that training writes into a card."""
-    thresholds = train.thresholds_of(card)
+    thresholds = finish.thresholds_of(card)
     answers = evaluate.judge(compute(split.test.images), thresholds)
     return (
-        train.on_validation(compute, thresholds, held_back)
+        finish.on_validation(compute, thresholds, held_back)
         | {"temperature": card["figures"]["temperature"]}
         | evaluate.of_answers(answers, split.test)
     )
 
 
-def difference(compute: Compute, other: Compute, split: data.Split) -> train.Figures:
+def difference(compute: Compute, other: Compute, split: data.Split) -> finish.Figures:
     """Compare two classifiers on the held-back digits, clean and altered."""
     images = np.concatenate([split.validation.images, validation.altered(split).images])
     some, others = compute(images)[:, :10], other(images)[:, :10]

@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from training import train
 from training.corpora import data
+from training.fit import epochs_of, pools_of, refresh_batch_norms
+from training.runs import HISTORY, WEIGHTS, History, new_run, resumed
 
 
-def mean_history(histories: list[train.History]) -> train.History:
+def mean_history(histories: list[History]) -> History:
     """Return the mean of each epoch's figures over runs of as many epochs; seconds are summed."""
     return [
         {
@@ -45,17 +46,17 @@ def cook(runs: list[Path], split: data.Split, folder: Path) -> Path:
     Raises:
         DataError: Their arguments differ in more than the seed.
     """
-    resumed = [train.resumed(run) for run in runs]
-    arguments = resumed[0][0]
-    if any(replace(other, seed=arguments.seed) != arguments for other, _ in resumed):
+    cooked = [resumed(run) for run in runs]
+    arguments = cooked[0][0]
+    if any(replace(other, seed=arguments.seed) != arguments for other, _ in cooked):
         raise data.DataError("the runs differ in more than their seeds")
-    network = mean_network([network for _, network in resumed])
-    batches = train.epochs_of(split.train, train.pools_of(arguments), arguments)(arguments.epochs)
-    train.refresh_batch_norms(network, batches)
-    run = train.new_run(folder, replace(arguments, mean_of=len(runs)))
-    network.save_weights(run / train.WEIGHTS)
-    histories = [json.loads((each / "history.json").read_text()) for each in runs]
-    (run / "history.json").write_text(json.dumps(mean_history(histories), indent=1))
+    network = mean_network([network for _, network in cooked])
+    batches = epochs_of(split.train, pools_of(arguments), arguments)(arguments.epochs)
+    refresh_batch_norms(network, batches)
+    run = new_run(folder, replace(arguments, mean_of=len(runs)))
+    network.save_weights(run / WEIGHTS)
+    histories = [json.loads((each / HISTORY).read_text()) for each in runs]
+    (run / HISTORY).write_text(json.dumps(mean_history(histories), indent=1))
     return run
 
 

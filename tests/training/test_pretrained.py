@@ -6,7 +6,7 @@ import pytest
 
 from app.inference.cascade import ACCURATE, FAST, SINGLE
 from tests.conftest import ROOT
-from training import calibrate, export, model, pretrained, train
+from training import calibrate, export, model, pretrained
 from training.corpora import data
 
 SHIPPED = ROOT / "models" / "digits" / "7"
@@ -30,8 +30,8 @@ def untrained(arch: str, models: Path) -> tuple[Any, Path]:
 def test_a_restored_network_computes_what_the_version_does(arch: str, tmp_path: Path) -> None:
     network, folder = untrained(arch, tmp_path)
     restored = pretrained.restore(folder, SINGLE, arch, IMAGES)
-    expected = train.logits_of(network, IMAGES)
-    np.testing.assert_allclose(train.logits_of(restored, IMAGES), expected, atol=1e-3)
+    expected = model.logits_of(network, IMAGES)
+    np.testing.assert_allclose(model.logits_of(restored, IMAGES), expected, atol=1e-3)
 
 
 def test_its_batch_norms_are_as_after_training(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_the_networks_of_the_version_that_ships() -> None:
     digits = IMAGES[:20]
     for name, arch in networks.items():
         restored = pretrained.restore(SHIPPED, name, arch, IMAGES)
-        probabilities = calibrate.softmax(train.logits_of(restored, digits)[:, :10])
+        probabilities = calibrate.softmax(model.logits_of(restored, digits)[:, :10])
         expected = export.reader(SHIPPED)(digits)[:, :10]
         assert np.array_equal(probabilities.argmax(axis=1), expected.argmax(axis=1))
 

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from app.inference.cascade import ACCURATE, FAST
 from app.inference.loading import load, read_golden
 from app.inference.tflite import FLOAT32, INT8, PRECISIONS, tflite_file
-from training import export, model, quantize, train
+from training import export, model, quantize
 from training.corpora import data
 
 DRAWN = export.golden_images()[:20]
@@ -45,7 +45,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     card = CARD | {"cascade": {"version": "1", "threshold": THRESHOLD, "share_unsure": {"test": 1}}}
     fast = network("glance", 2)
     version = export.export(fast, 1.0, card, models, cascade)
-    own = train.logits_of(fast, DRAWN)[:, :10].argmax(axis=1)
+    own = model.logits_of(fast, DRAWN)[:, :10].argmax(axis=1)
     version = quantize.quantize(version.folder, labelled(own), models)
     assert version == export.Version(3, models / "3")
     return models

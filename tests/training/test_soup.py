@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from training import model, soup, train
+from training import model, soup
 from training.corpora import data
-from training.train import Arguments
+from training.runs import WEIGHTS, Arguments, resumed
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -32,7 +32,7 @@ def run_of(folder: Path, arguments: Arguments, shift: float) -> Path:
     network = model.build(arguments.arch)
     for weight in network.trainable_variables:
         weight.assign(np.full(weight.shape, shift, np.float32))
-    network.save_weights(folder / train.WEIGHTS)
+    network.save_weights(folder / WEIGHTS)
     (folder / "arguments.json").write_text(json.dumps(asdict(arguments)))
     history = [{"epoch": epoch, "loss": shift, "seconds": 10.0} for epoch in (1, 2)]
     (folder / "history.json").write_text(json.dumps(history))
@@ -45,7 +45,7 @@ def test_a_mean_is_a_run_of_its_own(tmp_path: Path) -> None:
         for seed, shift in ((1, 0.25), (2, 0.75))
     ]
     run = soup.cook(runs, split_of(64), tmp_path / "runs")
-    arguments, network = train.resumed(run)
+    arguments, network = resumed(run)
     assert arguments.mean_of == 2
     for weight in network.trainable_variables:
         np.testing.assert_allclose(weight.numpy(), 0.5)
@@ -55,7 +55,7 @@ def test_a_mean_is_a_run_of_its_own(tmp_path: Path) -> None:
 
 def test_a_mean_measures_batch_norms_anew(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / str(seed), replace(PLAIN, seed=seed), 0.5) for seed in (1, 2)]
-    _, network = train.resumed(soup.cook(runs, split_of(64), tmp_path / "runs"))
+    _, network = resumed(soup.cook(runs, split_of(64), tmp_path / "runs"))
     for norm in model.batch_norms(network):
         assert not np.allclose(norm.moving_mean.numpy(), 0)
 

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from training import evaluate, export, model, train
-from training.corpora import data
+from training import evaluate, export, train
 
 # Keras 3.15 saving weights under NumPy 2.4.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -162,15 +161,6 @@ def test_a_version_goes_on_learning_a_writer(
     assert card["training"]["arguments"]["arch"] == "mlp"
 
 
-def test_a_share_of_the_weights_is_kept() -> None:
-    network = model.build("mlp")
-    before = [np.zeros(weight.shape, np.float32) for weight in network.trainable_variables]
-    learned = [weight.numpy() for weight in network.trainable_variables]
-    train.mix(network, before, 0.25)
-    for weight, was in zip(network.trainable_variables, learned, strict=True):
-        np.testing.assert_allclose(weight.numpy(), 0.75 * was, rtol=1e-6)
-
-
 def test_a_version_of_which_all_is_kept_computes_what_it_did(
     small_data: Path, tmp_path: Path
 ) -> None:
@@ -313,29 +303,3 @@ def test_control_c_that_is_ignored_stays_so() -> None:
             signal.raise_signal(signal.SIGINT)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.parametrize("outputs", [10, 11])
-def test_scores_are_those_of_the_exported_graph(outputs: int) -> None:
-    logits = np.random.default_rng(0).normal(0, 3, (5, outputs)).astype(np.float32)
-    scores = train.scores_of(logits, 2.0)
-    assert scores.shape == (5, 11)
-    assert scores[:, :10].sum(axis=1) == pytest.approx(1)
-    expected = 1 / (1 + np.exp(-logits[:, -1])) if outputs == 11 else scores[:, :10].max(axis=1)
-    assert scores[:, 10] == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("figures", [{}, {"seeds": {"runs": 3}}], ids=["one", "several"])
-def test_a_cascade_s_card_has_the_accurate_network_s_figures_over_seeds(
-    figures: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    card = {"version": "1", "arch": "slim", "parameters": 2, "multiply_adds": 3, "figures": figures}
-    (tmp_path / "model_card.json").write_text(json.dumps(card))
-    monkeypatch.setattr(train, "share_unsure", lambda *_: {"test": 0.5})
-    nothing = data.Digits(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.uint8))
-    split = data.Split(nothing, nothing, nothing, {})
-    entry = train.cascade_entry(
-        lambda _: np.zeros((0, 11), np.float32), export.Cascade(tmp_path, 0.9), split
-    )
-    assert {name: entry[name] for name in figures} == figures
-    assert ("seeds" in entry) == bool(figures)
