@@ -1,4 +1,4 @@
-"""The recipe: one command from what is in the repository to the version that ships.
+"""The recipe: one command from nothing to the version that ships.
 
     make model                                   or
     python -m training.recipe --work .model [--usps usps.npz] [--people FOLDER]
@@ -8,9 +8,10 @@ Its stages run one after another, each a command that can be run by itself; they
 recipe goes on where it was, at the stage that it was in. What it makes is a candidate under
 `models/digits`, which `training.promote` takes from there.
 
-The networks are not trained from nothing: they go on from version 6's (`START`), whose own recipe
-is in docs/training.md. The same seeds give the same pools, byte for byte; training gives the same
-figures up to the order of summation on the processor at hand.
+A first accurate network is trained from nothing; those of the seeds go on from it, so that their
+weights have a mean (`training.soup`), and the fast one is distilled from the best of them. The same
+seeds give the same pools, byte for byte; training gives the same figures up to the order of
+summation on the processor at hand.
 """
 
 from __future__ import annotations
@@ -23,16 +24,21 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from training import export
 from training.corpora import data
 
-START = Path("models/digits/6")
 SEEDS = (1, 2, 3)
-ACCURATE = ("--epochs", "4", "--batch-size", "64", "--learning-rate", "5e-4", "--keep", "0.3")
-FAST = ("--epochs", "3", "--batch-size", "128", "--learning-rate", "5e-4", "--keep", "0.3")
+FIRST = ("--arch", "slim", "--epochs", "40", "--batch-size", "64", "--seed", "1")
+ACCURATE = ("--epochs", "8", "--batch-size", "64", "--learning-rate", "1e-3", "--keep", "0.3")
+FAST = ("--arch", "glance", "--epochs", "24", "--batch-size", "128", "--seed", "1")
+ACCURATE_RUNS = tuple(f"accurate-{seed}" for seed in SEEDS)
 MEAN = "accurate-mean"
+FIRST_POOLS, POOLS = 1, 2
+"""Seeds of the pools that the first network learns from, and of those that the others do: after so
+many epochs it has learned its own by heart."""
 STEADY = 10.0
 """Minutes by which the first stages tell less of a machine's pace: fonts may have been fetched."""
 
@@ -54,133 +60,164 @@ class Stage:
     minutes: float
 
 
-def stages(options: argparse.Namespace) -> list[Stage]:
-    """Return the stages in order."""
-    work: Path = options.work
-    models: Path = options.models
-    pools, held_back, runs = work / "pools", work / "validation", work / "runs"
-    mnist = ["--data", str(options.data)]
-    fonts = ["--fonts", str(options.fonts)]
-    learned = ["--scenes", f"{pools}/scenes.npz", "--outliers", f"{pools}/outliers.npz"]
-    learned += ["--hands", f"{pools}/fonts.npz", f"{pools}/strokes.npz"]
-    chosen_by = [str(held_back / f"{name}.npz") for name in ("fonts", "strokes", "scenes")]
-    chosen_by += [str(options.usps)] if options.usps else []
-    judged = ["--validation", *chosen_by]
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is made from what, and where it is put.
 
-    seeds = tuple(f"accurate-{seed}" for seed in SEEDS)
+    Attributes:
+        work: Folder of all that is made on the way.
+        models: Where versions are.
+        mnist: The words that name the local mnist.npz.
+        fonts: Those that name the folder of handwriting fonts.
+        usps: A data set to choose by, too, if there is one.
+        people: A folder of labelled images to report on, if there is one.
+    """
 
-    def pool(module: str, folder: Path, *more: str) -> Callable[[], Words]:
-        name = module.removesuffix(" pool")
-        out = ["--out", str(folder / f"{name}.npz")]
-        return lambda: [f"training.corpora.{name}", *module.split()[1:], *more, *out]
+    work: Path
+    models: Path
+    mnist: tuple[str, ...]
+    fonts: tuple[str, ...]
+    usps: Path | None
+    people: Path | None
 
-    def trained(name: str, seed: int, how: tuple[str, ...], *more: str) -> Words:
-        place = ["--from", str(START), "--only", name, "--runs", str(runs / f"{name}-{seed}")]
-        seeded = ["--seed", str(seed), "--run-only"]
-        return ["training.train", *place, *how, *seeded, *more, *learned, *judged, *mnist]
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Recipe:
+        """Return the recipe that the command line asks for."""
+        mnist, fonts = ("--data", str(options.data)), ("--fonts", str(options.fonts))
+        return cls(options.work, options.models, mnist, fonts, options.usps, options.people)
 
-    def runs_of(*names: str) -> Words:
+    def stages(self) -> list[Stage]:
+        """Return the stages in order."""
+        return [
+            Stage("fetch fonts", lambda: ["training.corpora.fonts", "fetch", *self.fonts], 2),
+            *self.pools(FIRST_POOLS),
+            *self.pools(POOLS),
+            *self.held_back(),
+            Stage("first network", self.first, 25),
+            *(
+                Stage(f"accurate network, seed {seed}", partial(self.seed, seed), 5)
+                for seed in SEEDS
+            ),
+            Stage("mean of the seeds", self.mean, 1),
+            Stage("choice of the accurate network", self.accurate, 2),
+            Stage("fast network, and the cascade", self.cascade, 9),
+            Stage("eight bits", self.eight_bits, 1),
+            Stage("reference for drift", self.reference, 1),
+            *self.evaluations(),
+        ]
+
+    def pools(self, seed: int) -> list[Stage]:
+        """Return the stages that make the pools of a seed, from which networks learn."""
+        seeded = ("--seed", str(seed))
+        folder = self._pools(seed)
+        scenes = self._pool("scenes", folder, *self.mnist, "--count", "60000", *seeded)
+        strokes = self._pool("strokes", folder, "--count", "30000", *seeded)
+        fonts = self._pool("fonts", folder, *self.fonts, "--count", "24000", *seeded)
+        corpora = (*self.mnist, *self.fonts)
+        outliers = self._pool("outliers", folder, *corpora, "--count", "90000", *seeded)
+        return [
+            Stage(f"scenes, seed {seed}", scenes, 5),
+            Stage(f"strokes, seed {seed}", strokes, 1),
+            Stage(f"fonts, seed {seed}", fonts, 1),
+            Stage(f"outliers, seed {seed}", outliers, 2),
+        ]
+
+    def held_back(self) -> list[Stage]:
+        """Return the stages that make what no network learns from, to choose by."""
+        seeded = ("--seed", "1001")
+        folder = self._validation
+        fonts = (*self.fonts, "--held-back", "--count", "2400", *seeded)
+        scenes = (*self.mnist, "--split", "report", "--count", "3300", *seeded)
+        strokes = self._pool("strokes", folder, "--count", "3000", *seeded)
+        return [
+            Stage("held-back fonts", self._pool("fonts", folder, *fonts), 1),
+            Stage("held-back strokes", strokes, 1),
+            Stage("held-back scenes", self._pool("scenes", folder, *scenes), 1),
+        ]
+
+    def first(self) -> Words:
+        """Train an accurate network from nothing."""
+        return self._trained("first", FIRST_POOLS, *FIRST, "--models", str(self.work / "first"))
+
+    def seed(self, seed: int) -> Words:
+        """Train the first network on, with a seed."""
+        start = ("--from", newest(self.work / "first"), "--run-only", "--seed", str(seed))
+        return self._trained(f"accurate-{seed}", POOLS, *start, *ACCURATE)
+
+    def mean(self) -> Words:
+        """Make the mean of the seeds' networks."""
+        place = ("--runs", str(self.work / "runs" / MEAN))
+        return ["training.soup", *self._runs(*ACCURATE_RUNS), *place, *self.mnist]
+
+    def accurate(self) -> Words:
+        """Choose the accurate network."""
+        found = self._runs(*ACCURATE_RUNS, MEAN)
+        place = ("--models", str(self.work / "accurate"))
+        return ["training.train", "--finish", *found, *place, *self.mnist]
+
+    def cascade(self) -> Words:
+        """Distill the fast network from the accurate one."""
+        teacher = ("--teacher", newest(self.work / "accurate"))
+        return self._trained("fast", POOLS, *FAST, *teacher, "--models", str(self.work / "cascade"))
+
+    def eight_bits(self) -> Words:
+        """Make the version that ships from the cascade."""
+        place = (newest(self.work / "cascade"), "--models", str(self.models))
+        return ["training.quantize", *place, *self._judged(), *self.mnist]
+
+    def reference(self) -> Words:
+        """Measure the answers that drift is told against."""
+        return ["training.reference", newest(self.models), *self.mnist]
+
+    def evaluations(self) -> list[Stage]:
+        """Return the stages that write figures into the card, and draw."""
+        report = (*self.mnist, "--per-kind", "60", "--plots", str(self.work / "plots"))
+        report += ("--usps", str(self.usps)) if self.usps else ()
+        plan = [Stage("evaluation, card and pictures", partial(self._evaluated, *report), 4)]
+        if self.people:
+            people = ("--people", str(self.people))
+            plan.append(Stage("people's digits", partial(self._evaluated, *people), 1))
+        return plan
+
+    @property
+    def _validation(self) -> Path:
+        return self.work / "validation"
+
+    def _pools(self, seed: int) -> Path:
+        return self.work / "pools" / str(seed)
+
+    def _pool(self, name: str, folder: Path, *how: str) -> Callable[[], Words]:
+        verb = ("pool",) if name == "fonts" else ()
+        out = ("--out", str(folder / f"{name}.npz"))
+        return lambda: [f"training.corpora.{name}", *verb, *how, *out]
+
+    def _trained(self, name: str, pools: int, *how: str) -> Words:
+        folder = self._pools(pools)
+        learned = ["--scenes", f"{folder}/scenes.npz", "--outliers", f"{folder}/outliers.npz"]
+        learned += ["--hands", f"{folder}/fonts.npz", f"{folder}/strokes.npz"]
+        place = ("--runs", str(self.work / "runs" / name))
+        return ["training.train", *place, *how, *learned, *self._judged(), *self.mnist]
+
+    def _judged(self) -> Words:
+        files = [self._validation / f"{name}.npz" for name in ("fonts", "strokes", "scenes")]
+        return ["--validation", *map(str, files), *([str(self.usps)] if self.usps else [])]
+
+    def _runs(self, *names: str) -> Words:
         # The last of each: one that was stopped has left a run that is older.
-        return [str(max((runs / name).iterdir())) for name in names]
+        return [str(max((self.work / "runs" / name).iterdir())) for name in names]
 
-    def finished(names: tuple[str, ...], versions: Path) -> Words:
-        found = runs_of(*names)
-        return ["training.train", "--finish", *found, "--models", str(versions), *mnist]
+    def _evaluated(self, *more: str) -> Words:
+        return ["training.evaluate", "--model", newest(self.models), "--card", *more]
 
-    def evaluated(*more: str) -> Words:
-        return ["training.evaluate", "--model", newest(models), "--card", *more]
-
-    report = [*mnist, "--per-kind", "60", "--plots", str(work / "plots")]
-    report += ["--usps", str(options.usps)] if options.usps else []
-    plan = [
-        Stage("fetch fonts", lambda: ["training.corpora.fonts", "fetch", *fonts], 2),
-        Stage("scenes", pool("scenes", pools, *mnist, "--count", "36000", "--seed", "1"), 4),
-        Stage("strokes", pool("strokes", pools, "--count", "16000", "--seed", "1"), 1),
-        Stage("fonts", pool("fonts pool", pools, *fonts, "--count", "12000", "--seed", "1"), 1),
-        Stage(
-            "outliers",
-            pool("outliers", pools, *mnist, *fonts, "--count", "60000", "--seed", "1"),
-            2,
-        ),
-        Stage(
-            "held-back fonts",
-            pool(
-                "fonts pool", held_back, *fonts, "--held-back", "--count", "2400", "--seed", "1001"
-            ),
-            1,
-        ),
-        Stage(
-            "held-back strokes",
-            pool("strokes", held_back, "--count", "3000", "--seed", "1001"),
-            1,
-        ),
-        Stage(
-            "held-back scenes",
-            pool(
-                "scenes",
-                held_back,
-                *mnist,
-                "--split",
-                "report",
-                "--count",
-                "3300",
-                "--seed",
-                "1001",
-            ),
-            1,
-        ),
-        *(
-            Stage(f"accurate network, seed {seed}", partial_words(trained, seed), 8)
-            for seed in SEEDS
-        ),
-        Stage(
-            "mean of the seeds",
-            lambda: ["training.soup", *runs_of(*seeds), "--runs", str(runs / MEAN), *mnist],
-            1,
-        ),
-        Stage(
-            "choice of the accurate network",
-            lambda: finished((*seeds, MEAN), work / "accurate"),
-            2,
-        ),
-        Stage(
-            "fast network",
-            lambda: trained("fast", 1, FAST, "--teacher", newest(work / "accurate")),
-            9,
-        ),
-        Stage("cascade", lambda: finished(("fast-1",), work / "versions"), 2),
-        Stage(
-            "eight bits",
-            lambda: [
-                "training.quantize",
-                newest(work / "versions"),
-                *("--models", str(models)),
-                *judged,
-                *mnist,
-            ],
-            2,
-        ),
-        Stage(
-            "reference for drift",
-            lambda: ["training.reference", newest(models), *mnist],
-            2,
-        ),
-        Stage("evaluation, card and pictures", lambda: evaluated(*report), 5),
-    ]
-    if options.people:
-        people = ["--people", str(options.people)]
-        plan.append(Stage("people's digits", lambda: evaluated(*people), 1))
-    return plan
+    def make_folders(self) -> None:
+        """Make the folders that pools are written into."""
+        for folder in (self._pools(FIRST_POOLS), self._pools(POOLS), self._validation):
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 def newest(models: Path) -> str:
     """Return the folder of the highest version in `models`."""
     return str(models / str(export.next_version(models) - 1))
-
-
-def partial_words(trained: Callable[..., Words], seed: int) -> Callable[[], Words]:
-    """Return the words of an accurate network's stage; a loop's own lambda would keep the last."""
-    return lambda: trained("accurate", seed, ACCURATE)
 
 
 def run(plan: list[Stage], done: Path) -> int:
@@ -235,13 +272,13 @@ def main(argv: list[str] | None = None) -> int:
     if options.data is None:
         print("name a local mnist.npz with --data or DIGITS_DATA", file=sys.stderr)
         return 2
-    plan = stages(options)
+    recipe = Recipe.of(options)
+    plan = recipe.stages()
     if options.list:
         for stage in plan:
             print(f"{stage.minutes:4g} min  {stage.name}")
         return 0
-    for folder in ("pools", "validation"):
-        (options.work / folder).mkdir(parents=True, exist_ok=True)
+    recipe.make_folders()
     code = run(plan, options.work / "done")
     if not code:
         print(f"The highest version in {options.models} is it, a candidate")
