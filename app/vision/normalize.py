@@ -22,6 +22,7 @@ import numpy as np
 
 from . import dots
 from .boxes import without_boxes
+from .components import components_of
 from .grayscale import Box, GrayImage, reduced
 from .groups import chosen
 from .impulses import without_impulses
@@ -222,7 +223,7 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     kept, apart = strokes, list[tuple[Mask, bool]]()
     ringed = False
     if parts > 1 or framed:
-        strokes, ringed = without_ring(strokes, found.ink)
+        strokes, ringed = without_ring(strokes, components_of(strokes), found.ink)
     if not ringed:
         strokes, ringed = without_touched_ring(strokes)
     framed |= ringed

@@ -122,8 +122,9 @@ def find_row(gray: GrayImage) -> FoundRow:
         whole = row_of(found.mask, components, found.ink)
         row = row._replace(with_lines=leveled_row(gray, factor, found, whole))
     if lined or not single:
-        strokes, ringed = without_ring(strokes, found.ink)
-        components = components_of(strokes) if lined or ringed else components
+        components = components_of(strokes) if lined else components
+        strokes, ringed = without_ring(strokes, components, found.ink)
+        components = components_of(strokes) if ringed else components
     if not components.parts:
         return row
     kept = row_of(strokes, components, found.ink)
