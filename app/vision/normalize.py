@@ -128,6 +128,11 @@ class Normalized(NamedTuple):
             return self
         return self._placed(lambda box: in_pixels(box, left, top, 1))
 
+    def clipped(self, shape: tuple[int, ...]) -> Normalized:
+        """The same with boxes that end where a picture of `shape` does."""
+        height, width = shape
+        return self._placed(lambda box: (*box[:2], min(box[2], width), min(box[3], height)))
+
     def without_frame(self) -> Normalized:
         """The same where a frame around all of it was left out."""
         if self.box is None or "frame-removed" in self.warnings:
@@ -316,7 +321,8 @@ def beside(kept: Mask, found: InkMap) -> Mask | None:
 
 def normalize_reduced(gray: GrayImage, factor: int) -> Normalized:
     """Normalize `gray` at 1/`factor` of its size, which must be enough for its digit."""
-    return normalize(reduced(gray, factor)).scaled(factor)
+    # A side that is shorter than `factor` is a pixel of the smaller picture all the same.
+    return normalize(reduced(gray, factor)).scaled(factor).clipped(gray.shape)
 
 
 def count_parts(mask: Mask) -> int:
