@@ -146,7 +146,8 @@ def _shapes(
     shapes = np.empty((len(spans), len(SHAPE)), np.float32)
     size = (boxes[:, 2:] - boxes[:, :2]) / height
     middle = median((parts.boxes[:, 1] + parts.boxes[:, 3]) / 2)
-    mass = np.bincount(parts.labels.ravel(), plane.ravel(), len(parts.boxes))
+    inked = np.flatnonzero(plane > 0)
+    mass = np.bincount(parts.labels.ravel()[inked], plane.ravel()[inked], len(parts.boxes))
     total = np.concatenate(([0.0], np.cumsum(mass)))
     masses = total[spans[:, 1]] - total[spans[:, 0]]
     large = size[:, 1] > 0.5

@@ -31,8 +31,9 @@ class Components(NamedTuple):
 
     def ink(self, plane: Plane) -> NDArray[np.float64]:
         """The ink of `plane` [h,w] in each part, [n]; 0 in the ground."""
-        inked = self.labels > 0  # mostly ground, which would take most of the time
-        sums = np.bincount(self.labels[inked], plane[inked], len(self.stats))
+        # Mostly ground, which would take most of the time.
+        inked = np.flatnonzero(self.labels > 0)
+        sums = np.bincount(self.labels.ravel()[inked], plane.ravel()[inked], len(self.stats))
         return np.asarray(sums, np.float64)
 
 

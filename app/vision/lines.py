@@ -7,6 +7,7 @@ it is printed or a stroke of the writing is for `rules.py` to say.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -47,7 +48,7 @@ CONTACT = 2
 most."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Line:
     """A straight thin run of ink along the columns, of the transposed picture if it is upright.
 
@@ -70,7 +71,7 @@ class Line:
         """Columns from start to stop."""
         return self.stop - self.start
 
-    @property
+    @cached_property
     def thickness(self) -> float:
         """Its usual thickness, in pixels, where nothing crosses it."""
         return median((self.above + self.below + 1)[self.thin])

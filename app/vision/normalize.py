@@ -22,6 +22,7 @@ import numpy as np
 
 from . import dots
 from .boxes import without_boxes
+from .components import components_of
 from .grayscale import Box, GrayImage, reduced
 from .groups import chosen
 from .impulses import without_impulses
@@ -127,6 +128,11 @@ class Normalized(NamedTuple):
             return self
         return self._placed(lambda box: in_pixels(box, left, top, 1))
 
+    def clipped(self, shape: tuple[int, ...]) -> Normalized:
+        """The same with boxes that end where a picture of `shape` does."""
+        height, width = shape
+        return self._placed(lambda box: (*box[:2], min(box[2], width), min(box[3], height)))
+
     def without_frame(self) -> Normalized:
         """The same where a frame around all of it was left out."""
         if self.box is None or "frame-removed" in self.warnings:
@@ -222,7 +228,7 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     kept, apart = strokes, list[tuple[Mask, bool]]()
     ringed = False
     if parts > 1 or framed:
-        strokes, ringed = without_ring(strokes, found.ink)
+        strokes, ringed = without_ring(strokes, components_of(strokes), found.ink)
     if not ringed:
         strokes, ringed = without_touched_ring(strokes)
     framed |= ringed
@@ -315,7 +321,8 @@ def beside(kept: Mask, found: InkMap) -> Mask | None:
 
 def normalize_reduced(gray: GrayImage, factor: int) -> Normalized:
     """Normalize `gray` at 1/`factor` of its size, which must be enough for its digit."""
-    return normalize(reduced(gray, factor)).scaled(factor)
+    # A side that is shorter than `factor` is a pixel of the smaller picture all the same.
+    return normalize(reduced(gray, factor)).scaled(factor).clipped(gray.shape)
 
 
 def count_parts(mask: Mask) -> int:

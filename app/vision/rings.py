@@ -89,23 +89,24 @@ class Outline(NamedTuple):
         return bool((distance < self.nearest[direction]).all())
 
 
-def without_ring(strokes: Mask, ink: Plane) -> tuple[Mask, bool]:
+def without_ring(strokes: Mask, components: Components, ink: Plane) -> tuple[Mask, bool]:
     """Return `strokes` [h,w] without a ring around what is written, and whether there was one.
 
     The dot or slash in a 0 is not written in it.
 
     Args:
         strokes: The mask, [h,w].
+        components: Its connected parts.
         ink: How much ink there is, [h,w].
     """
     for taken in range(MAX_RINGS):
-        components = components_of(strokes)
         if components.parts < 2:
             return strokes, taken > 0
         ring = 1 + int((components.stats[1:, 2] * components.stats[1:, 3]).argmax())
         if not _is_around_writing(ring, components, ink):
             return strokes, taken > 0
         strokes = np.asarray(strokes & (components.labels != ring), np.uint8)
+        components = components_of(strokes)
     return strokes, True
 
 

@@ -84,16 +84,14 @@ class FoundRow(NamedTuple):
     """Where a row is.
 
     Attributes:
-        gray: The picture that it was found in, which may be a reduced one.
-        scale: How many pixels of the picture one of `gray` spans.
+        scale: How many pixels of the picture one of that spans which it was found in.
         inverted: The picture is dark ink on light ground.
-        plane: The row's ink, [h,w], and the map to pixels of `gray`; None where it is blank.
+        plane: The row's ink, [h,w], and the map to pixels of the latter; None if blank.
         several_lines: There is another row that is as weighty.
         lacks_digit: A digit of it may be in what touches the border.
         with_lines: As `plane`, with the lines that may be its strokes; None where there are none.
     """
 
-    gray: GrayImage
     scale: int
     inverted: bool
     plane: tuple[Plane, Matrix] | None = None
@@ -113,7 +111,7 @@ def find_row(gray: GrayImage) -> FoundRow:
         gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
         found = find_ink(reduced(gray, factor))
         components = components_of(found.mask)
-    row = FoundRow(gray, scale, found.dark)
+    row = FoundRow(scale, found.dark)
     if not components.parts:
         return row
     single = components.parts == 1
@@ -122,8 +120,9 @@ def find_row(gray: GrayImage) -> FoundRow:
         whole = row_of(found.mask, components, found.ink)
         row = row._replace(with_lines=leveled_row(gray, factor, found, whole))
     if lined or not single:
-        strokes, ringed = without_ring(strokes, found.ink)
-        components = components_of(strokes) if lined or ringed else components
+        components = components_of(strokes) if lined else components
+        strokes, ringed = without_ring(strokes, components, found.ink)
+        components = components_of(strokes) if ringed else components
     if not components.parts:
         return row
     kept = row_of(strokes, components, found.ink)
@@ -142,23 +141,22 @@ def _ink_of(gray: GrayImage) -> tuple[int, InkMap]:
 def segment(gray: GrayImage) -> SegmentedRow:
     """Cut the row that stands out in `gray` [h,w] of any size into candidates."""
     row = find_row(gray)
-    found = _cut(row, row.plane)
+    found = _cut(row, row.plane, gray.shape)
     if found.box is None or row.with_lines is None:
         return found
-    return replace(found, with_lines=_cut(row, row.with_lines))
+    return replace(found, with_lines=_cut(row, row.with_lines, gray.shape))
 
 
-def _cut(row: FoundRow, ink: tuple[Plane, Matrix] | None) -> SegmentedRow:
-    """Cut a row's ink, with its lines or without."""
+def _cut(row: FoundRow, ink: tuple[Plane, Matrix] | None, shape: tuple[int, ...]) -> SegmentedRow:
+    """Cut a row's ink, with its lines or without, in a picture of `shape`."""
     if ink is None:
         return SegmentedRow(row.inverted)
-    cuts, candidates = candidates_of(*ink, row.gray.shape)
+    plane, place = ink
+    cuts, candidates = candidates_of(plane, place * row.scale, shape)
     if not len(candidates.spans):
         return SegmentedRow(row.inverted)
-    box, plane = _box(candidates), ink[0]
     judged = row.several_lines, row.lacks_digit
-    found = SegmentedRow(row.inverted, box, *judged, cuts, candidates, plane)
-    return found.scaled(row.scale)
+    return SegmentedRow(row.inverted, _box(candidates), *judged, cuts, candidates, plane)
 
 
 def _box(candidates: Candidates) -> Box:

@@ -336,3 +336,11 @@ def mnist() -> GrayImage:
 def test_what_mnist_made_stays_as_it_is(mnist: GrayImage) -> None:
     same = [np.array_equal(normalized(digit), digit) for digit in mnist]
     assert np.mean(same) > 0.998
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_box_leaves_a_picture_that_is_thinner_than_its_reduction(seed: int) -> None:
+    noise = np.random.default_rng(seed).integers(0, 256, (2000, 1)).astype(np.uint8)
+    found = normalize(noise)
+    boxes = [found.box, *(part.box for part in found.apart)]
+    assert all(box and box[2] == 1 and box[3] <= 2000 for box in boxes)
