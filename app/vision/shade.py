@@ -19,7 +19,7 @@ least, in widths; and what it fills of the smallest box around it, however turne
 AS_WIDE = 0.75
 """Pixels of it along two of the picture's sides, at least, in widths: pens' strokes have round ends
 or thin ones."""
-FADING, HALF = 0.4, 0.5
+FADING, HALF = 0.33, 0.5
 """Length of the ends of it that have less ink than a share of the highest, at least, in widths:
 pens' strokes end as steeply as their sides do, out of focus, too."""
 SUDDEN, BROKEN = 0.5, 1 / 3
@@ -75,7 +75,7 @@ def is_faint_shade(kept: Mask, ink: Plane) -> bool:
 def width_of_band(kept: Mask) -> float | None:
     """The width of `kept` [h,w] if it is a band, narrower than a digit without margin."""
     points = cv2.findNonZero(kept)
-    shorter, longer = sorted(cv2.minAreaRect(points)[1])
+    shorter, longer = sorted(max(side, 1.0) for side in cv2.minAreaRect(points)[1])
     is_long = LONG * shorter <= longer and shorter <= NARROW * min(kept.shape)
     return shorter if is_long and len(points) >= FULL * shorter * longer else None
 
@@ -89,4 +89,4 @@ def fades(kept: Mask, ink: Plane, width: float) -> bool:
     along = points @ np.array((across, down))
     strong = along[strength > HALF * strength.max()]
     shorter = min(strong.min() - along.min(), along.max() - strong.max())
-    return bool(shorter >= FADING * width)
+    return bool(shorter > FADING * width + 1)  # an edge may take a pixel

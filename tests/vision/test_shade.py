@@ -105,3 +105,11 @@ def test_a_faint_soft_1_is_ink(taken: float, blur: float, pressed: float) -> Non
     pressure = 1 - pressed * np.linspace(-1, 1, 240)[:, None] ** 2
     strokes = cv2.GaussianBlur(np.pad(pressure * ink(1, 240, 0.12) / 255, 80), (0, 0), blur)
     assert normalize(photographed(1 - taken * strokes)).box is not None
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_faint_hairline_of_few_pixels_is_ink(row: int) -> None:
+    light = np.ones((28, 28))
+    light[4:24, 13 : 14 + row] = 0.75
+    light[(3, 24), 13] = 0.9
+    assert normalize(photographed(light, noise=0.5)).box is not None
