@@ -39,13 +39,19 @@ def is_piece(kept: Mask, found: InkMap) -> bool:
     """
     if isinstance(found.ground, int):
         return False
-    change = cv2.morphologyEx(found.ground, cv2.MORPH_GRADIENT, square(3))
-    light = found.ground if found.dark else np.full_like(change, WHITE)
-    of_ground = cv2.divide(change, light, scale=WHITE, dtype=cv2.CV_32F)
-    of_ink = cv2.morphologyEx(np.asarray(found.ink, np.float32), cv2.MORPH_GRADIENT, square(3))
-    edge = edge_of(kept)
-    sudden = np.count_nonzero(edge & (of_ground > SUDDEN * of_ink))
-    return bool(sudden > BROKEN * np.count_nonzero(edge))
+    left, top, width, height = cv2.boundingRect(kept)
+    near = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
+    darkest, brightest = cv2.minMaxLoc(found.ground[near])[:2]
+    faintest = cv2.minMaxLoc(found.ink, kept)[0]
+    if (brightest - darkest) * WHITE <= SUDDEN * faintest * brightest:  # as of most pictures
+        return False
+    edge = edge_of(kept[near]) > 0
+    ground, ink = (
+        cv2.morphologyEx(np.ascontiguousarray(plane[near]), cv2.MORPH_GRADIENT, square(3))[edge]
+        for plane in (found.ground, found.ink)
+    )
+    light = found.ground[near][edge] / WHITE if found.dark else 1.0
+    return bool(np.count_nonzero(ground > SUDDEN * ink * light) > BROKEN * len(ink))
 
 
 def edge_of(kept: Mask) -> Mask:
