@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from .ink import Mask
 
-SMALLEST = 12
+SMALLEST = 14
 """Pixels of a box's shorter side, at least: smaller ones can't be told from a small 0."""
 SMALLER = 0.75
 """Longer side of a box, at most, as a share of the tallest part's height: a frame is larger."""
 SQUARE, JAGGED = 1.2, 1.0
 """Longer side of a box in shorter ones, at most, and pixels by which its sides are shorter than the
-smallest square around it, at most, for what it encloses: a 0 is rounder."""
+smallest square around it, at most, for what its hull encloses: a 0 is rounder."""
 HOLLOW = 0.75
 """Share of what it encloses that is ink, at most, a cross in it included."""
 MAX_PARTS = 24
@@ -54,7 +54,10 @@ def _erase_box(outline: NDArray[np.int32], strokes: Mask, rest: Mask) -> None:
 
 
 def _is_square(outline: NDArray[np.int32]) -> bool:
-    """Whether an outline is a square, however turned."""
+    """Whether an outline is a square, however turned.
+
+    A turned one's sides have steps, which its convex hull does without.
+    """
     shorter, longer = sorted(cv2.minAreaRect(outline)[1])
     least = (shorter - JAGGED) * (longer - JAGGED)
-    return longer <= SQUARE * shorter and cv2.contourArea(outline) >= least
+    return longer <= SQUARE * shorter and cv2.contourArea(cv2.convexHull(outline)) >= least

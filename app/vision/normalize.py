@@ -234,7 +234,7 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     framed |= ringed
     if parts > 1 or framed:
         kept, apart = chosen(strokes, found.ink, framed=framed)
-    if is_shade(kept, found.ink):
+    if is_shade(kept, found):
         return blank(inverted=found.dark)
     digit, box, peak = digit_of(kept, gray, factor, found, floor)
     if box is None:

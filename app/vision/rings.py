@@ -50,6 +50,9 @@ SMALLEST_RING = 24
 TOUCHING, DEEP = 0.5, 0.7
 """Longer side, at least, of what is written and touches the ring, as a share of the ring's; and how
 deep in it some of it is, at least, as a share of the middle's depth."""
+ALONG, ONE_PLACE = 1.75, 0.9
+"""Length of what touches the ring at one place, in widths of the stroke, from which on it is its
+own end that curls; and share of all that touches it, at least, that is there."""
 MIDDLE = 0.35
 """Depth of the middle of what is written, at least, as a share of its deepest: a 0's overlapping
 ends are beside its rim."""
@@ -128,7 +131,7 @@ def without_touched_ring(strokes: Mask) -> tuple[Mask, bool]:
     if not 0 < thickness <= THINNEST * min(width, height):
         return strokes, False
     inner = np.asarray(strokes[within] & (depth > thickness + 1), np.uint8)
-    if not _is_written(inner, depth):
+    if not _is_written(inner, depth, thickness):
         return strokes, False
     rest = strokes.copy()
     rest[within] = np.where(depth > 0, inner, rest[within])
@@ -161,11 +164,11 @@ def _rim(depth: NDArray[np.intp], strokes: Mask) -> int:
     return thickness if is_apart and not full.all() else 0
 
 
-def _is_written(inner: Mask, depth: NDArray[np.floating]) -> bool:
+def _is_written(inner: Mask, depth: NDArray[np.floating], thickness: int) -> bool:
     """Whether what is left in a ring, so deep in it [h,w], is written, and no mark of a 0's.
 
-    Of a 0 whose rim is uneven, or whose end curls, something is left near the rim alone. A straight
-    stroke in the middle may be a 1, but is the slash of a 0 more often.
+    Of a 0 whose rim is uneven, something is left near the rim alone. A straight stroke in the
+    middle may be a 1, but is the slash of a 0 more often.
     """
     components = components_of(inner)
     longer = components.stats[:, 2:4].max(axis=1)
@@ -175,11 +178,22 @@ def _is_written(inner: Mask, depth: NDArray[np.floating]) -> bool:
         return False
     own = components.labels == main
     deepest = depth[own].max()
-    if deepest < DEEP * depth.max():
+    if deepest < DEEP * depth.max() or _is_curl(own, own & (depth <= thickness + 2)):
         return False
     middle = np.argwhere(own & (depth >= MIDDLE * deepest))
-    thickness, length = _sides(np.asarray(middle, np.intp))
-    return bool(thickness > STRAIGHT * length)
+    shorter, longest = _sides(np.asarray(middle, np.intp))
+    return bool(shorter > STRAIGHT * longest)
+
+
+def _is_curl(own: NDArray[np.bool_], touching: NDArray[np.bool_]) -> bool:
+    """Whether a stroke [h,w] leaves the rim little by little and once, as the end of a 0 does."""
+    places = components_of(touching.view(np.uint8)).stats[1:, 4]
+    longest = int(places.max(initial=0))
+    if longest < max(ONE_PLACE * places.sum(), 1):
+        return False
+    stroke = own.view(np.uint8)
+    width = 4 * cv2.mean(cv2.distanceTransform(stroke, cv2.DIST_L2, 3), stroke)[0]
+    return bool(longest >= ALONG * width)
 
 
 def _is_around_writing(ring: int, components: Components, ink: Plane) -> bool:

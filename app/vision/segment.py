@@ -126,7 +126,7 @@ def find_row(gray: GrayImage) -> FoundRow:
     if not components.parts:
         return row
     kept = row_of(strokes, components, found.ink)
-    if not len(kept.boxes) or is_shade(kept.mask, found.ink):
+    if not len(kept.boxes) or is_shade(kept.mask, found):
         return row
     plane = leveled_row(gray, factor, found, kept)
     return row._replace(plane=plane, several_lines=kept.several, lacks_digit=kept.lacks_digit)

@@ -1,7 +1,7 @@
 """Shade: folds, creases and shadows, which are darker than the paper and no ink.
 
-A pen's strokes have steep edges on both sides, however faint they are, unless they are out of
-focus, and then they are narrow.
+A fold is as wide where it leaves the picture as within, or fades little by little; a pen's stroke,
+however soft, has ends like its sides. The ground behind it goes on as if it were not there.
 """
 
 from __future__ import annotations
@@ -9,47 +9,90 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .ink import CONTRAST, Mask, Plane, percentile, square
+from .ink import CONTRAST, WHITE, InkMap, Mask, Plane, square
 
 FAINT = 110
 """Levels of 255 below which ink may be shade."""
-STEEP, WINDOW = 0.55, 5
-"""Share of its peak, at least, by which a stroke's ink changes over so many pixels at its edge."""
-SOFTEST = 0.25
-"""Share of the edge that is looked at, the softest: a fold may be soft on one side alone."""
 NARROW, LONG, FULL = 0.2, 5.0, 0.75
 """Width of a band of shade, at most, as a share of the picture's shorter side; its length, at
 least, in widths; and what it fills of the smallest box around it, however turned."""
+AS_WIDE = 0.75
+"""Pixels of it along two of the picture's sides, at least, in widths: pens' strokes have round ends
+or thin ones."""
+FADING, HALF = 0.33, 0.5
+"""Length of the ends of it that have less ink than a share of the highest, at least, in widths:
+pens' strokes end as steeply as their sides do, out of focus, too."""
+SUDDEN, BROKEN = 0.5, 1 / 3
+"""Change of the ground in that of the ink, at least, where an edge is the ground's; and share of
+the edge, at least, of what is a piece of a shadow."""
 
 
-def is_shade(kept: Mask, ink: Plane) -> bool:
-    """Whether `kept` [h,w] keeps nothing but shade of the ink [h,w].
+def is_shade(kept: Mask, found: InkMap) -> bool:
+    """Whether `kept` [h,w] keeps nothing but shade of the ink that was found."""
+    return is_faint_shade(kept, found.ink) or is_piece(kept, found)
 
-    That is a faint edge of the picture, where it grows darker, or a faint band with soft edges from
-    border to border. A soft band that ends within the picture may be a 1 out of focus.
+
+def is_piece(kept: Mask, found: InkMap) -> bool:
+    """Whether `kept` [h,w] is what a broad shadow has beyond the ground that was found in it.
+
+    Such a piece ends within the shadow where the ground does, and the picture shows no edge.
+    """
+    if isinstance(found.ground, int):
+        return False
+    left, top, width, height = cv2.boundingRect(kept)
+    near = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
+    darkest, brightest = cv2.minMaxLoc(found.ground[near])[:2]
+    faintest = cv2.minMaxLoc(found.ink, kept)[0]
+    if (brightest - darkest) * WHITE <= SUDDEN * faintest * brightest:  # as of most pictures
+        return False
+    edge = edge_of(kept[near]) > 0
+    ground, ink = (
+        cv2.morphologyEx(np.ascontiguousarray(plane[near]), cv2.MORPH_GRADIENT, square(3))[edge]
+        for plane in (found.ground, found.ink)
+    )
+    light = found.ground[near][edge] / WHITE if found.dark else 1.0
+    return bool(np.count_nonzero(ground > SUDDEN * ink * light) > BROKEN * len(ink))
+
+
+def edge_of(kept: Mask) -> Mask:
+    """The outermost pixels of `kept` [h,w], at the picture's border, too."""
+    inner = cv2.erode(kept, square(3), borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+    return np.asarray(cv2.subtract(kept, inner), np.uint8)
+
+
+def is_faint_shade(kept: Mask, ink: Plane) -> bool:
+    """Whether `kept` [h,w] is a faint edge of the picture, where it grows darker, or a faint band.
+
+    The band goes on beyond two borders, or fades at both ends.
     """
     highest = cv2.minMaxLoc(ink, kept)[1]
-    if highest >= FAINT:
+    if highest >= FAINT or not kept.any():
         return False
-    sides = sum(bool(side.any()) for side in (kept[0], kept[-1], kept[:, 0], kept[:, -1]))
-    if sides and highest < 3 * CONTRAST:
+    sides = kept[0], kept[-1], kept[:, 0], kept[:, -1]
+    along = sorted(np.count_nonzero(side) for side in sides)
+    if along[-1] and highest < 3 * CONTRAST:
         return True
-    return sides > 1 and is_band(kept) and is_soft(kept, ink)
+    width = width_of_band(kept)
+    if width is None:
+        return False
+    return bool(along[-2] >= AS_WIDE * width) or fades(kept, ink, width)
 
 
-def is_band(kept: Mask) -> bool:
-    """Whether `kept` [h,w] is long, straight and not as broad as a digit cut without margin."""
+def width_of_band(kept: Mask) -> float | None:
+    """The width of `kept` [h,w] if it is a band, narrower than a digit without margin."""
     points = cv2.findNonZero(kept)
-    shorter, longer = sorted(cv2.minAreaRect(points)[1])
+    shorter, longer = sorted(max(side, 1.0) for side in cv2.minAreaRect(points)[1])
     is_long = LONG * shorter <= longer and shorter <= NARROW * min(kept.shape)
-    return bool(is_long and len(points) >= FULL * shorter * longer)
+    return shorter if is_long and len(points) >= FULL * shorter * longer else None
 
 
-def is_soft(kept: Mask, ink: Plane) -> bool:
-    """Whether the edges of the ink `kept` [h,w] are softer than a pen's strokes have them."""
-    calm = cv2.blur(np.asarray(ink, np.float32), (3, 3))
-    change = cv2.morphologyEx(calm, cv2.MORPH_GRADIENT, square(WINDOW))
-    inner = cv2.erode(kept, square(3), borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
-    edge = cv2.subtract(kept, inner)
-    softest = percentile(change[edge > 0], SOFTEST)
-    return bool(softest < STEEP * cv2.minMaxLoc(calm, kept)[1])
+def fades(kept: Mask, ink: Plane, width: float) -> bool:
+    """Whether the ink of a band, `kept` [h,w], of this width fades slowly at both its ends."""
+    rows, columns = np.nonzero(kept)
+    strength = cv2.blur(np.asarray(ink, np.float32), (3, 3))[rows, columns]
+    points = np.stack((columns, rows), axis=1).astype(np.float32)
+    across, down, *_ = cv2.fitLine(points, cv2.DIST_L2, 0, 0.01, 0.01).ravel()
+    along = points @ np.array((across, down))
+    strong = along[strength > HALF * strength.max()]
+    shorter = min(strong.min() - along.min(), along.max() - strong.max())
+    return bool(shorter > FADING * width + 1)  # an edge may take a pixel

@@ -43,6 +43,18 @@ def test_a_digit_beside_a_box_is_read(digit: int, side: int, width: int, ticked:
 
 
 @digits
+@pytest.mark.parametrize("side", [24, 45])
+@pytest.mark.parametrize("degrees", [-6, -3, 4, 8])
+def test_a_digit_beside_a_turned_box_is_read(digit: int, side: int, degrees: float) -> None:
+    image = page(digit)
+    corners = cv2.boxPoints(((70.4, 80.3), (side, side), degrees))
+    cv2.polylines(image, [np.rint(corners * 16).astype(np.int32)], True, 255, 2, cv2.LINE_AA, 4)
+    result = normalize(255 - image)
+    assert result.apart == ()
+    assert alike(result.digit, normalized(page(digit))) > 0.95
+
+
+@digits
 def test_a_large_box_a_round_one_and_a_full_one_stay(digit: int) -> None:
     disc, full = np.zeros((2, HEIGHT, WIDTH), np.uint8)
     cv2.circle(disc, (90, 80), 22, 255, 3)

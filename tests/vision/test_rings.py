@@ -196,6 +196,21 @@ def test_a_0_keeps_its_slash_however_steep_it_is_and_its_ends_overlap(
     assert without_touched_ring(strokes)[0] is strokes
 
 
+@pytest.mark.parametrize("turns", [1.4, 1.7])
+@pytest.mark.parametrize("reach", [0.1, 0.3])
+@pytest.mark.parametrize("begins", range(4))
+def test_a_0_keeps_the_end_that_curls_into_its_middle(
+    turns: float, reach: float, begins: int
+) -> None:
+    turn = np.linspace(0, 2 * np.pi * turns, 300)
+    away = 100 * np.interp(turn, [2 * np.pi, 2 * np.pi * turns], [1, reach])
+    steps = np.column_stack([0.85 * np.cos(turn + begins), np.sin(turn + begins)]) * away[:, None]
+    zero = blank()
+    cv2.polylines(zero, [np.asarray(steps + SIDE / 2, np.int32)], False, 255, 7)
+    strokes = (zero > 100).view(np.uint8)
+    assert without_touched_ring(strokes)[0] is strokes
+
+
 @no_ones
 def test_what_is_beside_a_touched_ring_stays(digit: int) -> None:
     strokes = inside(digit, 100)

@@ -81,3 +81,35 @@ def test_faint_pencil_is_ink_out_of_focus_too(digit: int, taken: float, blur: fl
 def test_a_digit_is_read_beside_a_fold(degrees: float) -> None:
     light = crease(across(degrees, 140), 12, 0.2) * (1 - 0.8 * np.pad(ink(3, 200), 100) / 255)
     assert alike(normalize(photographed(light)).digit, normalized(ink(3, 200))) > 0.9
+
+
+@pytest.mark.parametrize("degrees", [0, 30, 90])
+@pytest.mark.parametrize("width", [3, 6])
+@pytest.mark.parametrize("taken", [0.15, 0.3])
+def test_a_narrow_crease_is_no_ink(degrees: float, width: float, taken: float) -> None:
+    assert normalize(photographed(crease(across(degrees, 20), width, taken))).box is None
+
+
+@pytest.mark.parametrize("degrees", [5, 60, 100])
+@pytest.mark.parametrize("taken", [0.15, 0.25])
+def test_a_short_crease_is_no_ink(degrees: float, taken: float) -> None:
+    fading = np.exp(-((across(degrees + 90) / 110) ** 4))
+    light = 1 + (crease(across(degrees), 7, taken) - 1) * fading
+    assert normalize(photographed(light)).box is None
+
+
+@pytest.mark.parametrize("taken", [0.2, 0.35])
+@pytest.mark.parametrize("blur", [1, 4, 8])
+@pytest.mark.parametrize("pressed", [0.0, 0.4])
+def test_a_faint_soft_1_is_ink(taken: float, blur: float, pressed: float) -> None:
+    pressure = 1 - pressed * np.linspace(-1, 1, 240)[:, None] ** 2
+    strokes = cv2.GaussianBlur(np.pad(pressure * ink(1, 240, 0.12) / 255, 80), (0, 0), blur)
+    assert normalize(photographed(1 - taken * strokes)).box is not None
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_faint_hairline_of_few_pixels_is_ink(row: int) -> None:
+    light = np.ones((28, 28))
+    light[4:24, 13 : 14 + row] = 0.75
+    light[(3, 24), 13] = 0.9
+    assert normalize(photographed(light, noise=0.5)).box is not None

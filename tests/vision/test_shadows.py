@@ -31,6 +31,13 @@ def hand(x: int) -> Mask:
     return shadow
 
 
+def head(x: int, y: int, radius: int) -> Mask:
+    """The shadow of a head that leans over the picture, 0 or 1 [SIDE,SIDE]."""
+    shadow = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.ellipse(shadow, (x, y), (radius * 4 // 5, radius), 0, 0, 360, 1, -1)
+    return shadow
+
+
 def shaded(shadow: Mask, strokes: GrayImage, light: float, *, pen: float = 0.85) -> GrayImage:
     """Paper with strokes of this pen, and a shadow that leaves this share of the light."""
     left = 1 - (1 - light) * cv2.GaussianBlur(shadow.astype(np.float32), (0, 0), 0.6)
@@ -105,6 +112,16 @@ def test_what_lies_beyond_a_corner_of_the_page_is_no_ink(turns: int) -> None:
     found = without_shadows(gray, find_ink(gray))
     corner = np.rot90(found.mask, -turns)[:50, 150:]
     assert not corner[:, 4:].any()
+
+
+@pytest.mark.parametrize(
+    "shadow",
+    [head(10, 130, 60), head(150, 90, 55), head(0, 60, 45), phone(20, 150, 15), phone(10, 75, 82)],
+    ids=["head below", "head right", "head left", "phone below", "phone left"],
+)
+@lights
+def test_blank_paper_with_a_hard_shadow_is_blank(shadow: Mask, light: float) -> None:
+    assert normalize(shaded(shadow, np.zeros_like(shadow), light)).box is None
 
 
 def test_one_tone_from_border_to_border_has_no_shadow() -> None:
