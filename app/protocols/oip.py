@@ -22,7 +22,7 @@ from ..api.services import services_of
 from ..errors import BadParameter, BadPixels, MalformedBody
 from ..inference.classifier import Classifier
 from ..serving.predictor import RawImages
-from ..vision.normalize import SIDE
+from ..vision.digit import SIDE
 from .inference import check_count, infer, small_body
 from .route import ProtocolRoute
 from .tensors import (

@@ -27,7 +27,7 @@ from ..errors import MalformedBody
 from ..inference.classifier import Classifier
 from ..inference.registry import ModelRegistry
 from ..serving.predictor import RawImages
-from ..vision.normalize import SIDE
+from ..vision.digit import SIDE
 from .fields import NOT_A_MESSAGE, Cut, cut
 from .inference import check_count, infer, small_body
 from .route import ProtocolRoute

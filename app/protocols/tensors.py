@@ -23,7 +23,7 @@ from ..inference.classifier import Classifier, Images
 from ..inference.registry import ModelRegistry
 from ..serving.predictions import Predictions
 from ..serving.predictor import ARRAYS_A_PLACE, RawImage, RawImages
-from ..vision.normalize import SIDE
+from ..vision.digit import SIDE
 from .inference import TENSORS
 
 EXTENSIONS = ["binary_tensor_data", "classification", "model_repository"]

@@ -25,7 +25,7 @@ from ..inference.classifier import Classifier
 from ..inference.registry import ModelRegistry
 from ..serving.predictions import Predictions
 from ..serving.predictor import RawImages
-from ..vision.normalize import SIDE
+from ..vision.digit import SIDE
 from .inference import TENSORS, check_count, infer
 from .route import ProtocolRoute
 

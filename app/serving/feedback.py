@@ -26,8 +26,8 @@ import numpy as np
 import structlog
 
 from ..vision.decode import encode_png
+from ..vision.digit import SIDE
 from ..vision.grayscale import GrayImage
-from ..vision.normalize import SIDE
 from ..vision.strip import MAX_STRIP, STRIP_HEIGHT
 
 log = structlog.get_logger()

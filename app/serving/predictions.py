@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from ..inference.classifier import Classifier, Images, Rejection, Scores, Thresholds, are_several
 from ..vision.batch import Batch, NormalizedImages
-from ..vision.grayscale import Box
-from ..vision.normalize import FILLED, SIDE, Normalized
+from ..vision.box import Box
+from ..vision.digit import SIDE
+from ..vision.normalize import FILLED, Normalized
 
 BLANK_SCORES = np.array([0.1] * 10 + [0.0], np.float32)
 """Scores of a blank image, which the model is not asked about: any digit is as likely."""

@@ -20,8 +20,9 @@ from ..errors import BadPixels, ImageError, ImageTooLarge, ModelError
 from ..inference.classifier import Classifier, Images, Scores
 from ..vision.batch import Batch, NormalizedImages, UntouchedImages
 from ..vision.decode import ImageHeader, Picture, decode, probe
+from ..vision.digit import SIDE
 from ..vision.grayscale import GrayImage
-from ..vision.normalize import SIDE, Normalized, normalize
+from ..vision.normalize import Normalized, normalize
 from .limits import Lease
 from .predictions import Predictions, digits_of, judged
 

@@ -8,8 +8,10 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .grayscale import Box, GrayImage
-from .normalize import FILLED, SIDE, Normalized
+from .box import Box
+from .digit import SIDE
+from .grayscale import GrayImage
+from .normalize import FILLED, Normalized
 
 WHOLE: Box = (0, 0, SIDE, SIDE)
 """Box of an image that is taken as it is."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .digit import SIDE, boxed
 from .grayscale import GrayImage
 from .ink import Plane, median
-from .normalize import SIDE, boxed
 from .parts import Parts, parts_of
 from .row import Matrix
 

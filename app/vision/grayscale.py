@@ -20,8 +20,6 @@ from PIL import Image
 
 GrayImage = NDArray[np.uint8]
 """Levels [h,w], 0 black and 255 white."""
-Box = tuple[int, int, int, int]
-"""Left, top, right, bottom in pixels, the last two just beyond it."""
 Pixels = NDArray[np.uint8]
 """Several channels, [h,w,3] or [h,w,4], red first."""
 Decoded = Image.Image | NDArray[np.uint8]

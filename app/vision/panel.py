@@ -8,8 +8,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .box import Box
 from .components import Components, components_of
-from .grayscale import Box, GrayImage
+from .grayscale import GrayImage
 from .ink import Mask, square
 
 SMALLEST_PICTURE = 64

@@ -12,19 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .box import Box, cut
 from .components import Components
-from .grayscale import Box, GrayImage, reduced
+from .digit import INK_SIDE, THICKENED_SIDE, ink_box, leveled, thickened
+from .grayscale import GrayImage, reduced
 from .ink import InkMap, Mask, Plane, ink_above, median, noise_of
-from .normalize import (
-    INK_SIDE,
-    MAX_SIDE,
-    THICKENED_SIDE,
-    cut,
-    ink_box,
-    leveled,
-    spread,
-    thickened,
-)
+from .normalize import MAX_SIDE, spread
 
 Matrix = NDArray[np.float64]
 """[2,3], from pixels of a plane to the picture's."""

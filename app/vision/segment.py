@@ -18,9 +18,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from .box import Box
 from .candidates import Candidates, candidates_of, no_candidates
 from .components import components_of
-from .grayscale import Box, GrayImage, reduced
+from .grayscale import GrayImage, reduced
 from .ink import InkMap, Plane, find_ink
 from .normalize import GRAINY_PARTS, is_cut
 from .rings import without_ring

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from app.vision.digit import FULL, STRONG, is_bold, usual_level
 from app.vision.grayscale import GrayImage
-from app.vision.normalize import FULL, STRONG, is_bold, normalize, usual_level
+from app.vision.normalize import normalize
 
 STROKES = {
     1: [[(0.5, 0.1), (0.5, 0.9)]],

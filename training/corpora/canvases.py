@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from app.vision.decode import decode
+from app.vision.digit import INK_SIDE
 from app.vision.grayscale import GrayImage
-from app.vision.normalize import INK_SIDE, normalize
+from app.vision.normalize import normalize
 from training.corpora import Rng, scenes
 
 CANVAS: tuple[float, float] = (28, 300)

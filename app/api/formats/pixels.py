@@ -18,7 +18,7 @@ from simdjson import Array, Object
 
 from ...errors import BadPixels, BodyTooLarge, MalformedBody, PayloadError, TooManyImages
 from ...serving.predictor import RawImage, RawImages
-from ...vision.normalize import SIDE
+from ...vision.digit import SIDE
 from . import image
 
 Gray = NDArray[np.uint8]

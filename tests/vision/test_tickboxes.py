@@ -2,9 +2,9 @@ import cv2
 import numpy as np
 import pytest
 
-from app.vision.boxes import without_boxes
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
+from app.vision.tickboxes import without_boxes
 
 from .test_normalize import alike, digits, ink, normalized
 
