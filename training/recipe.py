@@ -1,4 +1,4 @@
-"""The recipe: one command from nothing to the version that ships.
+"""The recipe: one command from what is in the repository to the version that ships.
 
     make model                                   or
     python -m training.recipe --work .model [--usps usps.npz] [--people FOLDER]
@@ -8,10 +8,9 @@ Its stages run one after another, each a command that can be run by itself; they
 recipe goes on where it was, at the stage that it was in. What it makes is a candidate under
 `models/digits`, which `training.promote` takes from there.
 
-A first accurate network is trained from nothing; those of the seeds go on from it, so that their
-weights have a mean (`training.soup`), and the fast one is distilled from the best of them. The same
-seeds give the same pools, byte for byte; training gives the same figures up to the order of
-summation on the processor at hand.
+The networks are not trained from nothing: they go on from version 6's (`START`), whose own recipe
+is in docs/training.md. The same seeds give the same pools, byte for byte; training gives the same
+figures up to the order of summation on the processor at hand.
 """
 
 from __future__ import annotations
@@ -30,15 +29,13 @@ from pathlib import Path
 from training import export
 from training.corpora import data
 
+START = Path("models/digits/6")
 SEEDS = (1, 2, 3)
-FIRST = ("--arch", "slim", "--epochs", "40", "--batch-size", "64", "--seed", "1")
-ACCURATE = ("--epochs", "8", "--batch-size", "64", "--learning-rate", "1e-3", "--keep", "0.3")
-FAST = ("--arch", "glance", "--epochs", "24", "--batch-size", "128", "--seed", "1")
+ACCURATE = ("--epochs", "4", "--batch-size", "64", "--learning-rate", "5e-4", "--keep", "0.3")
+FAST = ("--epochs", "3", "--batch-size", "128", "--learning-rate", "5e-4", "--keep", "0.3")
 ACCURATE_RUNS = tuple(f"accurate-{seed}" for seed in SEEDS)
 MEAN = "accurate-mean"
-FIRST_POOLS, POOLS = 1, 2
-"""Seeds of the pools that the first network learns from, and of those that the others do: after so
-many epochs it has learned its own by heart."""
+FAST_RUN = "fast-1"
 STEADY = 10.0
 """Minutes by which the first stages tell less of a machine's pace: fonts may have been fetched."""
 
@@ -90,36 +87,35 @@ class Recipe:
         """Return the stages in order."""
         return [
             Stage("fetch fonts", lambda: ["training.corpora.fonts", "fetch", *self.fonts], 2),
-            *self.pools(FIRST_POOLS),
-            *self.pools(POOLS),
+            *self.pools(),
             *self.held_back(),
-            Stage("first network", self.first, 25),
             *(
-                Stage(f"accurate network, seed {seed}", partial(self.seed, seed), 5)
+                Stage(f"accurate network, seed {seed}", partial(self.seed, seed), 4)
                 for seed in SEEDS
             ),
             Stage("mean of the seeds", self.mean, 1),
             Stage("choice of the accurate network", self.accurate, 2),
-            Stage("fast network, and the cascade", self.cascade, 9),
+            Stage("fast network", self.fast, 2),
+            Stage("cascade", self.cascade, 2),
             Stage("eight bits", self.eight_bits, 1),
             Stage("reference for drift", self.reference, 1),
             *self.evaluations(),
         ]
 
-    def pools(self, seed: int) -> list[Stage]:
-        """Return the stages that make the pools of a seed, from which networks learn."""
-        seeded = ("--seed", str(seed))
-        folder = self._pools(seed)
-        scenes = self._pool("scenes", folder, *self.mnist, "--count", "60000", *seeded)
-        strokes = self._pool("strokes", folder, "--count", "30000", *seeded)
-        fonts = self._pool("fonts", folder, *self.fonts, "--count", "24000", *seeded)
+    def pools(self) -> list[Stage]:
+        """Return the stages that make the pools that networks learn from."""
+        seeded = ("--seed", "1")
+        folder = self._pools
+        scenes = self._pool("scenes", folder, *self.mnist, "--count", "36000", *seeded)
+        strokes = self._pool("strokes", folder, "--count", "16000", *seeded)
+        fonts = self._pool("fonts", folder, *self.fonts, "--count", "12000", *seeded)
         corpora = (*self.mnist, *self.fonts)
-        outliers = self._pool("outliers", folder, *corpora, "--count", "90000", *seeded)
+        outliers = self._pool("outliers", folder, *corpora, "--count", "60000", *seeded)
         return [
-            Stage(f"scenes, seed {seed}", scenes, 5),
-            Stage(f"strokes, seed {seed}", strokes, 1),
-            Stage(f"fonts, seed {seed}", fonts, 1),
-            Stage(f"outliers, seed {seed}", outliers, 2),
+            Stage("scenes", scenes, 3),
+            Stage("strokes", strokes, 1),
+            Stage("fonts", fonts, 1),
+            Stage("outliers", outliers, 2),
         ]
 
     def held_back(self) -> list[Stage]:
@@ -135,14 +131,9 @@ class Recipe:
             Stage("held-back scenes", self._pool("scenes", folder, *scenes), 1),
         ]
 
-    def first(self) -> Words:
-        """Train an accurate network from nothing."""
-        return self._trained("first", FIRST_POOLS, *FIRST, "--models", str(self.work / "first"))
-
     def seed(self, seed: int) -> Words:
-        """Train the first network on, with a seed."""
-        start = ("--from", newest(self.work / "first"), "--run-only", "--seed", str(seed))
-        return self._trained(f"accurate-{seed}", POOLS, *start, *ACCURATE)
+        """Train the accurate network on, with a seed."""
+        return self._gone_on("accurate", seed, *ACCURATE)
 
     def mean(self) -> Words:
         """Make the mean of the seeds' networks."""
@@ -155,14 +146,18 @@ class Recipe:
         place = ("--models", str(self.work / "accurate"))
         return ["training.train", "--finish", *found, *place, *self.mnist]
 
+    def fast(self) -> Words:
+        """Train the fast network on, to answer as the accurate one does."""
+        return self._gone_on("fast", 1, *FAST, "--teacher", newest(self.work / "accurate"))
+
     def cascade(self) -> Words:
-        """Distill the fast network from the accurate one."""
-        teacher = ("--teacher", newest(self.work / "accurate"))
-        return self._trained("fast", POOLS, *FAST, *teacher, "--models", str(self.work / "cascade"))
+        """Set the fast network before the accurate one."""
+        place = ("--models", str(self.work / "versions"))
+        return ["training.train", "--finish", *self._runs(FAST_RUN), *place, *self.mnist]
 
     def eight_bits(self) -> Words:
         """Make the version that ships from the cascade."""
-        place = (newest(self.work / "cascade"), "--models", str(self.models))
+        place = (newest(self.work / "versions"), "--models", str(self.models))
         return ["training.quantize", *place, *self._judged(), *self.mnist]
 
     def reference(self) -> Words:
@@ -183,20 +178,23 @@ class Recipe:
     def _validation(self) -> Path:
         return self.work / "validation"
 
-    def _pools(self, seed: int) -> Path:
-        return self.work / "pools" / str(seed)
+    @property
+    def _pools(self) -> Path:
+        return self.work / "pools"
 
     def _pool(self, name: str, folder: Path, *how: str) -> Callable[[], Words]:
         verb = ("pool",) if name == "fonts" else ()
         out = ("--out", str(folder / f"{name}.npz"))
         return lambda: [f"training.corpora.{name}", *verb, *how, *out]
 
-    def _trained(self, name: str, pools: int, *how: str) -> Words:
-        folder = self._pools(pools)
+    def _gone_on(self, name: str, seed: int, *how: str) -> Words:
+        run = self.work / "runs" / f"{name}-{seed}"
+        place = ("--from", str(START), "--only", name, "--run-only", "--runs", str(run))
+        folder = self._pools
         learned = ["--scenes", f"{folder}/scenes.npz", "--outliers", f"{folder}/outliers.npz"]
         learned += ["--hands", f"{folder}/fonts.npz", f"{folder}/strokes.npz"]
-        place = ("--runs", str(self.work / "runs" / name))
-        return ["training.train", *place, *how, *learned, *self._judged(), *self.mnist]
+        seeded = ("--seed", str(seed), *how)
+        return ["training.train", *place, *seeded, *learned, *self._judged(), *self.mnist]
 
     def _judged(self) -> Words:
         files = [self._validation / f"{name}.npz" for name in ("fonts", "strokes", "scenes")]
@@ -211,7 +209,7 @@ class Recipe:
 
     def make_folders(self) -> None:
         """Make the folders that pools are written into."""
-        for folder in (self._pools(FIRST_POOLS), self._pools(POOLS), self._validation):
+        for folder in (self._pools, self._validation):
             folder.mkdir(parents=True, exist_ok=True)
 
 

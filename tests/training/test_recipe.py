@@ -62,39 +62,17 @@ def test_every_stage_is_a_command_that_there_is(
     assert recipe.main(["--data", "mnist.npz", "--list"]) == 0
     assert "fast network" in capsys.readouterr().out
     options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path), "--people", "folder"])
-    for name in ("accurate-1", "accurate-2", "accurate-3", "accurate-mean"):
+    for name in ("accurate-1", "accurate-2", "accurate-3", "accurate-mean", "fast-1"):
         (tmp_path / "runs" / name / "20260101-000000").mkdir(parents=True)
-    for name in ("first", "accurate", "cascade"):
+    for name in ("accurate", "versions"):
         (tmp_path / name / "3").mkdir(parents=True)
     plan = Recipe.of(options).stages()
     for stage in plan:
         module = stage.words()[0]
         assert Path(module.replace(".", "/")).with_suffix(".py").is_file()
     assert len({stage.name for stage in plan}) == len(plan)
-    fast = next(stage.words() for stage in plan if stage.name.startswith("fast network"))
+    fast = next(stage.words() for stage in plan if stage.name == "fast network")
     assert fast[fast.index("--teacher") + 1] == str(tmp_path / "accurate" / "3")
-
-
-def test_the_networks_of_the_seeds_go_on_from_the_first(tmp_path: Path) -> None:
-    (tmp_path / "first" / "2").mkdir(parents=True)
-    options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path)])
-    plan = {stage.name: stage for stage in Recipe.of(options).stages()}
-    assert "--from" not in plan["first network"].words()
-    found = [plan[f"accurate network, seed {seed}"].words() for seed in recipe.SEEDS]
-    assert {words[words.index("--from") + 1] for words in found} == {str(tmp_path / "first" / "2")}
-    assert [words[words.index("--seed") + 1] for words in found] == ["1", "2", "3"]
-
-
-def test_what_goes_on_from_the_first_network_learns_from_other_pools(tmp_path: Path) -> None:
-    (tmp_path / "first" / "1").mkdir(parents=True)
-    options = recipe.parse(["--data", "m.npz", "--work", str(tmp_path)])
-    plan = {stage.name: stage.words() for stage in Recipe.of(options).stages()[:14]}
-    first, other = plan["first network"], plan["accurate network, seed 1"]
-    pools = [words[words.index("--scenes") + 1] for words in (first, other)]
-    for seed, pool in zip((1, 2), pools, strict=True):
-        made = plan[f"scenes, seed {seed}"]
-        assert pool == made[made.index("--out") + 1]
-        assert made[made.index("--seed") + 1] == str(seed)
 
 
 def test_without_mnist_the_command_says_so(
