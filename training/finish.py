@@ -18,10 +18,9 @@ from app.inference.classifier import Compute, Images, Scores, Thresholds
 from training import calibrate, evaluate, export, model, plots, validation
 from training.corpora import data
 from training.corpora.own import OwnImages
-from training.runs import HISTORY, Arguments, History
+from training.evaluate import Figures
+from training.runs import Arguments, History, read_history
 from training.validation import Collections
-
-Figures = dict[str, Any]
 
 
 def finish(
@@ -38,7 +37,7 @@ def finish(
     held_back = held_back_of(next(iter(trained.values()))[0], split)
     run = max(trained, key=lambda run: validation_score(trained[run][1], held_back))
     arguments, network = trained[run]
-    history = json.loads((run / HISTORY).read_text())
+    history = read_history(run)
     temperature = temperature_of(network, held_back)
     fast = candidate = single_candidate(network, temperature, held_back)
     if arguments.teacher:

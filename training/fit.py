@@ -1,6 +1,5 @@
 """Fitting a network: epochs, losses, optimizer, the average of its weights."""
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +11,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from app.inference.cascade import SINGLE
-from app.inference.classifier import Images
-from training import model, pretrained, progress, validation
+from training import model, progress, validation
 from training.corpora import augment, data, mixture
-from training.runs import HISTORY, WEIGHTS, Arguments, History
+from training.runs import WEIGHTS, Arguments, History, write_history
 
 NORM_BATCHES = 100
 """Batches on which batch norms are measured again, at most."""
@@ -57,16 +55,6 @@ def epochs_of(
         epoch=epoch,
         batch_size=min(arguments.batch_size, len(digits)),
     )
-
-
-def examples_of(batches: Any) -> Images:
-    """Return about `pretrained.EXAMPLES` images uint8 [n,28,28] of an epoch's batches."""
-    taken: list[Images] = []
-    for images, _ in batches:
-        taken.append(np.rint(images.numpy()[..., 0] * 255).astype(np.uint8))
-        if sum(map(len, taken)) >= pretrained.EXAMPLES:
-            break
-    return np.concatenate(taken)
 
 
 def pools_of(arguments: Arguments) -> mixture.Pools | None:
@@ -191,22 +179,12 @@ def refresh_batch_norms(network: Any, batches: Any) -> None:
         norm.momentum = momentum
 
 
-def fit(
-    network: Any,
-    split: data.Split,
-    arguments: Arguments,
-    run: Path,
-    pools: mixture.Pools | None,
-) -> Any:
-    """Train a network; after each epoch `run` has the averaged weights and the history so far."""
-    epochs = epochs_of(split.train, pools, arguments)
-    steps = len(split.train) // min(arguments.batch_size, len(split.train))
-    optimizer = optimizer_of(arguments, steps * arguments.epochs)
+def step_of(network: Any, arguments: Arguments, steps: int, average: WeightAverage) -> Any:
+    """Return what one of `steps` steps does: from images [n,28,28,1] and labels [n] to the loss."""
+    optimizer = optimizer_of(arguments, steps)
     optimizer.build(network.trainable_variables)
-    average = WeightAverage(network)
     teacher = tf.saved_model.load(arguments.teacher) if arguments.teacher else None
     kernels = [weight for weight in network.trainable_variables if weight.path.endswith("kernel")]
-    before = [weight.numpy() for weight in network.trainable_variables]
 
     @tf.function  # type: ignore[untyped-decorator]
     def step(images: Any, labels: Any) -> Any:
@@ -223,6 +201,22 @@ def fit(
         average.update(optimizer.iterations)
         return loss
 
+    return step
+
+
+def fit(
+    network: Any,
+    split: data.Split,
+    arguments: Arguments,
+    run: Path,
+    pools: mixture.Pools | None,
+) -> Any:
+    """Train a network; after each epoch `run` has the averaged weights and the history so far."""
+    epochs = epochs_of(split.train, pools, arguments)
+    steps = len(split.train) // min(arguments.batch_size, len(split.train))
+    average = WeightAverage(network)
+    step = step_of(network, arguments, steps * arguments.epochs, average)
+    before = [weight.numpy() for weight in network.trainable_variables]
     writer = tf.summary.create_file_writer(str(run / "tensorboard"))
     altered = validation.altered(split)
     history: History = []
@@ -242,7 +236,7 @@ def fit(
         )
         network.save_weights(run / WEIGHTS)
         average.swap()
-        (run / HISTORY).write_text(json.dumps(history, indent=1))
+        write_history(run, history)
         with writer.as_default(step=epoch + 1):
             for name, value in history[-1].items():
                 tf.summary.scalar(name, value)

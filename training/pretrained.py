@@ -48,6 +48,16 @@ def networks_of(folder: Path) -> dict[str, str]:
         raise data.DataError(f"{folder}: no card of a version to go on from") from error
 
 
+def examples_of(batches: Any) -> Images:
+    """Return about `EXAMPLES` images uint8 [n,28,28] of an epoch's batches."""
+    taken: list[Images] = []
+    for images, _ in batches:
+        taken.append(np.rint(images.numpy()[..., 0] * 255).astype(np.uint8))
+        if sum(map(len, taken)) >= EXAMPLES:
+            break
+    return np.concatenate(taken)
+
+
 def restore(folder: Path, name: str, arch: str, images: Images) -> Any:
     """Return a network of a version, ready to be trained on.
 

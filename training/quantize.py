@@ -201,7 +201,7 @@ def share_unsure(
     cascade: dict[str, Any],
     split: data.Split,
     held_back: validation.Collections,
-) -> finish.Figures:
+) -> evaluate.Figures:
     """Return the share of images that the accurate network is asked about, by data set.
 
     Raises:
@@ -217,7 +217,7 @@ def share_unsure(
 
 def figures(
     compute: Compute, card: export.Card, split: data.Split, held_back: validation.Collections
-) -> finish.Figures:
+) -> evaluate.Figures:
     """Measure the figures that training writes into a card."""
     thresholds = finish.thresholds_of(card)
     answers = evaluate.judge(compute(split.test.images), thresholds)
@@ -228,7 +228,7 @@ def figures(
     )
 
 
-def difference(compute: Compute, other: Compute, split: data.Split) -> finish.Figures:
+def difference(compute: Compute, other: Compute, split: data.Split) -> evaluate.Figures:
     """Compare two classifiers on the held-back digits, clean and altered."""
     images = np.concatenate([split.validation.images, validation.altered(split).images])
     some, others = compute(images)[:, :10], other(images)[:, :10]

@@ -31,11 +31,10 @@ from training.corpora import data
 
 START = Path("models/digits/6")
 SEEDS = (1, 2, 3)
-ACCURATE = ("--epochs", "4", "--batch-size", "64", "--learning-rate", "5e-4", "--keep", "0.3")
-FAST = ("--epochs", "3", "--batch-size", "128", "--learning-rate", "5e-4", "--keep", "0.3")
-ACCURATE_RUNS = tuple(f"accurate-{seed}" for seed in SEEDS)
+ACCURATE_STEPS = ("--epochs", "4", "--batch-size", "64", "--learning-rate", "5e-4", "--keep", "0.3")
+FAST_STEPS = ("--epochs", "3", "--batch-size", "128", "--learning-rate", "5e-4", "--keep", "0.3")
 MEAN = "accurate-mean"
-FAST_RUN = "fast-1"
+FAST_SEED = 1
 STEADY = 10.0
 """Minutes by which the first stages tell less of a machine's pace: fonts may have been fetched."""
 
@@ -87,8 +86,8 @@ class Recipe:
         """Return the stages in order."""
         return [
             Stage("fetch fonts", lambda: ["training.corpora.fonts", "fetch", *self.fonts], 2),
-            *self.pools(),
-            *self.held_back(),
+            *self.pool_stages(),
+            *self.held_back_stages(),
             *(
                 Stage(f"accurate network, seed {seed}", partial(self.seed, seed), 4)
                 for seed in SEEDS
@@ -99,10 +98,10 @@ class Recipe:
             Stage("cascade", self.cascade, 2),
             Stage("eight bits", self.eight_bits, 1),
             Stage("reference for drift", self.reference, 1),
-            *self.evaluations(),
+            *self.evaluation_stages(),
         ]
 
-    def pools(self) -> list[Stage]:
+    def pool_stages(self) -> list[Stage]:
         """Return the stages that make the pools that networks learn from."""
         seeded = ("--seed", "1")
         folder = self._pools
@@ -118,7 +117,7 @@ class Recipe:
             Stage("outliers", outliers, 2),
         ]
 
-    def held_back(self) -> list[Stage]:
+    def held_back_stages(self) -> list[Stage]:
         """Return the stages that make what no network learns from, to choose by."""
         seeded = ("--seed", "1001")
         folder = self._validation
@@ -132,39 +131,47 @@ class Recipe:
         ]
 
     def seed(self, seed: int) -> Words:
-        """Train the accurate network on, with a seed."""
-        return self._gone_on("accurate", seed, *ACCURATE)
+        """Return the command that trains the accurate network on, with a seed."""
+        return self._gone_on("accurate", seed, *ACCURATE_STEPS)
 
     def mean(self) -> Words:
-        """Make the mean of the seeds' networks."""
+        """Return the command that makes the mean of the seeds' networks."""
         place = ("--runs", str(self.work / "runs" / MEAN))
-        return ["training.soup", *self._runs(*ACCURATE_RUNS), *place, *self.mnist]
+        return ["training.soup", *self._runs(*self._seeded()), *place, *self.mnist]
 
     def accurate(self) -> Words:
-        """Choose the accurate network."""
-        found = self._runs(*ACCURATE_RUNS, MEAN)
+        """Return the command that chooses the accurate network."""
+        found = self._runs(*self._seeded(), MEAN)
         place = ("--models", str(self.work / "accurate"))
         return ["training.train", "--finish", *found, *place, *self.mnist]
 
     def fast(self) -> Words:
-        """Train the fast network on, to answer as the accurate one does."""
-        return self._gone_on("fast", 1, *FAST, "--teacher", newest(self.work / "accurate"))
+        """Return the command that trains the fast network on, to answer as the other does."""
+        return self._gone_on(
+            "fast", FAST_SEED, *FAST_STEPS, "--teacher", newest(self.work / "accurate")
+        )
 
     def cascade(self) -> Words:
-        """Set the fast network before the accurate one."""
+        """Return the command that sets the fast network before the accurate one."""
         place = ("--models", str(self.work / "versions"))
-        return ["training.train", "--finish", *self._runs(FAST_RUN), *place, *self.mnist]
+        return [
+            "training.train",
+            "--finish",
+            *self._runs(run_name("fast", FAST_SEED)),
+            *place,
+            *self.mnist,
+        ]
 
     def eight_bits(self) -> Words:
-        """Make the version that ships from the cascade."""
+        """Return the command that makes the version that ships from the cascade."""
         place = (newest(self.work / "versions"), "--models", str(self.models))
         return ["training.quantize", *place, *self._judged(), *self.mnist]
 
     def reference(self) -> Words:
-        """Measure the answers that drift is told against."""
+        """Return the command that measures the answers that drift is told against."""
         return ["training.reference", newest(self.models), *self.mnist]
 
-    def evaluations(self) -> list[Stage]:
+    def evaluation_stages(self) -> list[Stage]:
         """Return the stages that write figures into the card, and draw."""
         report = (*self.mnist, "--per-kind", "60", "--plots", str(self.work / "plots"))
         report += ("--usps", str(self.usps)) if self.usps else ()
@@ -173,6 +180,11 @@ class Recipe:
             people = ("--people", str(self.people))
             plan.append(Stage("people's digits", partial(self._evaluated, *people), 1))
         return plan
+
+    def make_folders(self) -> None:
+        """Make the folders that pools are written into."""
+        for folder in (self._pools, self._validation):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @property
     def _validation(self) -> Path:
@@ -188,7 +200,7 @@ class Recipe:
         return lambda: [f"training.corpora.{name}", *verb, *how, *out]
 
     def _gone_on(self, name: str, seed: int, *how: str) -> Words:
-        run = self.work / "runs" / f"{name}-{seed}"
+        run = self.work / "runs" / run_name(name, seed)
         place = ("--from", str(START), "--only", name, "--run-only", "--runs", str(run))
         folder = self._pools
         learned = ["--scenes", f"{folder}/scenes.npz", "--outliers", f"{folder}/outliers.npz"]
@@ -200,6 +212,9 @@ class Recipe:
         files = [self._validation / f"{name}.npz" for name in ("fonts", "strokes", "scenes")]
         return ["--validation", *map(str, files), *([str(self.usps)] if self.usps else [])]
 
+    def _seeded(self) -> Words:
+        return [run_name("accurate", seed) for seed in SEEDS]
+
     def _runs(self, *names: str) -> Words:
         # The last of each: one that was stopped has left a run that is older.
         return [str(max((self.work / "runs" / name).iterdir())) for name in names]
@@ -207,10 +222,10 @@ class Recipe:
     def _evaluated(self, *more: str) -> Words:
         return ["training.evaluate", "--model", newest(self.models), "--card", *more]
 
-    def make_folders(self) -> None:
-        """Make the folders that pools are written into."""
-        for folder in (self._pools, self._validation):
-            folder.mkdir(parents=True, exist_ok=True)
+
+def run_name(name: str, seed: int) -> str:
+    """Return the name of the folder of a network's runs with a seed."""
+    return f"{name}-{seed}"
 
 
 def newest(models: Path) -> str:

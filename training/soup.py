@@ -8,7 +8,6 @@ al. 2022, arXiv 2203.05482).
 """
 
 import argparse
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 
 from training.corpora import data
 from training.fit import epochs_of, pools_of, refresh_batch_norms
-from training.runs import HISTORY, WEIGHTS, History, new_run, resumed
+from training.runs import WEIGHTS, History, new_run, read_history, resumed, write_history
 
 
 def mean_history(histories: list[History]) -> History:
@@ -55,8 +54,8 @@ def cook(runs: list[Path], split: data.Split, folder: Path) -> Path:
     refresh_batch_norms(network, batches)
     run = new_run(folder, replace(arguments, mean_of=len(runs)))
     network.save_weights(run / WEIGHTS)
-    histories = [json.loads((each / HISTORY).read_text()) for each in runs]
-    (run / HISTORY).write_text(json.dumps(mean_history(histories), indent=1))
+    histories = [read_history(each) for each in runs]
+    write_history(run, mean_history(histories))
     return run
 
 

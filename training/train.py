@@ -34,7 +34,7 @@ from training import model, pretrained
 from training.corpora import data
 from training.corpora.own import OwnImages
 from training.finish import finish
-from training.fit import epochs_of, examples_of, fit, pools_of
+from training.fit import epochs_of, fit, pools_of
 from training.runs import Arguments, new_run, resumed
 
 CONTINUED = {"epochs": 2, "learning_rate": 1e-4}
@@ -47,9 +47,8 @@ MNIST's test set went from 99.74% to 99.72%, and USPS from 99.60% to 99.55%
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = parse(argv)
-    arguments = Arguments(
-        **{field.name: getattr(options, field.name) for field in fields(Arguments)}
-    )
+    named = {field.name for field in fields(Arguments)}
+    arguments = Arguments(**{name: it for name, it in vars(options).items() if name in named})
     try:
         with interruptible():
             folder = exported(arguments, options)
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Stopped; no version was written.", file=sys.stderr)
         return 130
-    print(f"Exported to {folder}")
+    print(f"{'The run is in' if options.run_only else 'Exported to'} {folder}")
     return 0
 
 
@@ -105,7 +104,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         dest="source",
         default=defaults.source,
         metavar="VERSION",
-        help="a version's folder, to train on with its networks; --arch and --teacher are its own",
+        help="a version's folder, to train on with its networks; --arch is its own",
     )
     add(
         "--keep",
@@ -127,10 +126,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         metavar="RUN",
         help="train nothing; evaluate the networks of these runs, and export the best",
     )
-    parser.set_defaults(mean_of=defaults.mean_of)
-    if parser.parse_args(argv).source:
+    options = parser.parse_args(argv)
+    if options.source:
         parser.set_defaults(**CONTINUED)
-    return parser.parse_args(argv)
+        return parser.parse_args(argv)
+    if options.only or options.run_only or options.keep:
+        parser.error("--only, --run-only and --keep are for networks that go on: name a --from")
+    return options
 
 
 def exported(arguments: Arguments, options: argparse.Namespace) -> Path:
@@ -152,7 +154,7 @@ def exported(arguments: Arguments, options: argparse.Namespace) -> Path:
 def from_scratch(arguments: Arguments, split: data.Split, options: argparse.Namespace) -> Path:
     """Train a new network, and export it; return the version's folder."""
     own = own_of(arguments)
-    learned = replace(split, train=own.among(split.train)) if own else split
+    learned = with_own(split, own)
     keras.utils.set_random_seed(arguments.seed)
     network = model.build(arguments.arch)
     run = new_run(options.runs, arguments)
@@ -167,23 +169,27 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
     from it, too, or from the teacher that is named. With `--run-only` it is the run's folder.
 
     Raises:
-        DataError: The version is no folder of networks that `training.model` has.
+        DataError: The version is no folder of networks that `training.model` has, or has not the
+            one that is named; or there is none for its fast network to learn from.
     """
-    own = own_of(arguments)
-    learned = replace(split, train=own.among(split.train)) if own else split
     source = Path(arguments.source)
     networks = pretrained.networks_of(source)
+    chosen = [options.only] if options.only else list(networks)
+    if not set(chosen) <= set(networks):
+        raise data.DataError(f"{source} has no network {options.only!r}, but {', '.join(networks)}")
+    if FAST in chosen and not arguments.teacher and (options.run_only or ACCURATE not in chosen):
+        raise data.DataError("a fast network learns from an accurate one: name its --teacher")
+    own = own_of(arguments)
+    learned = with_own(split, own)
     pools = pools_of(arguments)
     folder = source
-    for name in networks:
-        if options.only and name != options.only:
-            continue
+    for name in chosen:
         teacher = (arguments.teacher or str(folder)) if name == FAST else ""
         choice = replace(arguments, arch=networks[name], teacher=teacher)
         keras.utils.set_random_seed(arguments.seed)
         if pools is None and model.has_digit_score(model.build(networks[name])):
             pools = pretrained.pools(split.train, arguments.seed)
-        examples = examples_of(epochs_of(learned.train, pools, choice)(choice.epochs))
+        examples = pretrained.examples_of(epochs_of(learned.train, pools, choice)(choice.epochs))
         network = pretrained.restore(source, name, networks[name], examples)
         run = new_run(options.runs, choice)
         network = fit(network, learned, choice, run, pools)
@@ -198,6 +204,11 @@ def continued(arguments: Arguments, split: data.Split, options: argparse.Namespa
 def own_of(arguments: Arguments) -> OwnImages | None:
     """Read your own images, if the command line names a folder of them; say what is odd there."""
     return OwnImages.read(Path(arguments.images), arguments.seed) if arguments.images else None
+
+
+def with_own(split: data.Split, own: OwnImages | None) -> data.Split:
+    """Return the data with your own images, if any, among what is learned."""
+    return replace(split, train=own.among(split.train)) if own else split
 
 
 @contextmanager

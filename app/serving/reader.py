@@ -23,6 +23,7 @@ from ..inference.registry import ModelRegistry
 from ..inference.rowreader import Row, RowReader
 from ..inference.search import Reading, Readings, digit_probabilities, max_steps
 from ..inference.weights import shipped_weights
+from ..vision.box import Box
 from ..vision.decode import Picture
 from ..vision.grayscale import GrayImage
 from ..vision.segment import SegmentedRow, segment
@@ -60,7 +61,7 @@ class NumberDigit(NamedTuple):
     label: int
     confidence: float
     probabilities: NDArray[np.float64]
-    box: tuple[int, int, int, int]
+    box: Box
     """Left, top, right, bottom in the picture's pixels."""
     normalized: GrayImage
 

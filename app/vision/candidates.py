@@ -1,7 +1,8 @@
 """The candidates of a row: what may be a digit, in MNIST's form, described by its shape.
 
-What lies between any two cuts that are near enough is a candidate. Which candidates are the digits
-is for the reader to say.
+What lies between any two cuts that are near enough is a candidate: it is brought to MNIST's form as
+a single digit is, and described by its shape and the cuts around it. Which candidates are the
+digits is for the reader to say.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def no_candidates() -> Candidates:
     """Those of a row without ink."""
     return Candidates(
         np.empty((0, 2), np.intp),
-        np.empty((0, 28, 28), np.uint8),
+        np.empty((0, SIDE, SIDE), np.uint8),
         np.empty((0, 4)),
         np.empty((0, len(SHAPE)), np.float32),
     )

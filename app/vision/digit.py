@@ -10,7 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .box import Box, cut, sides, within
+from .box import Box, bounds, cut, sides, within
 from .grayscale import GrayImage
 from .ink import Plane, exceeds, median
 
@@ -22,6 +22,11 @@ STRONG = 0.6
 """Share of the peak from which on ink is strong."""
 FULL = 200
 """Ink from this level on is left as it is on clean ground."""
+FADED, VISIBLE = 1.5, 40
+"""On noisy ground: how much of the noise is taken from the ink, in its own floor; and the level
+that is left above which ink counts for the box."""
+SOLID = 128
+"""Level above which ink counts for the width of strokes."""
 HAIRLINE = 1.25
 """Strokes thinner than this, in pixels of the 20-pixel box, are made THICKENED wide."""
 THICKENED = 1.9
@@ -32,17 +37,16 @@ power of it: 16 for each of the digit's."""
 
 def own_box(gray: GrayImage) -> Box | None:
     """The box of the ink, where it is 20 pixels long and the ground is black without a speck."""
-    left, top, width, height = cv2.boundingRect(gray)
-    if max(width, height) != INK_SIDE:
+    box = bounds(gray)
+    if max(sides(box)) != INK_SIDE:
         return None
-    box = left, top, left + width, top + height
     return box if gray.shape == (SIDE, SIDE) or within(box, gray.shape) else None
 
 
 def rendered(ink: Plane, floor: float) -> tuple[GrayImage, Box | None]:
     """`ink` [h,w], its ground's noise up to `floor`, as a digit [28,28], and its box in `ink`."""
     ink = leveled(ink, floor)
-    box = ink_box(ink, 40 if floor else 0)
+    box = ink_box(ink, VISIBLE if floor else 0)
     digit = None if box is None else boxed(thickened(cut(ink, box), max(sides(box)) / INK_SIDE))
     if digit is None:
         return np.zeros((SIDE, SIDE), np.uint8), None
@@ -57,7 +61,7 @@ def leveled(ink: Plane, floor: float) -> Plane:
     level = FULL if not floor and is_bold(ink, peak) else usual_level(ink, peak)
     if not floor and level >= FULL:
         return ink
-    low = min(1.5 * floor, level / 2)
+    low = min(FADED * floor, level / 2)
     whiter: Plane = ((ink - low) * (255 / (level - low))).clip(0, 255)
     return whiter
 
@@ -96,7 +100,7 @@ def thickened(ink: Plane, unit: float) -> Plane:
     if unit < 2:
         return ink
     step = int(unit) // 4 or 1  # four pixels for each of the digit's measure it as well as twenty
-    mask = (ink[::step, ::step] > 128).view(np.uint8)
+    mask = (ink[::step, ::step] > SOLID).view(np.uint8)
     if mask.all():  # a bar fills its box, and its width is to be measured from some ground
         mask = np.pad(mask, 1)
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
@@ -122,8 +126,8 @@ def pooled(ink: Plane, side: int) -> Plane:
 def ink_box(ink: GrayImage | Plane, above: float) -> Box | None:
     """Return the smallest box around all values greater than `above`; None where there are none."""
     mask = ink if above == 0 and ink.dtype == np.uint8 else (ink > above).view(np.uint8)
-    left, top, width, height = cv2.boundingRect(mask)
-    return (left, top, left + width, top + height) if width else None
+    box = bounds(mask)
+    return box if sides(box)[0] else None
 
 
 def boxed(ink: Plane) -> GrayImage | None:
@@ -131,10 +135,10 @@ def boxed(ink: Plane) -> GrayImage | None:
     box = (0, 0, ink.shape[1], ink.shape[0])
     while True:
         fitted = in_levels(fit(cut(ink, box)))
-        left, top, width, height = cv2.boundingRect(fitted)
-        if max(width, height) in (0, INK_SIDE):
-            return centered(fitted) if width else None
-        box = trimmed(box, (left, top, left + width, top + height), fitted.shape)
+        tight = bounds(fitted)
+        if (longer := max(sides(tight))) in (0, INK_SIDE):
+            return centered(fitted) if longer else None
+        box = trimmed(box, tight, fitted.shape)
 
 
 def fit(ink: Plane) -> Plane:

@@ -20,6 +20,18 @@ Plane = NDArray[np.floating] | GrayImage
 Ground = GrayImage | int
 """Its levels [h,w], or the one level of an even page."""
 
+FINDING_SIDE = 180
+"""Pixels of the longer side, at most, of the picture that the ink is found on; a narrow one may be
+longer, and has no more pixels than a square."""
+GRAINY_PARTS = 79
+"""Connected parts above which a picture is too grainy to find ink in without blurring it."""
+GRAIN_BLUR = 1.5
+"""Spread of the blur that takes grain away, in pixels of the picture that the ink is found on."""
+MAX_SIDE = 9 * FINDING_SIDE
+"""Pixels of the longer side, at most, of the picture that the digit is cut from."""
+CUT_MARGIN, CUT_PIXELS = 0.06, 2
+"""Distance of ink from the border, at most, where a digit was cut with little margin, as a share of
+the picture's shorter side; or so many pixels. Within it lines pass for tied to the border."""
 WIDE, NARROW = 0.36, 0.13
 """Strokes as wide as this are not taken for ground, as shares of the picture's shorter side."""
 SHADOW, BROAD = 0.2, 1.15
@@ -229,3 +241,23 @@ def median(values: NDArray[Any]) -> float:
 def mean(plane: NDArray[Any]) -> float:
     """The mean level of `plane` [h,w], for a tenth of its own method's time."""
     return float(cv2.sumElems(plane)[0] / plane.size)
+
+
+def without_grain(gray: GrayImage, factor: int) -> GrayImage:
+    """`gray` [h,w], of which the ink is found at 1/`factor`, blurred until grain is no ink."""
+    return np.asarray(cv2.GaussianBlur(gray, (0, 0), GRAIN_BLUR * factor), np.uint8)
+
+
+def is_cut(mask: Mask) -> bool:
+    """Whether ink comes nearly to three borders, as of a digit that was cut with little margin."""
+    left, top, width, height = cv2.boundingRect(mask)
+    right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
+    return bool(
+        sorted((left, top, right, bottom))[2] <= max(CUT_PIXELS, CUT_MARGIN * min(mask.shape))
+    )
+
+
+def spread(dropped: Mask, kept: Mask) -> Mask:
+    """What was dropped and its faint edges, up to what was kept."""
+    near = cv2.subtract(cv2.dilate(dropped, square(5)), cv2.dilate(kept, square(3)))
+    return np.asarray(cv2.max(near, dropped), np.uint8)

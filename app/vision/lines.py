@@ -41,8 +41,9 @@ at most, as a share of the picture's."""
 TEXTURE = 0.25
 """Share of edges among the pixels from which on a picture is taken for texture, without lines."""
 UP_AND_DOWN = np.ones((3, 1), np.uint8)
-SHALLOWEST, STEEPEST = np.deg2rad(74), 1.8588
-"""Angles of a line's normal, in radians: within 16 degrees of upright."""
+SHALLOWEST, STEEPEST = np.deg2rad(74), np.deg2rad(106.5)
+"""Angles of a line's normal, in radians: within 16 degrees of upright, and half a degree more, for
+the last of OpenCV's whole degrees may be rounded."""
 CONTACT = 2
 """Pixels between a line and what touches it, or across from one half of a rule to the other, at
 most."""
@@ -53,7 +54,7 @@ class Line:
     """A straight thin run of ink along the columns, of the transposed picture if it is upright.
 
     It goes from column `start` to `stop`, at `rows`, with half a stroke's width `above` and
-    `below` them.
+    `below` them; `thin` says where nothing crosses it.
     """
 
     upright: bool

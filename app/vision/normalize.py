@@ -17,22 +17,27 @@ import cv2
 import numpy as np
 
 from . import dots
-from .box import Box, cut, enlarged_box, in_pixels, within
+from .box import Box, bounds, cut, enlarged_box, in_pixels, sides, widened, within
 from .components import components_of
 from .digit import FULL, SIDE, centered, own_box, rendered
 from .grayscale import GrayImage, reduced
 from .groups import chosen
 from .impulses import without_impulses
 from .ink import (
+    FINDING_SIDE,
+    GRAINY_PARTS,
+    MAX_SIDE,
     InkMap,
     Mask,
     Plane,
     find_ink,
     find_ink_on,
     ink_above,
+    is_cut,
     noise_of,
     plain_ground,
-    square,
+    spread,
+    without_grain,
 )
 from .lines import SMALLEST_LINED
 from .panel import find_panel
@@ -43,27 +48,19 @@ from .shadows import without_shadows
 from .sheet import Outline, around, find_sheet, off_sheet, painted
 from .tickboxes import without_boxes
 
-FINDING_SIDE = 180
-"""Pixels of the longer side, at most, of the picture that the ink is found on; a narrow one may be
-longer, and has no more pixels than a square."""
 ENOUGH_SIDE = 80
 """Pixels of the longer side from which on ink on grainy ground is cut from that picture: four for
 each of the digit's, and less grain."""
-GRAINY_PARTS = 79
-"""Connected parts above which a picture is too grainy to find ink in without blurring it."""
 MAX_BLURRED_FACTOR = 6
 """Reduction of the picture that ink is found on above which a grainy picture is halved first: the
 blur's time grows by the third power of the side."""
-MAX_SIDE = 9 * FINDING_SIDE
-"""Pixels of the longer side, at most, of the picture that the digit is cut from."""
+FRAME, EDGE, FAINT = "frame-removed", "touches-edge", "low-contrast"
+"""What is said of a digit besides its label."""
 FILLED = "filled-shape"
 """What is said of a disc, a tap of the pen or a filled square: it has no strokes."""
 EVEN_SIDES, FILLED_SHARE = 1.2, 0.71
 """Longer side in shorter sides, at most, and share of its box, at least, of a filled shape; eleven
 of 70,000 of MNIST's digits are of that kind."""
-CUT_MARGIN, CUT_PIXELS = 0.06, 2
-"""Distance of ink from the border, at most, where a digit was cut with little margin, as a share of
-the picture's shorter side; or so many pixels. Within it lines pass for tied to the border."""
 LOW_CONTRAST = 64
 """Levels of 255 between ground and ink below which the answer says that there is little."""
 
@@ -89,7 +86,7 @@ class Normalized(NamedTuple):
     box: Box | None
     """Left, top, right, bottom of the ink in the input's pixels; None where it is blank."""
     warnings: tuple[str, ...]
-    """Of "frame-removed", "touches-edge", "low-contrast" and `FILLED`, those that hold."""
+    """Of `FRAME`, `EDGE`, `FAINT` and `FILLED`, those that hold."""
     apart: tuple[Part, ...] = ()
     """Where the ink may be several digits: each by itself."""
     with_lines: Part | None = None
@@ -115,13 +112,13 @@ class Normalized(NamedTuple):
 
     def without_frame(self) -> Normalized:
         """The same where a frame around all of it was left out."""
-        if self.box is None or "frame-removed" in self.warnings:
+        if self.box is None or FRAME in self.warnings:
             return self
-        return self._replace(warnings=("frame-removed", *self.warnings))
+        return self._replace(warnings=(FRAME, *self.warnings))
 
     def with_strokes(self, lined: Part) -> Normalized:
         """The same where the lines that were taken away are strokes of the digit."""
-        warnings = tuple(slug for slug in self.warnings if slug != "frame-removed")
+        warnings = tuple(slug for slug in self.warnings if slug != FRAME)
         return self._replace(digit=lined.digit, box=lined.box, warnings=warnings)
 
     def _placed(self, place: Callable[[Box], Box]) -> Normalized:
@@ -143,19 +140,19 @@ def normalize(gray: GrayImage) -> Normalized:
     small = reduced(gray, factor)
     level = plain_ground(small)
     if level is None and (panel := find_panel(small)) is not None:
-        left, top, right, bottom = (edge * factor for edge in panel)
-        drawn = normalize(np.ascontiguousarray(gray[top:bottom, left:right]))
-        return drawn.moved(left, top).without_frame()
+        panel = in_pixels(panel, 0, 0, factor)
+        drawn = normalize(np.ascontiguousarray(cut(gray, panel)))
+        return drawn.moved(*panel[:2]).without_frame()
     if level is None and (calm := without_impulses(gray)) is not gray:
         gray, small = calm, reduced(calm, factor)
     sheet = find_sheet(small) if level is None else None
     if sheet is None:
         return normalize_page(gray, factor, without_shadows(small, find_ink_on(small, level)))
-    left, top, right, bottom = (edge * factor for edge in around(sheet, small.shape))
-    sheet = np.asarray(sheet * factor - (left, top), np.int32)
-    page = gray[top:bottom, left:right]
+    box = in_pixels(around(sheet, small.shape), 0, 0, factor)
+    sheet = np.asarray(sheet * factor - box[:2], np.int32)
+    page = cut(gray, box)
     factor = finding_factor(page)
-    return normalize_page(page, factor, ink_on(page, factor, sheet), sheet).moved(left, top)
+    return normalize_page(page, factor, ink_on(page, factor, sheet), sheet).moved(*box[:2])
 
 
 def finding_factor(gray: GrayImage) -> int:
@@ -183,7 +180,7 @@ def normalize_page(
     if parts > GRAINY_PARTS:
         if factor > MAX_BLURRED_FACTOR:
             return normalize_reduced(gray, 2)
-        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
+        gray = without_grain(gray, factor)
         found = ink_on(gray, factor, sheet)
         parts = count_parts(found.mask)
     if parts >= dots.FEWEST and (strokes := dots.joined(gray, factor, found.mask)) is not None:
@@ -214,9 +211,9 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     if box is None:
         return blank(inverted=found.dark)
     warnings = {
-        "frame-removed": framed,
-        "touches-edge": not within(box, gray.shape),
-        "low-contrast": peak < LOW_CONTRAST,
+        FRAME: framed,
+        EDGE: not within(box, gray.shape),
+        FAINT: peak < LOW_CONTRAST,
         FILLED: is_filled(digit),
     }
     lined = framed and is_cut(found.mask)
@@ -237,15 +234,6 @@ def is_filled(digit: GrayImage) -> bool:
     _, _, width, height = cv2.boundingRect(mask)
     is_square = max(width, height) <= EVEN_SIDES * min(width, height)
     return is_square and cv2.countNonZero(mask) > FILLED_SHARE * width * height
-
-
-def is_cut(mask: Mask) -> bool:
-    """Whether ink comes nearly to three borders, as of a digit that was cut with little margin."""
-    left, top, width, height = cv2.boundingRect(mask)
-    right, bottom = mask.shape[1] - left - width, mask.shape[0] - top - height
-    return bool(
-        sorted((left, top, right, bottom))[2] <= max(CUT_PIXELS, CUT_MARGIN * min(mask.shape))
-    )
 
 
 def connected(mask: Mask, kept: Mask) -> Mask:
@@ -332,20 +320,8 @@ def blank(*, inverted: bool) -> Normalized:
 
 def window(ink: Plane, kept: Mask, *, clean: bool) -> Box:
     """Where the digit's ink, with its faint edges, may lie; `clean` if there is nothing else."""
-    left, top, width, height = cv2.boundingRect((ink > 0).view(np.uint8) if clean else kept)
-    margin = 1 if clean else 2 + max(width, height) // 16
-    return (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(kept.shape[1], left + width + margin),
-        min(kept.shape[0], top + height + margin),
-    )
-
-
-def spread(dropped: Mask, kept: Mask) -> Mask:
-    """What was dropped and its faint edges, up to what was kept."""
-    near = cv2.subtract(cv2.dilate(dropped, square(5)), cv2.dilate(kept, square(3)))
-    return np.asarray(cv2.max(near, dropped), np.uint8)
+    box = bounds((ink > 0).view(np.uint8) if clean else kept)
+    return widened(box, 1 if clean else 2 + max(sides(box)) // 16, kept.shape)
 
 
 def enlarged(small: GrayImage, factor: int, shape: tuple[int, ...]) -> GrayImage:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .box import Box
+from .box import Box, cut, sides, within
 from .components import Components, components_of
 from .grayscale import GrayImage
 from .ink import Mask, square
@@ -82,9 +82,8 @@ def _panels(even: Components) -> list[Box]:
     found = []
     for part, (left, top, wide, high, _) in enumerate(even.stats.tolist()):
         box = (left, top, left + wide, top + high)
-        inside = left > 0 and top > 0 and box[2] < width and box[3] < height
-        if part and inside and wide * high >= SMALLEST * width * height:
-            own = even.labels[top : box[3], left : box[2]] == part
+        if part and within(box, even.labels.shape) and wide * high >= SMALLEST * width * height:
+            own = cut(even.labels, box) == part
             edges = (own[0], own[-1], own[:, 0], own[:, -1])
             if min(edge.mean() for edge in edges) >= STRAIGHT:
                 found.append(box)
@@ -93,7 +92,8 @@ def _panels(even: Components) -> list[Box]:
 
 def _size(box: Box) -> int:
     """How many pixels are in a box."""
-    return (box[2] - box[0]) * (box[3] - box[1])
+    width, height = sides(box)
+    return width * height
 
 
 def _inset(box: Box) -> Box:
@@ -108,8 +108,8 @@ def _written(panel: Box, busy: Mask) -> int | None:
     left, top, right, bottom = _inset(panel)
     width, height = right - left, bottom - top
     x, y, wide, high, _ = components_of(busy[top:bottom, left:right].copy()).stats[1:].T
-    within = (x > 0) & (y > 0) & (x + wide < width) & (y + high < height)
-    longer = np.maximum(wide, high) * within
+    inside = (x > 0) & (y > 0) & (x + wide < width) & (y + high < height)
+    longer = np.maximum(wide, high) * inside
     if not len(longer) or longer.max() < WRITTEN * min(width, height):
         return None
     return int(high[longer.argmax()])

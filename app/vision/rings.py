@@ -26,7 +26,7 @@ WRITTEN, SMALLEST = 0.36, 0.1
 one that is no mere mark."""
 AS_STRONG = 0.6
 """Its ink, at least, as a share of the ring's: less is what a rule or a shadow leaves in a 0."""
-THIN, FILLED = 0.45, 0.6
+THIN, SPOT = 0.45, 0.6
 """Width of a mark in a 0, such as a dot, a dash or a tick, at most, as a share of its length; or
 the share of its smallest box that it fills, at least."""
 STRAIGHT = 0.25
@@ -58,7 +58,7 @@ MIDDLE = 0.35
 ends are beside its rim."""
 
 
-class Outline(NamedTuple):
+class RadialOutline(NamedTuple):
     """How far the ink of a part reaches from its middle, in each of `DIRECTIONS`.
 
     Attributes:
@@ -223,7 +223,7 @@ def _is_mark(part: int, components: Components) -> bool:
     """Whether a part is a stroke or a spot, as no digit but a 1 is."""
     pixels = _pixels(part, components)
     shorter, longer = _sides(pixels)
-    return shorter <= THIN * longer or len(pixels) >= FILLED * shorter * longer
+    return shorter <= THIN * longer or len(pixels) >= SPOT * shorter * longer
 
 
 def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:
@@ -241,7 +241,7 @@ def enclosed_by(ring: int, components: Components) -> NDArray[np.bool_]:
     return inside
 
 
-def outline_of(part: int, components: Components) -> Outline:
+def outline_of(part: int, components: Components) -> RadialOutline:
     """How far the ink of the part reaches from the middle of its box."""
     pixels = _pixels(part, components)
     middle = np.asarray((pixels.min(axis=0) + pixels.max(axis=0)) / 2)
@@ -249,7 +249,7 @@ def outline_of(part: int, components: Components) -> Outline:
     nearest, farthest = np.full(DIRECTIONS, np.inf), np.zeros(DIRECTIONS)
     np.minimum.at(nearest, direction, distance)
     np.maximum.at(farthest, direction, distance)
-    return Outline(middle, nearest, farthest)
+    return RadialOutline(middle, nearest, farthest)
 
 
 def is_slash(part: int, ring: int, components: Components) -> bool:

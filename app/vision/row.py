@@ -12,12 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .box import Box, cut
+from .box import Box, bounds, cut, sides, widened
 from .components import Components
 from .digit import INK_SIDE, THICKENED_SIDE, ink_box, leveled, thickened
 from .grayscale import GrayImage, reduced
-from .ink import InkMap, Mask, Plane, ink_above, median, noise_of
-from .normalize import MAX_SIDE, spread
+from .ink import MAX_SIDE, InkMap, Mask, Plane, ink_above, median, noise_of, spread
 
 Matrix = NDArray[np.float64]
 """[2,3], from pixels of a plane to the picture's."""
@@ -269,15 +268,8 @@ def row_plane(
 
 def _surroundings(kept: Mask) -> Box:
     """The box of a row's mask [h,w], and a little around it."""
-    left, top, wide, high = cv2.boundingRect(kept)
-    margin = 2 + high // 16
-    height, width = kept.shape
-    return (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(width, left + wide + margin),
-        min(height, top + high + margin),
-    )
+    box = bounds(kept)
+    return widened(box, 2 + sides(box)[1] // 16, kept.shape)
 
 
 def with_full_strokes(plane: Plane, place: Matrix) -> tuple[Plane, Matrix]:

@@ -4,10 +4,6 @@ The ink is found as for a single digit, on a picture that is wide enough for a r
 parts are joined to rows, and the weightiest is cut from the picture. A cut is a seam: the cheapest
 way from above the row to below it, which costs what ink it crosses. Between digits that stand apart
 a seam is free, however they slant; where they touch it goes through the thinnest place.
-
-What lies between any two cuts that are near enough is a candidate: it is brought to MNIST's form as
-`normalize` does it, and described by its shape and the cuts around it. Which candidates are the
-digits is for the reader to say.
 """
 
 from __future__ import annotations
@@ -15,15 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
-from .box import Box
+from .box import Box, enlarged_box
 from .candidates import Candidates, candidates_of, no_candidates
 from .components import components_of
 from .grayscale import GrayImage, reduced
-from .ink import InkMap, Plane, find_ink
-from .normalize import GRAINY_PARTS, is_cut
+from .ink import GRAINY_PARTS, InkMap, Plane, find_ink, is_cut, without_grain
 from .rings import without_ring
 from .row import Matrix, leveled_row, row_of
 from .rules import without_lines
@@ -73,11 +67,10 @@ class SegmentedRow:
         """The same row in a picture whose sides are `scale` times as long."""
         if scale == 1 or self.box is None:
             return self
-        left, top, right, bottom = (round(edge * scale) for edge in self.box)
         found = self.candidates
         candidates = Candidates(found.spans, found.digits, found.boxes * scale, found.shapes)
         lined = self.with_lines and self.with_lines.scaled(scale)
-        box = left, top, right, bottom
+        box = enlarged_box(self.box, scale)
         return replace(self, box=box, candidates=candidates, with_lines=lined)
 
 
@@ -109,7 +102,7 @@ def find_row(gray: GrayImage) -> FoundRow:
         gray, scale = reduced(gray, factor), scale * factor
         factor, found = _ink_of(gray)
     if components.parts > GRAINY_PARTS:
-        gray = np.asarray(cv2.GaussianBlur(gray, (0, 0), 1.5 * factor), np.uint8)
+        gray = without_grain(gray, factor)
         found = find_ink(reduced(gray, factor))
         components = components_of(found.mask)
     row = FoundRow(scale, found.dark)

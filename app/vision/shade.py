@@ -13,7 +13,7 @@ from .ink import CONTRAST, WHITE, InkMap, Mask, Plane, square
 
 FAINT = 110
 """Levels of 255 below which ink may be shade."""
-NARROW, LONG, FULL = 0.2, 5.0, 0.75
+NARROW, LONG, FILLING = 0.2, 5.0, 0.75
 """Width of a band of shade, at most, as a share of the picture's shorter side; its length, at
 least, in widths; and what it fills of the smallest box around it, however turned."""
 AS_WIDE = 0.75
@@ -29,10 +29,10 @@ the edge, at least, of what is a piece of a shadow."""
 
 def is_shade(kept: Mask, found: InkMap) -> bool:
     """Whether `kept` [h,w] keeps nothing but shade of the ink that was found."""
-    return is_faint_shade(kept, found.ink) or is_piece(kept, found)
+    return is_faint_shade(kept, found.ink) or is_piece_of_shadow(kept, found)
 
 
-def is_piece(kept: Mask, found: InkMap) -> bool:
+def is_piece_of_shadow(kept: Mask, found: InkMap) -> bool:
     """Whether `kept` [h,w] is what a broad shadow has beyond the ground that was found in it.
 
     Such a piece ends within the shadow where the ground does, and the picture shows no edge.
@@ -83,7 +83,7 @@ def width_of_band(kept: Mask) -> float | None:
     points = cv2.findNonZero(kept)
     shorter, longer = sorted(max(side, 1.0) for side in cv2.minAreaRect(points)[1])
     is_long = LONG * shorter <= longer and shorter <= NARROW * min(kept.shape)
-    return shorter if is_long and len(points) >= FULL * shorter * longer else None
+    return shorter if is_long and len(points) >= FILLING * shorter * longer else None
 
 
 def fades(kept: Mask, ink: Plane, width: float) -> bool:

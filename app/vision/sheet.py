@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .box import Box, bounds, widened
 from .grayscale import GrayImage
 from .ink import Mask, median, square
 
@@ -148,16 +149,9 @@ def _edges_within(corners: NDArray[np.generic], shape: tuple[int, ...]) -> int:
     return sum(not any(map(and_, here, there)) for here, there in edges)
 
 
-def around(outline: Outline, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def around(outline: Outline, shape: tuple[int, ...]) -> Box:
     """Left, top, right, bottom of a sheet and a little of the desk around it."""
-    left, top, width, height = cv2.boundingRect(outline)
-    margin = round(2 * RIM * max(shape))
-    return (
-        max(0, left - margin),
-        max(0, top - margin),
-        min(shape[1], left + width + margin),
-        min(shape[0], top + height + margin),
-    )
+    return widened(bounds(outline), round(2 * RIM * max(shape)), shape)
 
 
 def off_sheet(outline: Outline, shape: tuple[int, ...]) -> Mask:

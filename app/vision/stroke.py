@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .grayscale import GrayImage
+from .ink import WHITE
 
-WHITE = 255
 MANHATTAN = np.pi / 4
 """An outline's length by its steps across and down is too long by 4/π, over all directions."""
 

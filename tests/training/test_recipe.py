@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from training import recipe
+from training import recipe, train
 from training.recipe import Recipe, Stage
 
 
@@ -70,6 +70,8 @@ def test_every_stage_is_a_command_that_there_is(
     for stage in plan:
         module = stage.words()[0]
         assert Path(module.replace(".", "/")).with_suffix(".py").is_file()
+        if module == "training.train":
+            train.parse(stage.words()[1:])
     assert len({stage.name for stage in plan}) == len(plan)
     fast = next(stage.words() for stage in plan if stage.name == "fast network")
     assert fast[fast.index("--teacher") + 1] == str(tmp_path / "accurate" / "3")

@@ -204,11 +204,48 @@ def test_both_networks_of_a_cascade_go_on(
     assert evaluate.Folder(models / "4").arrays(scenes["digits"]).accepted.any()
 
 
+def test_the_networks_of_a_cascade_go_on_one_by_one(
+    small_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenes = dict(np.load(small_data))
+    np.savez(tmp_path / "scenes.npz", digits=scenes["x_train"], labels=scenes["y_train"])
+    noise = np.random.default_rng(0).integers(0, 256, (100, 28, 28), np.uint8)
+    np.savez(tmp_path / "outliers.npz", digits=noise)
+    pools = [f"--{name}={tmp_path / name}.npz" for name in ("scenes", "outliers")]
+    models, runs = tmp_path / "models", tmp_path / "runs"
+    for choice in (["--arch", "slim"], ["--arch", "glance", "--teacher", str(models / "1")]):
+        assert train.main(arguments(small_data, tmp_path, *choice, "--epochs", "1", *pools)) == 0
+    before = set(runs.iterdir())
+    go_on = ["--from", str(models / "2"), "--run-only", "--epochs", "1", *pools]
+    alone = [*go_on, "--only", "fast"]
+    assert train.main(arguments(small_data, tmp_path, *alone)) == 2
+    assert "name its --teacher" in capsys.readouterr().err
+    assert train.main(arguments(small_data, tmp_path, *go_on, "--only", "serving_default")) == 2
+    assert "accurate, fast" in capsys.readouterr().err
+    assert set(runs.iterdir()) == before
+    taught = [*alone, "--teacher", str(models / "1")]
+    for choice in ([*go_on, "--only", "accurate"], taught):
+        assert train.main(arguments(small_data, tmp_path, *choice)) == 0
+        assert "Exported" not in capsys.readouterr().out
+    made = [
+        json.loads((run / "arguments.json").read_text()) for run in set(runs.iterdir()) - before
+    ]
+    assert sorted(run["arch"] for run in made) == ["glance", "slim"]
+    assert {folder.name for folder in models.iterdir()} == {"1", "2"}
+
+
+@pytest.mark.parametrize("choice", ["--only=fast", "--run-only", "--keep=0.3"])
+def test_what_is_for_networks_that_go_on_says_so(choice: str) -> None:
+    with pytest.raises(SystemExit):
+        train.parse([choice])
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
         (["--images", "nowhere"], "nowhere: no such folder"),
         (["--from", "nowhere"], "nowhere: no card of a version to go on from"),
+        (["--finish", "nowhere"], "nowhere: no run of training.train"),
     ],
 )
 def test_what_can_not_be_learned_from_is_one_clear_line(

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from app.vision.digit import FULL, STRONG, is_bold, usual_level
 from app.vision.grayscale import GrayImage
 from app.vision.normalize import normalize
 
@@ -308,21 +307,6 @@ def test_a_bar_that_fills_its_box_has_a_width(height: int, width: int) -> None:
     bar = normalize(page)
     assert bar.box == (60, 40, 60 + width, 40 + height)
     assert bar.digit.max() > 200
-
-
-@given(
-    arrays.arrays(
-        st.sampled_from([np.uint8, np.float32]),
-        st.tuples(st.integers(1, 12), st.integers(1, 12)),
-        elements=st.sampled_from([0, 1, 150, 153, 154, 199, 200, 201, 255]),
-    )
-)
-def test_bold_is_what_is_usually_full(ink: Any) -> None:
-    peak = float(ink.max())
-    strong = np.sort(ink[ink > STRONG * peak])
-    is_so = is_bold(ink, peak)
-    assert is_so == (strong.size > 0 and strong[(strong.size - 1) // 2] >= FULL)
-    assert usual_level(ink, peak) >= FULL or not is_so
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.vision.digit import SIDE
 from training.corpora import Rng
 
 Image = NDArray[np.float32]
 Kind = Callable[[Image, Rng], Image]
-SIDE = 28
 
 
 def corrupt(image: NDArray[np.uint8], kind: str, rng: Rng) -> NDArray[np.uint8]:
