@@ -1,7 +1,8 @@
 """Shade: folds, creases and shadows, which are darker than the paper and no ink.
 
-A fold is as wide where it leaves the picture as within, or fades little by little; a pen's stroke,
-however soft, has ends like its sides. The ground behind it goes on as if it were not there.
+A fold has soft sides and is as wide where it leaves the picture as within, or fades little by
+little; a pen's stroke has steep sides, or, out of focus, ends like its sides. The ground behind it
+goes on as if it were not there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from .ink import CONTRAST, WHITE, InkMap, Mask, Plane, square
+from .ink import CONTRAST, WHITE, InkMap, Mask, Plane, percentile, square
+from .shadows import SMALLEST_PICTURE
 
 FAINT = 110
 """Levels of 255 below which ink may be shade."""
@@ -19,9 +21,15 @@ least, in widths; and what it fills of the smallest box around it, however turne
 AS_WIDE = 0.75
 """Pixels of it along two of the picture's sides, at least, in widths: pens' strokes have round ends
 or thin ones."""
+STEEP, WINDOW = 0.55, 5
+"""Share of its peak, at least, by which a stroke's ink changes over so many pixels at its edge."""
+SOFTEST = 0.25
+"""Share of the edge that is looked at, the softest: a fold may be soft on one side alone."""
 FADING, HALF = 0.33, 0.5
 """Length of the ends of it that have less ink than a share of the highest, at least, in widths:
 pens' strokes end as steeply as their sides do, out of focus, too."""
+DEEPEST = 160
+"""Levels of 255 from which on ink is deeper than what a shadow has beyond the ground."""
 SUDDEN, BROKEN = 0.5, 1 / 3
 """Change of the ground in that of the ink, at least, where an edge is the ground's; and share of
 the edge, at least, of what is a piece of a shadow."""
@@ -37,7 +45,10 @@ def is_piece_of_shadow(kept: Mask, found: InkMap) -> bool:
 
     Such a piece ends within the shadow where the ground does, and the picture shows no edge.
     """
-    if isinstance(found.ground, int):
+    is_small = min(kept.shape) < SMALLEST_PICTURE
+    if isinstance(found.ground, int) or not found.dark or is_small:
+        return False
+    if cv2.minMaxLoc(found.ink, kept)[1] >= DEEPEST:
         return False
     left, top, width, height = cv2.boundingRect(kept)
     near = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
@@ -50,7 +61,7 @@ def is_piece_of_shadow(kept: Mask, found: InkMap) -> bool:
         cv2.morphologyEx(np.ascontiguousarray(plane[near]), cv2.MORPH_GRADIENT, square(3))[edge]
         for plane in (found.ground, found.ink)
     )
-    light = found.ground[near][edge] / WHITE if found.dark else 1.0
+    light = found.ground[near][edge] / WHITE
     return bool(np.count_nonzero(ground > SUDDEN * ink * light) > BROKEN * len(ink))
 
 
@@ -63,7 +74,7 @@ def edge_of(kept: Mask) -> Mask:
 def is_faint_shade(kept: Mask, ink: Plane) -> bool:
     """Whether `kept` [h,w] is a faint edge of the picture, where it grows darker, or a faint band.
 
-    The band goes on beyond two borders, or fades at both ends.
+    The band has soft edges and goes on beyond two borders, or fades at both ends.
     """
     highest = cv2.minMaxLoc(ink, kept)[1]
     if highest >= FAINT or not kept.any():
@@ -75,7 +86,8 @@ def is_faint_shade(kept: Mask, ink: Plane) -> bool:
     width = width_of_band(kept)
     if width is None:
         return False
-    return bool(along[-2] >= AS_WIDE * width) or fades(kept, ink, width)
+    goes_on = along[-2] >= AS_WIDE * width and is_soft(kept, ink)
+    return bool(goes_on) or fades(kept, ink, width)
 
 
 def width_of_band(kept: Mask) -> float | None:
@@ -84,6 +96,14 @@ def width_of_band(kept: Mask) -> float | None:
     shorter, longer = sorted(max(side, 1.0) for side in cv2.minAreaRect(points)[1])
     is_long = LONG * shorter <= longer and shorter <= NARROW * min(kept.shape)
     return shorter if is_long and len(points) >= FILLING * shorter * longer else None
+
+
+def is_soft(kept: Mask, ink: Plane) -> bool:
+    """Whether the edges of the ink `kept` [h,w] are softer than a pen's strokes have them."""
+    calm = cv2.blur(np.asarray(ink, np.float32), (3, 3))
+    change = cv2.morphologyEx(calm, cv2.MORPH_GRADIENT, square(WINDOW))
+    softest = percentile(change[edge_of(kept) > 0], SOFTEST)
+    return bool(softest < STEEP * cv2.minMaxLoc(calm, kept)[1])
 
 
 def fades(kept: Mask, ink: Plane, width: float) -> bool:

@@ -83,11 +83,18 @@ def test_a_digit_is_read_beside_a_fold(degrees: float) -> None:
     assert alike(normalize(photographed(light)).digit, normalized(ink(3, 200))) > 0.9
 
 
-@pytest.mark.parametrize("degrees", [0, 30, 90])
 @pytest.mark.parametrize("width", [3, 6])
-@pytest.mark.parametrize("taken", [0.15, 0.3])
-def test_a_narrow_crease_is_no_ink(degrees: float, width: float, taken: float) -> None:
-    assert normalize(photographed(crease(across(degrees, 20), width, taken))).box is None
+@pytest.mark.parametrize("taken", [0.25, 0.4])
+@pytest.mark.parametrize("blur", [0, 1])
+def test_a_pencil_1_that_goes_from_border_to_border_is_ink(
+    width: int, taken: float, blur: float
+) -> None:
+    stroke = np.zeros((300, 160), np.uint8)
+    cv2.line(stroke, (85, 0), (75, 299), 255, width, cv2.LINE_AA)
+    soft = cv2.GaussianBlur(stroke, (0, 0), blur) if blur else stroke
+    found = normalize(photographed(1 - taken * soft / 255, noise=1))
+    assert found.box is not None
+    assert found.box[3] - found.box[1] > 290
 
 
 @pytest.mark.parametrize("degrees", [5, 60, 100])
@@ -113,3 +120,15 @@ def test_a_faint_hairline_of_few_pixels_is_ink(row: int) -> None:
     light[4:24, 13 : 14 + row] = 0.75
     light[(3, 24), 13] = 0.9
     assert normalize(photographed(light, noise=0.5)).box is not None
+
+
+@pytest.mark.parametrize("digit", [2, 3, 4, 7])
+@pytest.mark.parametrize("side", [8, 12, 20, 40])
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_small_digit_that_fills_its_picture_is_ink(digit: int, side: int, *, dark: bool) -> None:
+    drawn = ink(digit, 200, 0.15)
+    left, top, width, height = cv2.boundingRect(drawn)
+    tight = drawn[top : top + height, left : left + width]
+    size = max(1, round(side * width / height)), side
+    small = np.asarray(cv2.resize(tight, size, interpolation=cv2.INTER_AREA), np.uint8)
+    assert normalize(255 - small if dark else small).box is not None
