@@ -30,7 +30,7 @@ FADING, HALF = 0.33, 0.5
 pens' strokes end as steeply as their sides do, out of focus, too."""
 DEEPEST = 160
 """Levels of 255 from which on ink is deeper than what a shadow has beyond the ground."""
-SUDDEN, BROKEN = 0.5, 1 / 3
+SUDDEN, BROKEN = 0.5, 0.4
 """Change of the ground in that of the ink, at least, where an edge is the ground's; and share of
 the edge, at least, of what is a piece of a shadow."""
 
