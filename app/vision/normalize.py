@@ -54,7 +54,7 @@ each of the digit's, and less grain."""
 MAX_BLURRED_FACTOR = 6
 """Reduction of the picture that ink is found on above which a grainy picture is halved first: the
 blur's time grows by the third power of the side."""
-FRAME, EDGE, FAINT = "frame-removed", "touches-edge", "low-contrast"
+FRAME_REMOVED, TOUCHES_EDGE, LITTLE_CONTRAST = "frame-removed", "touches-edge", "low-contrast"
 """What is said of a digit besides its label."""
 FILLED = "filled-shape"
 """What is said of a disc, a tap of the pen or a filled square: it has no strokes."""
@@ -86,7 +86,7 @@ class Normalized(NamedTuple):
     box: Box | None
     """Left, top, right, bottom of the ink in the input's pixels; None where it is blank."""
     warnings: tuple[str, ...]
-    """Of `FRAME`, `EDGE`, `FAINT` and `FILLED`, those that hold."""
+    """Of `FRAME_REMOVED`, `TOUCHES_EDGE`, `LITTLE_CONTRAST` and `FILLED`, those that hold."""
     apart: tuple[Part, ...] = ()
     """Where the ink may be several digits: each by itself."""
     with_lines: Part | None = None
@@ -112,13 +112,13 @@ class Normalized(NamedTuple):
 
     def without_frame(self) -> Normalized:
         """The same where a frame around all of it was left out."""
-        if self.box is None or FRAME in self.warnings:
+        if self.box is None or FRAME_REMOVED in self.warnings:
             return self
-        return self._replace(warnings=(FRAME, *self.warnings))
+        return self._replace(warnings=(FRAME_REMOVED, *self.warnings))
 
     def with_strokes(self, lined: Part) -> Normalized:
         """The same where the lines that were taken away are strokes of the digit."""
-        warnings = tuple(slug for slug in self.warnings if slug != FRAME)
+        warnings = tuple(slug for slug in self.warnings if slug != FRAME_REMOVED)
         return self._replace(digit=lined.digit, box=lined.box, warnings=warnings)
 
     def _placed(self, place: Callable[[Box], Box]) -> Normalized:
@@ -211,9 +211,9 @@ def normalize_found(gray: GrayImage, factor: int, found: InkMap, parts: int) -> 
     if box is None:
         return blank(inverted=found.dark)
     warnings = {
-        FRAME: framed,
-        EDGE: not within(box, gray.shape),
-        FAINT: peak < LOW_CONTRAST,
+        FRAME_REMOVED: framed,
+        TOUCHES_EDGE: not within(box, gray.shape),
+        LITTLE_CONTRAST: peak < LOW_CONTRAST,
         FILLED: is_filled(digit),
     }
     lined = framed and is_cut(found.mask)

@@ -105,9 +105,9 @@ def _inset(box: Box) -> Box:
 
 def _written(panel: Box, busy: Mask) -> int | None:
     """The height of what is written in a rectangle, if it is as large as a drawn digit."""
-    left, top, right, bottom = _inset(panel)
-    width, height = right - left, bottom - top
-    x, y, wide, high, _ = components_of(busy[top:bottom, left:right].copy()).stats[1:].T
+    inner = _inset(panel)
+    width, height = sides(inner)
+    x, y, wide, high, _ = components_of(cut(busy, inner).copy()).stats[1:].T
     inside = (x > 0) & (y > 0) & (x + wide < width) & (y + high < height)
     longer = np.maximum(wide, high) * inside
     if not len(longer) or longer.max() < WRITTEN * min(width, height):

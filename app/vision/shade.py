@@ -10,6 +10,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .box import Box, bounds, cut, widened
 from .ink import CONTRAST, WHITE, InkMap, Mask, Plane, percentile, square
 from .shadows import SMALLEST_PICTURE
 
@@ -48,21 +49,23 @@ def is_piece_of_shadow(kept: Mask, found: InkMap) -> bool:
     is_small = min(kept.shape) < SMALLEST_PICTURE
     if isinstance(found.ground, int) or not found.dark or is_small:
         return False
-    if cv2.minMaxLoc(found.ink, kept)[1] >= DEEPEST:
+    faintest, deepest = cv2.minMaxLoc(found.ink, kept)[:2]
+    if deepest >= DEEPEST:
         return False
-    left, top, width, height = cv2.boundingRect(kept)
-    near = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
-    darkest, brightest = cv2.minMaxLoc(found.ground[near])[:2]
-    faintest = cv2.minMaxLoc(found.ink, kept)[0]
+    near = widened(bounds(kept), 1, kept.shape)
+    darkest, brightest = cv2.minMaxLoc(cut(found.ground, near))[:2]
     if (brightest - darkest) * WHITE <= SUDDEN * faintest * brightest:  # as of most pictures
         return False
-    edge = edge_of(kept[near]) > 0
-    ground, ink = (
-        cv2.morphologyEx(np.ascontiguousarray(plane[near]), cv2.MORPH_GRADIENT, square(3))[edge]
-        for plane in (found.ground, found.ink)
-    )
-    light = found.ground[near][edge] / WHITE
+    edge = edge_of(cut(kept, near)) > 0
+    ground, ink = (change_in(plane, near)[edge] for plane in (found.ground, found.ink))
+    light = cut(found.ground, near)[edge] / WHITE
     return bool(np.count_nonzero(ground > SUDDEN * ink * light) > BROKEN * len(ink))
+
+
+def change_in(plane: Plane, box: Box) -> Plane:
+    """How much `plane` [h,w] changes from pixel to pixel in a box."""
+    part = np.ascontiguousarray(cut(plane, box))
+    return np.asarray(cv2.morphologyEx(part, cv2.MORPH_GRADIENT, square(3)))
 
 
 def edge_of(kept: Mask) -> Mask:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .box import bounds, cut, sides
 from .ink import Mask
 
 SMALLEST = 14
@@ -30,9 +31,9 @@ def without_boxes(strokes: Mask) -> tuple[Mask, bool]:
     if not 1 < len(contours) <= MAX_PARTS:
         return strokes, False
     outlines = [np.asarray(contour, np.int32) for contour in contours]
-    boxes = [cv2.boundingRect(outline) for outline in outlines]
-    largest = SMALLER * max(box[3] for box in boxes)
-    small = [min(box[2:]) >= SMALLEST and max(box[2:]) <= largest for box in boxes]
+    sizes = [sides(bounds(outline)) for outline in outlines]
+    largest = SMALLER * max(height for _, height in sizes)
+    small = [min(size) >= SMALLEST and max(size) <= largest for size in sizes]
     if not any(small):
         return strokes, False
     rest = strokes.copy()
@@ -45,12 +46,12 @@ def _erase_box(outline: NDArray[np.int32], strokes: Mask, rest: Mask) -> None:
     """Blacken what has this outline in `rest` [h,w], if it is a box among the `strokes` [h,w]."""
     if not _is_square(outline):
         return
-    left, top, width, height = cv2.boundingRect(outline)
-    within = np.s_[top : top + height, left : left + width]
+    box = bounds(outline)
+    width, height = sides(box)
     inside = np.zeros((height, width), np.uint8)
-    cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-left, -top))
-    if cv2.countNonZero(inside & strokes[within]) <= HOLLOW * cv2.countNonZero(inside):
-        rest[within] &= 1 - inside
+    cv2.drawContours(inside, [outline], -1, 1, cv2.FILLED, offset=(-box[0], -box[1]))
+    if cv2.countNonZero(inside & cut(strokes, box)) <= HOLLOW * cv2.countNonZero(inside):
+        cut(rest, box)[inside > 0] = 0
 
 
 def _is_square(outline: NDArray[np.int32]) -> bool:
