@@ -64,8 +64,10 @@ def is_piece_of_shadow(kept: Mask, found: InkMap) -> bool:
 
 def change_in(plane: Plane, box: Box) -> Plane:
     """How much `plane` [h,w] changes from pixel to pixel in a box."""
-    part = np.ascontiguousarray(cut(plane, box))
-    return np.asarray(cv2.morphologyEx(part, cv2.MORPH_GRADIENT, square(3)))
+    change: Plane = cv2.morphologyEx(  # type: ignore[assignment]
+        cut(plane, box).copy(), cv2.MORPH_GRADIENT, square(3)
+    )
+    return change
 
 
 def edge_of(kept: Mask) -> Mask:
